@@ -1,6 +1,9 @@
 /**
- * Runs every network on a stand-in for TensorFlow, which has the kernels that tfjs-node registers and no others: a call
- * of another one throws. Nothing is computed; shapes alone are followed.
+ * Whether TensorFlow has the kernels that repa runs on, told from the list of those that tfjs-node registers.
+ *
+ * What runs anywhere in repa runs on `onnx` too, whose kernels are few: TensorFlow has to have all of them. And every
+ * network runs here on a stand-in for TensorFlow, which has the kernels of the list and no others: a call of another one
+ * throws. Nothing is computed; shapes alone are followed.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
@@ -50,21 +53,43 @@ for (const name of ['MaxPool', 'AvgPool']) {
   };
 }
 
+/** Kernels of our own that have run on the stand-in. */
+const composed = new Set<string>();
+let own: string[];
+
+const kernelNames = (backend: string): string[] => tf.getKernelsForBackend(backend).map(({ kernelName }) => kernelName);
+
 function registerStandIn(): void {
   tf.registerBackend('tensorflow', () => new OnnxBackend());
+  defineKernels();
+  own = kernelNames('tensorflow');
+  for (const kernelName of own) watch(kernelName);
   for (const kernelName of kernels) {
     const known = tf.getKernel(kernelName, 'onnx')?.kernelFunc;
     const shape = shapes[kernelName];
     if (!known && !shape) continue;
-    const compute: tf.KernelFunc = known ?? (({ inputs, attrs }) => zeros(shape(inputs, attrs!)));
-    tf.registerKernel({
-      kernelName,
-      backendName: 'tensorflow',
-      kernelFunc: compute,
-    });
+    const kernelFunc: tf.KernelFunc = known ?? (({ inputs, attrs }) => zeros(shape(inputs, attrs!)));
+    tf.registerKernel({ kernelName, backendName: 'tensorflow', kernelFunc });
   }
-  defineKernels();
 }
+
+/** Notes each run of a kernel. */
+function watch(kernelName: string): void {
+  const { kernelFunc } = tf.getKernel(kernelName, 'tensorflow');
+  tf.unregisterKernel(kernelName, 'tensorflow');
+  tf.registerKernel({
+    kernelName,
+    backendName: 'tensorflow',
+    kernelFunc(call) {
+      composed.add(kernelName);
+      return kernelFunc(call);
+    },
+  });
+}
+
+/** What runs on onnx, and would not on a TensorFlow of these kernels. */
+const lacking = (listed: readonly string[]): string[] =>
+  kernelNames('onnx').filter((name) => !listed.includes(name) && !own.includes(name));
 
 const zeros = (shape: readonly number[]): tf.TensorInfo => onnxBackend().tensorFor(fill(0, 'float32', shape));
 
@@ -77,7 +102,9 @@ const latents = [2, 4, 8, 8];
 /** A loss, differentiated by all trainable parameters. */
 function differentiate(config: Parameters<typeof sitParameters>[0], loss: (store: ParameterStore) => tf.Tensor): void {
   const plan = [...sitParameters(config)];
-  const store = new ParameterStore(plan.map(([name, { shape }]) => ({ name, shape, trainable: !FROZEN.has(name) })));
+  const store = new ParameterStore(
+    plan.map(([name, { shape }]) => ({ name, shape, learning: FROZEN.has(name) ? 'frozen' : 'adamw' })),
+  );
   const trainable = store.parameters.filter(({ gradient }) => gradient).map(({ name }) => store.tensors[name]);
   const { grads } = tf.variableGrads(() => loss(store) as tf.Scalar, trainable);
   assert.equal(Object.keys(grads).length, trainable.length);
@@ -102,6 +129,13 @@ describe('kernels of TensorFlow', () => {
     assert.throws(() => tf.engine().runKernel('Erfc', { x: tf.zeros([2]) }), /not registered/);
   });
 
+  test('are all that onnx has, so that nothing runs there alone', () => {
+    assert.deepEqual(lacking(kernels), []);
+    const fewer = kernels.filter((name) => name !== 'Erf' && name !== 'Cumsum');
+    assert.deepEqual(lacking(fewer), ['Erf', 'Cumsum']);
+    assert.ok(kernelNames('onnx').length > 80);
+  });
+
   const terms = {
     ...{ spatialNorm: 0.6, manifold: 1, direction: 1, contrastive: 0.05 },
     layerSync: { weight: 1, block: 1, teacher: 2 },
@@ -123,8 +157,8 @@ describe('kernels of TensorFlow', () => {
     });
   }
 
-  test('suffice to train DiT', () => {
-    const config = ditConfig('DiT-S/2', SMALL);
+  test('suffice to train DiT, projected by a convolution', () => {
+    const config = ditConfig('DiT-S/2', { ...SMALL, projector: 'conv' });
     const inputs = { ...batch(), t: tf.zeros([2], 'int32') };
     differentiate(config, (store) => ditTrainingLoss(store.tensors, config, inputs, REPA).total);
   });
@@ -166,4 +200,6 @@ describe('kernels of TensorFlow', () => {
       ],
     );
   });
+
+  test('of our own have all run', () => assert.deepEqual([...composed].sort(), own.toSorted()));
 });

@@ -1,19 +1,7 @@
 /** Kernels that move elements: shape, order, selection and joining. */
 import { sizeOf } from '../../../typed-array.js';
 import * as tf from '../../tfjs.js';
-import {
-  cast,
-  constant,
-  expand,
-  fill,
-  int64s,
-  op,
-  operation,
-  reshape,
-  scalar,
-  transpose,
-  type Value,
-} from '../graph.js';
+import { cast, constant, fill, int64s, op, operation, reshape, scalar, transpose, type Value } from '../graph.js';
 import type { ElementType } from '../model.js';
 import { axisOf, defineKernel } from './define.js';
 
@@ -29,7 +17,6 @@ defineKernel('After', ({ x, other }) => {
   const element = op('Slice', [reshape(other, [sizeOf(other.shape)]), int64s([0]), int64s([1])], other.dtype, [1]);
   return op('Where', [constant(Uint8Array.of(1), 'bool', [1]), x, element], x.dtype, x.shape);
 });
-defineKernel<{ shape: number[] }>('BroadcastTo', ({ x }, { shape }) => expand(x, shape));
 defineKernel<{ reps: number[] }>('Tile', ({ x }, { reps }) => {
   const shape = x.shape.map((size, axis) => size * reps[axis]);
   return op('Tile', [x, int64s(reps)], x.dtype, shape);
