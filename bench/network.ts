@@ -85,6 +85,10 @@ function encoder(): () => unknown {
     qkvBias: true,
     layerScale: true,
     finalNorm: true,
+    patchBias: true,
+    preNorm: false,
+    activation: 'erf',
+    epsilon: 1e-6,
   };
   const p = toParameters(randomWeights(vitShapes(config)));
   return compile((images) => [vit(p, config, images).patchTokens], [batch, 3, 224, 224]);

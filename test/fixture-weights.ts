@@ -12,7 +12,7 @@ import { sizeOf } from '../src/lib/typed-array.js';
 import { standardNormals } from './numpy-random.js';
 import { fixturePath, temporaryFolder } from './support.js';
 
-interface Recipe {
+export interface WeightsRecipe {
   seed: number;
   /** `f16`: rounded to half precision. */
   dtype: 'f32' | 'f16';
@@ -24,7 +24,7 @@ interface Recipe {
 function distributionOf(name: string, shape: readonly number[]): [mean: number, deviation: number] {
   if (name.endsWith('.gamma')) return [0.5, 0.2];
   if (name.endsWith('embedding_table.weight')) return [0, 0.5];
-  if (name === 'cls_token' || name === 'mask_token') return [0, 0.3];
+  if (name === 'cls_token' || name === 'mask_token' || /pos_embed|position/.test(name)) return [0, 0.3];
   if (shape.length === 1) return [name.endsWith('.weight') ? 1 : 0, 0.1];
   return [0, 1 / Math.sqrt(sizeOf(shape.slice(1)))];
 }
@@ -46,9 +46,13 @@ export function readTensors(file: string): Weights {
 
 /** The weights of `test/fixtures/<name>`. */
 export function fixtureWeights(name: string): Weights {
-  const { seed, dtype, shapes } = JSON.parse(readFileSync(fixturePath(`${name}/weights.json`), 'utf8')) as Recipe;
   const file = fixturePath(`${name}/weights.safetensors`);
-  const kept: Weights = existsSync(file) ? readTensors(file) : new Map();
+  const kept = existsSync(file) ? readTensors(file) : undefined;
+  return drawWeights(JSON.parse(readFileSync(fixturePath(`${name}/weights.json`), 'utf8')), kept);
+}
+
+/** Draws what is not in `kept`. */
+export function drawWeights({ seed, dtype, shapes }: WeightsRecipe, kept: Weights = new Map()): Weights {
   const normal = standardNormals(seed);
   const weights: Weights = new Map();
   for (const [tensor, shape] of Object.entries(shapes)) {

@@ -21,6 +21,10 @@ export const CONFIG: ViTConfig = {
   qkvBias: true,
   layerScale: true,
   finalNorm: true,
+  patchBias: true,
+  preNorm: false,
+  activation: 'erf',
+  epsilon: 1e-6,
 };
 
 /** How many classes each head tells apart. */

@@ -17,7 +17,7 @@ import {
 import { UsageError } from '../lib/errors.js';
 import type { TensorColumn } from '../lib/stream/schema.js';
 
-const description = `Runs a frozen encoder (DINOv2 and its kin) over images, once, and keeps the patch features that REPA
+const description = `Runs a frozen encoder (DINOv2 and its kin, CLIP, SigLIP) over images, once, and keeps the patch features that REPA
 aligns to. Each image is cropped as encode-vae crops it, then prepared as the official code prepares it for that encoder.
 
 The architecture is inferred from the weights. The encoder emoji-vit ships with repa: a small one, for small pictures
@@ -43,9 +43,9 @@ const examples = [
 export const command = () =>
   verb('extract-dino', { summary: 'extract patch features with a frozen encoder', description, examples })
     .argument('<images>', 'a folder, a .tar, an .npz, a stream of images, or - for one on stdin')
-    .option('--encoder <name>', 'name of the encoder, or an .onnx file', 'dinov2-vit-b')
+    .option('--encoder <name>', 'name of the encoder, or an .onnx file (default: dinov2-vit-b, or what --weights tell)')
     .option('--weights <file>', "the encoder's weights")
-    .option('--heads <n>', 'attention heads (default: width / 64)', integer(1))
+    .option('--heads <n>', 'attention heads (default: those of published models of its width)', integer(1))
     .addOption(
       new Option(
         '--pos-embed <how>',

@@ -166,10 +166,14 @@ describe('kernels of TensorFlow', () => {
   test('suffice for vision transformers', () => {
     const base = { width: 64, depth: 1, heads: 1, patchSize: 4, grid: { height: 2, width: 2 }, inner: 32 };
     const tokens = { classToken: true, classPosition: true, registers: 2, qkvBias: true, layerScale: true };
+    const norms = { preNorm: true, finalNorm: true, patchBias: true, epsilon: 1e-6 };
     for (const feedForward of ['mlp', 'swiglu'] as const) {
-      const weights = blank(vitShapes({ ...base, ...tokens, feedForward, finalNorm: true }));
-      const { patchTokens } = vit(toParameters(weights), inferViTConfig(weights, 'test'), tf.zeros([1, 3, 8, 8]));
-      assert.deepEqual(patchTokens.shape, [1, 4, 64]);
+      for (const activation of ['erf', 'tanh', 'quick'] as const) {
+        const weights = blank(vitShapes({ ...base, ...tokens, ...norms, feedForward, activation }));
+        const config = inferViTConfig(weights, 'test', { activation });
+        const { patchTokens } = vit(toParameters(weights), config, tf.zeros([1, 3, 8, 8]));
+        assert.deepEqual(patchTokens.shape, [1, 4, 64]);
+      }
     }
   });
 

@@ -4,7 +4,7 @@ import { openSafetensors } from '../../src/lib/formats/safetensors.js';
 import { centerCrop } from '../../src/lib/images/crop.js';
 import { fromSignedUnit, mapChannels, toSignedUnit } from '../../src/lib/images/normalise.js';
 import { resizePillow } from '../../src/lib/images/pillow-resize.js';
-import { type EncoderPreprocess, encoderSide, preprocessForEncoder } from '../../src/lib/images/preprocess.js';
+import { encoderSide, preprocessForEncoder } from '../../src/lib/images/preprocess.js';
 import { type Resampling, resampleGrid, resamplePlanes } from '../../src/lib/images/resample.js';
 import type { RgbImage } from '../../src/lib/images/rgb-image.js';
 import { fixturePath } from '../support.js';
@@ -64,11 +64,14 @@ function kept(planes: Float32Array, side: number, [, , rows, columns]: number[])
   });
 }
 
-for (const kind of ['dinov2', 'jepa', 'clip', 'dinov1', 'mocov3', 'mae'] as EncoderPreprocess[]) {
+/** Patches of the networks that the official training code knows. */
+const PATCHES = { dinov2: 14, jepa: 14, clip: 14, dinov1: 16, mocov3: 16, mae: 16 } as const;
+
+for (const kind of Object.keys(PATCHES) as (keyof typeof PATCHES)[]) {
   test(`a picture is prepared for ${kind} as the official training code does it, to 1e-5`, () => {
     const image = fixtureImage();
-    const planes = preprocessForEncoder(kind, image);
-    const side = encoderSide(kind, 256);
+    const side = encoderSide(PATCHES[kind], 256);
+    const planes = preprocessForEncoder(kind, image, side);
     assert.equal(planes.length, 3 * side * side);
     const expected = io.read(`out.${kind}`);
     const actual = kept(planes, side, expected.shape);

@@ -53,6 +53,10 @@ describe('DINOv2', () => {
       qkvBias: true,
       layerScale: true,
       finalNorm: true,
+      patchBias: true,
+      preNorm: false,
+      activation: 'erf',
+      epsilon: 1e-6,
     });
   });
 
@@ -122,6 +126,10 @@ describe('kin of DINOv2', () => {
     qkvBias: true,
     layerScale: false,
     finalNorm: true,
+    patchBias: true,
+    preNorm: false,
+    activation: 'erf',
+    epsilon: 1e-6,
   };
   const images = randomWeights({ ...base, patchSize: 12, width: 2 }).get('patch_embed.proj.weight')!.data; // [2, 3, 12, 12]
   const features = (weights: Weights, config: ViTConfig) => {
@@ -179,6 +187,19 @@ describe('kin of DINOv2', () => {
     assert.deepEqual(fitted.get('pos_embed')!.shape, [1, 11, 64]);
     assert.deepEqual(fitted.get('pos_embed')!.data.subarray(0, 64), weights.get('pos_embed')!.data.subarray(0, 64));
     assert.throws(() => fitPositions(weights, base, { height: 8, width: 21 }, 'timm'), UsageError);
+  });
+
+  test('heads are those of published models of the width, unless given', () => {
+    const heads = (width: number, given?: number) => {
+      const shapes = vitShapes({ ...base, width, heads: 1, inner: 4 * width });
+      return inferViTConfig(shapes, 'test', { heads: given }).heads;
+    };
+    const widths = [384, 768, 1024, 1152, 1280, 1408, 1536, 1664];
+    assert.deepEqual(
+      widths.map((width) => heads(width)),
+      [6, 12, 16, 16, 16, 16, 24, 16],
+    );
+    assert.equal(heads(384, 12), 12); // MoCo-v3
   });
 
   test('other weights are refused', () => {

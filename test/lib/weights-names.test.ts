@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import { DataError } from '../../src/lib/errors.js';
 import type { Weights } from '../../src/lib/models/parameters.js';
 import { isUnusedByViT } from '../../src/lib/models/vit-parameters.js';
+import { sizeOf } from '../../src/lib/typed-array.js';
 import { toDiffusersNames } from '../../src/lib/weights/autoencoder-names.js';
 import { renamed } from '../../src/lib/weights/rename.js';
 import { toHubNames } from '../../src/lib/weights/vit-names.js';
@@ -117,6 +118,50 @@ describe('vision transformers', () => {
         ['norm.weight', weight(2)],
       ],
     );
+  });
+
+  test("four names of MoCo-v3's published ViT-L are put right", () => {
+    const names = [
+      'blocks.13.norm13.weight',
+      'blocks.13.mlp.fc13.bias',
+      'blocks.14.norm14.bias',
+      'blocks.14.mlp.fc14.weight',
+    ];
+    const weights: Weights = new Map(names.map((name) => [name, { shape: [1], data: new Float32Array(1) }]));
+    assert.deepEqual(
+      [...toHubNames(weights).keys()],
+      ['blocks.13.norm1.weight', 'blocks.13.mlp.fc1.bias', 'blocks.14.norm2.bias', 'blocks.14.mlp.fc2.weight'],
+    );
+  });
+
+  test("of CLIP's two towers the images' is taken", () => {
+    const weight = (...shape: number[]) => ({ shape, data: new Float32Array(sizeOf(shape)) });
+    const openai: Weights = new Map([
+      ['positional_embedding', weight(77, 2)],
+      ['visual.class_embedding', weight(2)],
+      ['visual.positional_embedding', weight(5, 2)],
+      ['visual.proj', weight(2, 3)],
+      ['visual.conv1.weight', weight(2, 3, 1, 1)],
+      ['visual.transformer.resblocks.0.attn.in_proj_weight', weight(6, 2)],
+      ['transformer.resblocks.0.attn.in_proj_weight', weight(6, 2)],
+    ]);
+    const shapes = [...toHubNames(openai)].map(([name, { shape }]) => `${name} ${shape}`);
+    assert.deepEqual(shapes, [
+      'cls_token 1,1,2',
+      'pos_embed 1,5,2',
+      'proj 2,3',
+      'patch_embed.proj.weight 2,3,1,1',
+      'blocks.0.attn.qkv.weight 6,2',
+    ]);
+    const theirs: Weights = new Map([
+      ['text_model.encoder.layers.0.self_attn.q_proj.bias', weight(2)],
+      ['vision_model.embeddings.position_ids', weight(1, 5)],
+      ['vision_model.embeddings.patch_embedding.weight', weight(2, 3, 1, 1)],
+      ['vision_model.pre_layrnorm.weight', weight(2)],
+    ]);
+    const names = [...toHubNames(theirs).keys()];
+    assert.deepEqual(names, ['embeddings.position_ids', 'patch_embed.proj.weight', 'norm_pre.weight']);
+    assert.ok(isUnusedByViT(names[0]) && !isUnusedByViT(names[2]) && isUnusedByViT('proj'));
   });
 
   test('an incomplete attention and colliding names are refused', () => {

@@ -16,6 +16,9 @@ export const CLIP: Normalisation = {
   std: [0.26862954, 0.26130258, 0.27577711],
 };
 
+/** Values of [-1, 1], as SigLIP takes them. */
+export const SIGNED: Normalisation = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
+
 /** Values of [0, 255] as [-1, 1]: x / 127.5 - 1, the input of the autoencoder. */
 export function toSignedUnit(image: RgbImage, out?: Float32Array): Float32Array {
   return mapChannels(image, () => (value) => value / 127.5 - 1, out);

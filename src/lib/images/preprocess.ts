@@ -1,27 +1,27 @@
 /** What each kind of encoder wants done to a square crop, as the official training code does it. */
-import { CLIP, IMAGENET, normaliseImage } from './normalise.js';
+import { CLIP, IMAGENET, type Normalisation, normaliseImage, SIGNED } from './normalise.js';
 import { resamplePlanes } from './resample.js';
 import type { RgbImage } from './rgb-image.js';
 
-export type EncoderPreprocess = 'dinov2' | 'jepa' | 'clip' | 'dinov1' | 'mocov3' | 'mae';
+export type EncoderPreprocess = 'dinov2' | 'jepa' | 'clip' | 'siglip' | 'dinov1' | 'mocov3' | 'mae';
+
+const NORMALISATIONS: Partial<Record<EncoderPreprocess, Normalisation>> = { clip: CLIP, siglip: SIGNED };
 
 /** Encoders with patches of 14 see 224 pixels where the latent comes from 256, so that both have 16 x 16 tokens. */
 const PATCH_14_SIDE = 224 / 256;
 
-/** Side of the encoder's input for a crop of `side` pixels. */
-export function encoderSide(kind: EncoderPreprocess, side: number): number {
-  return kind === 'dinov2' || kind === 'jepa' || kind === 'clip' ? Math.round(side * PATCH_14_SIDE) : side;
-}
+/** Side of the input of an encoder with such patches for a crop of `side` pixels. */
+export const encoderSide = (patchSize: number, side: number): number =>
+  patchSize === 14 ? Math.round(side * PATCH_14_SIDE) : side;
 
 /**
- * The encoder's input f32 [3, S, S] with S = `encoderSide`. DINOv2 and I-JEPA are normalised before they are resized,
- * CLIP after; the resize is PyTorch's bicubic without antialias, which may leave [0, 1].
+ * The encoder's input f32 [3, side, side]. DINOv2 and I-JEPA are normalised before they are resized, CLIP after; the
+ * resize is PyTorch's bicubic without antialias, which may leave [0, 1].
  * @param image a square crop.
  */
-export function preprocessForEncoder(kind: EncoderPreprocess, image: RgbImage): Float32Array {
-  const side = encoderSide(kind, image.width);
+export function preprocessForEncoder(kind: EncoderPreprocess, image: RgbImage, side: number): Float32Array {
   // Bicubic weights sum to 1, so normalising first or last is the same up to rounding; CLIP's own order needs no branch.
-  const planes = normaliseImage(image, kind === 'clip' ? CLIP : IMAGENET); // [3, H, W]
+  const planes = normaliseImage(image, NORMALISATIONS[kind] ?? IMAGENET); // [3, H, W]
   if (side === image.width) return planes;
-  return resamplePlanes(planes, image, { width: side, height: side }, 'bicubic'); // [3, S, S]
+  return resamplePlanes(planes, image, { width: side, height: side }, 'bicubic'); // [3, side, side]
 }

@@ -8,7 +8,8 @@ export type { Parameters } from '../nn/layers.js';
 
 export interface Weight {
   shape: readonly number[];
-  data: Float32Array<ArrayBufferLike>;
+  /** Of a weight in a file: read anew each time it is asked for. */
+  readonly data: Float32Array<ArrayBufferLike>;
 }
 
 /** A state dict in f32: PyTorch's names and layouts, in the order of the model. */

@@ -34,22 +34,28 @@ function blockShapes(name: string, { width, inner, feedForward, layerScale, qkvB
 
 /** Names and shapes of all parameters that the forward pass uses; images have 3 channels. */
 export function vitShapes(config: ViTConfig): Shapes {
-  const { width, depth, patchSize, grid, classToken, classPosition, registers, finalNorm } = config;
+  const { width, depth, patchSize, grid, classToken, classPosition, registers, preNorm, finalNorm } = config;
   const token = (name: string, count: number): Entry => [name, { shape: [1, count, width] }];
   return new Map([
     ...(classToken ? [token('cls_token', 1)] : []),
     ...(registers > 0 ? [token('register_tokens', registers)] : []),
     token('pos_embed', Number(classPosition) + grid.height * grid.width),
     ['patch_embed.proj.weight', { shape: [width, 3, patchSize, patchSize] }],
-    ...vector('patch_embed.proj.bias', width),
+    ...(config.patchBias ? vector('patch_embed.proj.bias', width) : []),
+    ...(preNorm ? norm('norm_pre', width) : []),
     ...Array.from({ length: depth }, (_, i) => blockShapes(`blocks.${i}`, config)).flat(),
     ...(finalNorm ? norm('norm', width) : []),
   ]);
 }
 
-/** Tensors that published files hold beside the encoder: heads, decoders, the mask token, a final norm that is not used. */
+/**
+ * Tensors that published files hold beside the encoder: heads and pools, projections, decoders, the mask token, a final
+ * norm that is not used, the numbers of positions.
+ */
 export const isUnusedByViT = (name: string): boolean =>
-  name === 'mask_token' || /^(norm|head|fc_norm|pooler|classifier|decoder|predictor)[._]/.test(name);
+  /^(mask_token|proj|embeddings\.position_ids)$|^norm\.|^(head|fc_norm|pooler|classifier|decoder|predictor|attn_pool)[._]/.test(
+    name,
+  );
 
 /**
  * The weights and architecture for images of another size: position embeddings resampled to the grid of patches of

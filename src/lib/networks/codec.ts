@@ -58,8 +58,9 @@ export async function openCodec(options: CodecOptions): Promise<Codec> {
     if (options.latentScale ?? options.latentShift) throw new UsageError('pixels have no scale to change');
     return pixels;
   }
-  const network = await loadNetwork({ kind: 'vae', name: options.vae, file: options.weights });
-  const codec = isTinyAutoencoder(network.weights) ? tinyCodec(network) : klCodec(network);
+  const codec = await loadNetwork({ kind: 'vae', name: options.vae, file: options.weights }, (network) =>
+    isTinyAutoencoder(network.weights) ? tinyCodec(network) : klCodec(network),
+  );
   const { scale, shift } = codec.scale;
   return { ...codec, scale: { scale: options.latentScale ?? scale, shift: options.latentShift ?? shift } };
 }

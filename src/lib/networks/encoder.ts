@@ -8,7 +8,7 @@ import { inferViTConfig, vit } from '../models/vit.js';
 import { fitPositions, isUnusedByViT, vitShapes } from '../models/vit-parameters.js';
 import type { PositionResampling } from '../nn/positions.js';
 import { sizeOf } from '../typed-array.js';
-import { knownEncoder } from '../weights/encoders.js';
+import { encoderOf, knownEncoder } from '../weights/encoders.js';
 import { loadNetwork } from '../weights/load.js';
 import type { InputNormalisation } from './onnx-encoder.js';
 
@@ -36,11 +36,11 @@ export interface EncoderOutput {
 }
 
 export interface EncoderOptions {
-  /** The name of a network that is known here, or an .onnx file. */
-  encoder: string;
+  /** The name of a network that is known here, or an .onnx file; default `DEFAULT_ENCODER`, or what `weights` tell. */
+  encoder?: string;
   /** A weights file, in place of the name's own; its architecture is inferred. */
   weights?: string;
-  /** Attention heads, where they are not width / 64. */
+  /** Attention heads, where they are not those of published models of the width. */
   heads?: number;
   /** How position embeddings are resampled to another grid. */
   posEmbed: PositionResampling;
@@ -52,6 +52,9 @@ export interface EncoderOptions {
   batchSize: number;
 }
 
+/** The paper's. */
+export const DEFAULT_ENCODER = 'dinov2-vit-b';
+
 /**
  * Opens an encoder by name, weights file or ONNX file.
  * @throws UsageError for a name that is not known; UnavailableError for one whose weights are not here; DataError for
@@ -59,14 +62,14 @@ export interface EncoderOptions {
  */
 export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const { encoder, weights, heads } = options;
-  if (encoder.endsWith('.onnx')) {
+  if (encoder?.endsWith('.onnx')) {
     if (weights !== undefined || heads !== undefined) {
       throw new UsageError(`${encoder} holds its weights and their architecture: drop --weights and --heads`);
     }
     const { openOnnxEncoder } = await import('./onnx-encoder.js');
     return openOnnxEncoder({ ...options, file: encoder });
   }
-  refuseOnnxOptions(encoder, options);
+  refuseOnnxOptions(encoder ?? weights ?? DEFAULT_ENCODER, options);
   return openViT(options);
 }
 
@@ -76,20 +79,22 @@ export function refuseOnnxOptions(name: string, options: Pick<EncoderOptions, 'o
   throw new UsageError(`--output and --normalise are for ONNX files: ${name} has its own`);
 }
 
+/** Loads an encoder's weights, and settles what they leave open. */
+async function loadViT({ encoder, weights: file, heads, size, posEmbed }: EncoderOptions) {
+  if (encoder !== undefined) knownEncoder(encoder); // a wrong name is told before weights are looked for
+  return loadNetwork({ kind: 'vit', name: encoder ?? DEFAULT_ENCODER, file }, ({ name, sha256, weights: found }) => {
+    const { preprocess, cropSize, ...hints } = encoderOf(encoder, found, name);
+    const trained = inferViTConfig(found, name, { ...hints, heads: heads ?? hints.heads });
+    const weights = matchWeights(found, vitShapes(trained), name, isUnusedByViT);
+    const crop = size ?? cropSize;
+    const side = encoderSide(trained.patchSize, crop);
+    const { config, ...fitted } = fitPositions(weights, trained, { height: side, width: side }, posEmbed);
+    return { name, sha256, preprocess, size: crop, side, config, parameters: toParameters(fitted.weights) };
+  });
+}
+
 async function openViT(options: EncoderOptions): Promise<Encoder> {
-  const known = knownEncoder(options.encoder);
-  const {
-    name,
-    sha256,
-    weights: found,
-  } = await loadNetwork({ kind: 'vit', name: options.encoder, file: options.weights });
-  const trained = inferViTConfig(found, name, { heads: options.heads ?? known.heads, finalNorm: known.finalNorm });
-  const weights = matchWeights(found, vitShapes(trained), name, isUnusedByViT);
-  const size = options.size ?? known.cropSize;
-  const side = encoderSide(known.preprocess, size);
-  const fitted = fitPositions(weights, trained, { height: side, width: side }, options.posEmbed);
-  const { config } = fitted;
-  const parameters = toParameters(fitted.weights);
+  const { name, sha256, preprocess, size, side, config, parameters } = await loadViT(options);
   const program: Captured = capture(
     (images) => {
       const { patchTokens, cls } = vit(parameters, config, images); // [B, T, D], [B, D]
@@ -104,13 +109,13 @@ async function openViT(options: EncoderOptions): Promise<Encoder> {
     name,
     sha256,
     size,
-    preprocess: { crop: 'adm', size, encoder: known.preprocess, side, positions: options.posEmbed },
+    preprocess: { crop: 'adm', size, encoder: preprocess, side, positions: options.posEmbed },
     tokens,
     dim: config.width,
     hasCls: config.classToken,
     encode(crops) {
       crops.forEach((crop, row) => {
-        input.set(preprocessForEncoder(known.preprocess, crop), row * sizeOf([3, side, side]));
+        input.set(preprocessForEncoder(preprocess, crop, side), row * sizeOf([3, side, side]));
       });
       // Fewer crops than the batch size are computed at full size: another size would have to be compiled.
       const [feature, cls] = program.run(input) as [Float32Array, Float32Array | undefined];

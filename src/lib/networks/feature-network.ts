@@ -71,9 +71,13 @@ const PUBLISHED_SHA256 = '6726825d';
 async function openInception(options: FeatureNetworkOptions): Promise<FeatureNetwork> {
   refuseOnnxOptions(options.net, options);
   const { weights: file, resize, batchSize } = options;
-  const { name, sha256, weights } = await loadNetwork({ kind: 'inception', name: INCEPTION_WEIGHTS, file });
-  const matched = matchWeights(weights, inceptionShapes(), name, isUnusedByInception);
-  const parameters = toParameters(foldBatchNorms(matched));
+  const { name, sha256, parameters } = await loadNetwork(
+    { kind: 'inception', name: INCEPTION_WEIGHTS, file },
+    ({ name, sha256, weights }) => {
+      const matched = matchWeights(weights, inceptionShapes(), name, isUnusedByInception);
+      return { name, sha256, parameters: toParameters(foldBatchNorms(matched)) };
+    },
+  );
   const size = 3 * INCEPTION_SIDE * INCEPTION_SIDE;
   const program = capture(
     (images) => {

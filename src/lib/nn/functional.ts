@@ -17,9 +17,13 @@ export function layerNorm(
   return bias ? tf.add(scaled, bias) : scaled;
 }
 
-/** x Phi(x): exact with the error function, or PyTorch's `approximate="tanh"`. */
-export const gelu = (x: tf.Tensor, form: 'erf' | 'tanh'): tf.Tensor =>
-  form === 'tanh' ? engine.geluTanh(x) : engine.geluErf(x);
+export type GeluForm = 'erf' | 'tanh' | 'quick';
+
+/** x Phi(x): exact with the error function, PyTorch's `approximate="tanh"`, or CLIP's x sigmoid(1.702 x). */
+export function gelu(x: tf.Tensor, form: GeluForm): tf.Tensor {
+  if (form === 'quick') return tf.mul(x, tf.sigmoid(tf.mul(x, 1.702)));
+  return form === 'tanh' ? engine.geluTanh(x) : engine.geluErf(x);
+}
 
 /** Over the last axis. */
 export const softmax = (x: tf.Tensor): tf.Tensor => tf.softmax(x);

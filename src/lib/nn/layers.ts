@@ -1,6 +1,15 @@
 /** Layers of transformers and convolutional networks, addressed by their name in a PyTorch state dict. */
 import { tf } from '../engine/index.js';
-import { attention, type ConvOptions, conv2d, gelu, groupNorm, layerNorm, linear } from './functional.js';
+import {
+  attention,
+  type ConvOptions,
+  conv2d,
+  type GeluForm,
+  gelu,
+  groupNorm,
+  layerNorm,
+  linear,
+} from './functional.js';
 
 /** Tensors of a network under the names and in the layouts of its PyTorch state dict. */
 export type Parameters = Readonly<Record<string, tf.Tensor>>;
@@ -73,5 +82,5 @@ export function selfAttention(
 }
 
 /** The two-layer perceptron `name` with GELU: `x` [B, T, D] to [B, T, D]. */
-export const mlp = (p: Parameters, name: string, x: tf.Tensor, form: 'erf' | 'tanh'): tf.Tensor =>
+export const mlp = (p: Parameters, name: string, x: tf.Tensor, form: GeluForm): tf.Tensor =>
   dense(p, `${name}.fc2`, gelu(dense(p, `${name}.fc1`, x), form));

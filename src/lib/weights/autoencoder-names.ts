@@ -1,6 +1,6 @@
 /** Names of latent diffusion's autoencoder: CompVis' and diffusers' older ones into those of diffusers today. */
 import type { Weights } from '../models/parameters.js';
-import { type Rule, renamed, unwrapped } from './rename.js';
+import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
 
 const LANDMARKS = ['encoder.conv_in.weight'];
 
@@ -45,7 +45,7 @@ function flattenProjections(weights: Weights): Weights {
   return new Map(
     [...weights].map(([name, weight]) => [
       name,
-      isProjection(name) ? { ...weight, shape: weight.shape.slice(0, 2) } : weight,
+      isProjection(name) ? reshaped(weight, weight.shape.slice(0, 2)) : weight,
     ]),
   );
 }

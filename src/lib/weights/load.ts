@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { MissingInputError } from '../errors.js';
 import { toFloat32 } from '../formats/host-tensor.js';
-import { openWeights } from '../formats/weights-file.js';
-import type { Weights } from '../models/parameters.js';
+import { openWeights, type WeightsFile } from '../formats/weights-file.js';
+import type { Weight, Weights } from '../models/parameters.js';
 import { sha256Of } from '../sha256.js';
 import { toDiffusersNames } from './autoencoder-names.js';
 import { locateWeights } from './locate.js';
@@ -34,24 +34,42 @@ const TRANSLATE: Record<NetworkKind, (weights: Weights) => Weights> = {
   inception: (weights) => weights,
 };
 
+/** Only what the network takes is read, and nothing is kept of it here: a file may hold much more. */
+class StoredWeight implements Weight {
+  readonly shape: readonly number[];
+  readonly #file: WeightsFile;
+  readonly #name: string;
+
+  constructor(file: WeightsFile, name: string) {
+    this.shape = file.info(name).shape;
+    this.#file = file;
+    this.#name = name;
+  }
+
+  get data(): Float32Array {
+    return toFloat32(this.#file.read(this.#name));
+  }
+}
+
 /**
- * Loads the weights of a network in f32.
+ * Opens the weights of a network and gives them to `use`, in f32, each tensor read when its data is asked for; the file
+ * is closed afterwards.
+ * @returns what `use` made of them
  * @throws UnavailableError for a name whose weights are not here; MissingInputError for a file that is not; DataError
  *   for a damaged one
  */
-export async function loadNetwork({ kind, name, file }: NetworkRequest): Promise<LoadedNetwork> {
+export async function loadNetwork<T>(
+  { kind, name, file }: NetworkRequest,
+  use: (network: LoadedNetwork) => T,
+): Promise<T> {
   const found = file ?? locateWeights(name);
   if (!existsSync(found)) throw new MissingInputError(`no weights file at ${found}`);
   const sha256 = await sha256Of(found);
-  const weights: Weights = new Map();
   const source = openWeights(found);
   try {
-    for (const tensor of source.names) {
-      const read = source.read(tensor);
-      weights.set(tensor, { shape: read.shape, data: toFloat32(read) });
-    }
+    const stored: Weights = new Map(source.names.map((tensor) => [tensor, new StoredWeight(source, tensor)]));
+    return use({ name: file ? path.basename(file) : name, sha256, weights: TRANSLATE[kind](stored) });
   } finally {
     source.close();
   }
-  return { name: file ? path.basename(file) : name, sha256, weights: TRANSLATE[kind](weights) };
 }

@@ -42,6 +42,13 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
   web('mae-vit-l', `${META}/mae/pretrain/mae_pretrain_vit_large.pth`),
   web('mae-vit-h', `${META}/mae/pretrain/mae_pretrain_vit_huge.pth`),
   web('jepa-vit-h', `${META}/ijepa/IN1K-vit.h.14-300e.pth.tar`),
+  hub('clip-vit-b', 'openai/clip-vit-base-patch16', 'pytorch_model.bin'),
+  hub('clip-vit-l', 'openai/clip-vit-large-patch14', 'model.safetensors'),
+  ...['siglip', 'siglip2'].flatMap((name) => [
+    hub(`${name}-vit-b`, `google/${name}-base-patch16-256`, 'model.safetensors'),
+    hub(`${name}-vit-l`, `google/${name}-large-patch16-256`, 'model.safetensors'),
+    hub(`${name}-vit-so400m`, `google/${name}-so400m-patch14-224`, 'model.safetensors'),
+  ]),
   hub('sd-vae-ft-ema', 'stabilityai/sd-vae-ft-ema', 'diffusion_pytorch_model.safetensors'),
   hub('sd-vae-ft-mse', 'stabilityai/sd-vae-ft-mse', 'diffusion_pytorch_model.safetensors'),
   hub('taesd', 'madebyollin/taesd', 'diffusion_pytorch_model.safetensors'),

@@ -1,6 +1,6 @@
 /** Translation of state dicts from one naming scheme to another. */
 import { DataError } from '../errors.js';
-import type { Weights } from '../models/parameters.js';
+import type { Weight, Weights } from '../models/parameters.js';
 
 /** Replaces what the pattern matches in a name, as String.replace does. */
 export type Rule = readonly [pattern: RegExp, replacement: string];
@@ -36,3 +36,11 @@ export function unwrapped<T>(weights: ReadonlyMap<string, T>, landmarks: readonl
   }
   return new Map(weights);
 }
+
+/** The same elements in another shape. */
+export const reshaped = (weight: Weight, shape: readonly number[]): Weight => ({
+  shape,
+  get data() {
+    return weight.data;
+  },
+});

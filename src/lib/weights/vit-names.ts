@@ -1,36 +1,76 @@
-/** Names of vision transformers: Hugging Face's and timm's into those of facebookresearch/dinov2. */
+/** Names of vision transformers: Hugging Face's, timm's, and those of CLIP's code, into those of facebookresearch/dinov2. */
 import { DataError } from '../errors.js';
 import type { Weight, Weights } from '../models/parameters.js';
 import { concatenated } from '../typed-array.js';
-import { type Rule, renamed, unwrapped } from './rename.js';
+import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
 
-const LANDMARKS = ['patch_embed.proj.weight', 'embeddings.patch_embeddings.projection.weight'];
+/** The convolution of the patches, in each scheme of names. */
+const LANDMARKS = [
+  'patch_embed.proj.weight',
+  'embeddings.patch_embeddings.projection.weight',
+  'embeddings.patch_embedding.weight',
+  'conv1.weight',
+];
 
 const RULES: readonly Rule[] = [
   // Hugging Face: Dinov2Model, Dinov2WithRegistersModel
   [/^embeddings\.patch_embeddings\.projection\./, 'patch_embed.proj.'],
   [/^embeddings\.position_embeddings$/, 'pos_embed'],
   [/^embeddings\.(cls_token|mask_token|register_tokens)$/, '$1'],
-  [/^encoder\.layer\.(\d+)\./, 'blocks.$1.'],
+  [/^encoder\.layers?\.(\d+)\./, 'blocks.$1.'],
   [/\.attention\.attention\.(query|key|value)\./, '.attn.$1.'],
   [/\.attention\.output\.dense\./, '.attn.proj.'],
   [/\.layer_scale([12])\.lambda1$/, '.ls$1.gamma'],
   [/\.mlp\.weights_in\./, '.mlp.w12.'],
   [/\.mlp\.weights_out\./, '.mlp.w3.'],
   [/^layernorm\./, 'norm.'],
-  // Hugging Face: ViTModel and kin (DINO, MAE)
+  // Hugging Face: ViTModel and kin (DINO, MAE, I-JEPA)
   [/\.layernorm_before\./, '.norm1.'],
   [/\.layernorm_after\./, '.norm2.'],
   [/\.intermediate\.dense\./, '.mlp.fc1.'],
   [/^(blocks\.\d+)\.output\.dense\./, '$1.mlp.fc2.'],
+  // Hugging Face: CLIPVisionModel, SiglipVisionModel
+  [/^embeddings\.patch_embedding\./, 'patch_embed.proj.'],
+  [/^embeddings\.class_embedding$/, 'cls_token'],
+  [/^embeddings\.position_embedding\.weight$/, 'pos_embed'],
+  [/^pre_layrnorm\./, 'norm_pre.'], // sic
+  [/^post_layernorm\./, 'norm.'],
+  [/\.self_attn\.out_proj\./, '.attn.proj.'],
+  [/\.self_attn\.q_proj\./, '.attn.query.'],
+  [/\.self_attn\.k_proj\./, '.attn.key.'],
+  [/\.self_attn\.v_proj\./, '.attn.value.'],
+  [/\.layer_norm([12])\./, '.norm$1.'],
+  // OpenAI's clip, open_clip
+  [/^conv1\./, 'patch_embed.proj.'],
+  [/^class_embedding$/, 'cls_token'],
+  [/^positional_embedding$/, 'pos_embed'],
+  [/^ln_pre\./, 'norm_pre.'],
+  [/^ln_post\./, 'norm.'],
+  [/^transformer\.resblocks\.(\d+)\./, 'blocks.$1.'],
+  [/\.ln_([12])\./, '.norm$1.'],
+  [/\.ls_([12])\.gamma$/, '.ls$1.gamma'],
+  [/\.attn\.in_proj_(weight|bias)$/, '.attn.qkv.$1'],
+  [/\.attn\.out_proj\./, '.attn.proj.'],
+  [/\.mlp\.c_fc\./, '.mlp.fc1.'],
+  [/\.mlp\.c_proj\./, '.mlp.fc2.'],
   // timm
   [/^reg_token$/, 'register_tokens'],
+  // The published ViT-L of MoCo-v3 has four names in which the number of the block was appended.
+  [/^blocks\.13\.norm13\./, 'blocks.13.norm1.'],
+  [/^blocks\.13\.mlp\.fc13\./, 'blocks.13.mlp.fc1.'],
+  [/^blocks\.14\.norm14\./, 'blocks.14.norm2.'],
+  [/^blocks\.14\.mlp\.fc14\./, 'blocks.14.mlp.fc2.'],
 ];
 
 /** Stacks tensors along their first axis. */
 function stacked(parts: readonly Weight[]): Weight {
   const rows = parts.reduce((total, part) => total + part.shape[0], 0);
-  return { shape: [rows, ...parts[0].shape.slice(1)], data: concatenated(parts.map(({ data }) => data)) };
+  return {
+    shape: [rows, ...parts[0].shape.slice(1)],
+    get data() {
+      return concatenated(parts.map(({ data }) => data));
+    },
+  };
 }
 
 /** Joins separate query, key and value projections into one. */
@@ -61,10 +101,22 @@ function nameGates(weights: Weights): Weights {
   ]);
 }
 
+/** CLIP's class token [D] and positions [T, D] as [1, 1, D] and [1, T, D]. */
+function withBatchAxis(weights: Weights): Weights {
+  const result: Weights = new Map(weights);
+  for (const name of ['cls_token', 'pos_embed']) {
+    const weight = weights.get(name);
+    if (!weight || weight.shape.length > 2) continue;
+    const [first, second] = weight.shape;
+    result.set(name, reshaped(weight, second === undefined ? [1, 1, first] : [1, first, second]));
+  }
+  return result;
+}
+
 /**
  * A vision transformer's state dict, of whatever origin, under DINOv2's hub names with one qkv projection.
  *
  * @throws DataError if a block lacks one of query, key and value.
  */
 export const toHubNames = (weights: Weights): Weights =>
-  nameGates(joinQkv(renamed(unwrapped(weights, LANDMARKS), RULES)));
+  withBatchAxis(nameGates(joinQkv(renamed(unwrapped(weights, LANDMARKS), RULES))));
