@@ -7,13 +7,20 @@ import { UsageError } from '../lib/errors.js';
 
 const description = `Draws the curves of one or more training logs, one panel for each field and one line for each run.
 
-A log is the NDJSON that train prints and keeps as log.ndjson in its checkpoint folder; a folder means that file.
+A log is the NDJSON that train prints and keeps as log.ndjson in its checkpoint folder; a folder means that file. Any
+number in it is a field, also those that train --eval-every adds: val_velocity_loss, cknna, linear_accuracy, knn_accuracy,
+FID, or the like of FD(emoji-vit) in another network.
+
 The picture is a PNG, or an SVG when the output's name ends in .svg.`;
 
 const examples = [
   {
     why: 'compare a run with REPA and one without',
     command: 'repa plot ckpt ckpt-plain --smooth 20 -o loss.png',
+  },
+  {
+    why: 'what was measured on the way',
+    command: "repa plot ckpt ckpt-plain --field 'val_velocity_loss,cknna,FD(emoji-vit)' -o quality.png",
   },
 ];
 

@@ -1,9 +1,13 @@
 /** repa train: cached latents and features to a checkpoint folder. */
 import { Option } from '@commander-js/extra-typings';
+import { imageInput } from '../lib/cli/image-input.js';
 import { answerFirstSignal } from '../lib/cli/interrupt.js';
+import { withMonitorOptions } from '../lib/cli/monitor-options.js';
 import { blockPair, decimal, integer, listOf, text } from '../lib/cli/parse.js';
 import { Progress } from '../lib/cli/progress.js';
 import { backendOption, seedOption, threadsOption, verb } from '../lib/cli/verb.js';
+import { checkMonitorOptions, type MonitorOptions } from '../lib/monitoring/options.js';
+import type { OpenMonitor } from '../lib/training/monitor.js';
 import { PRESET_NAMES, withPreset } from '../lib/training/presets.js';
 
 const description = `Trains a SiT on cached latents with the REPA loss: the mean squared error of the velocity, plus
@@ -14,6 +18,12 @@ noise and its variance at the 1000 steps of DDPM instead of a velocity, and is a
 Every logged step is one JSON object on stdout, also kept as log.ndjson in the output folder. Checkpoints are complete or
 absent, whatever kills the run; running the same command again continues from the newest one and gives the same numbers
 as a run that was never interrupted. The first ^C saves a checkpoint, the second kills.
+
+With --eval-every, the moving average is measured on the way, each measure one line of the log with what makes it
+comparable: pictures from the same noise each time; with --eval-ref the Frechet distance of samples, as sample and fid give it
+of a checkpoint; with --val-latents the losses of held-out images under fixed noise and times, what probes read from the aligned
+block, and with --val-feats its CKNNA with the features. It changes no number of the training. The steps' own lines
+have no field 'evaluation', these have.
 
 Under mpirun or srun --mpi=pmix the ranks share each step: --batch-size stays that of the whole step, its images are
 divided among the ranks, their gradients summed, and the losses are those of one process, whatever the number of ranks;
@@ -26,6 +36,11 @@ const examples = [
   { why: 'the recipe of the paper on ./latents and ./feats', command: 'repa train --lambda 0.5 --align-depth 8' },
   { why: 'a plain SiT for comparison', command: 'repa train --lambda 0 --out ckpt-plain' },
   {
+    why: 'measured every 5000 steps, in pictures and numbers',
+    command:
+      'repa train --eval-every 5000 --eval-ref imgs-val/ --val-latents latents-val --val-feats feats-val --eval-cfg 1.5',
+  },
+  {
     why: 'on four machines of a cluster, one process each',
     command: 'srun -N 4 --ntasks-per-node 1 --mpi=pmix repa train --batch-size 256',
   },
@@ -36,6 +51,59 @@ const examples = [
 ];
 
 export const command = () =>
+  withMonitorOptions(options())
+    .addOption(seedOption())
+    .addOption(backendOption())
+    .addOption(threadsOption())
+    .action(async (given, command) => {
+      const options = withPreset(given, (name) => {
+        return !['default', undefined].includes(command.getOptionValueSource(name));
+      });
+      checkMonitorOptions(options);
+      const { joinGroup, together } = await import('../lib/parallel/group.js');
+      const { planRun } = await import('../lib/training/plan.js');
+      const { runTraining } = await import('../lib/training/run.js');
+      const { selectBackend } = await import('../lib/engine/index.js');
+      const group = await joinGroup();
+      let signal: NodeJS.Signals | undefined;
+      await together(group, async () => {
+        const plan = await planRun(options, group);
+        if (options.printConfig) {
+          if (group.rank === 0) process.stdout.write(`${JSON.stringify(plan.record, null, 2)}\n`);
+          return;
+        }
+        await selectBackend(options);
+        const progress = new Progress('train', {
+          unit: 'steps',
+          total: options.steps,
+          done: plan.record.step,
+          quiet: options.quiet,
+        });
+        const stopAnswering = answerFirstSignal((received) => {
+          signal = received;
+          progress.say('stopping after this step to save a checkpoint; once more to kill');
+        });
+        try {
+          await runTraining(plan, group, {
+            ...options,
+            say: (line) => progress.say(line),
+            shouldStop: () => signal !== undefined,
+            onStep: (entry) => progress.advance(1, `loss ${entry.loss.toFixed(4)}`),
+            openMonitor: monitorOf(options),
+          });
+        } finally {
+          stopAnswering();
+        }
+        progress.finish();
+      });
+      if (signal) {
+        process.removeAllListeners(signal);
+        process.kill(process.pid, signal);
+      }
+    });
+
+/** What is trained, and how. */
+const options = () =>
   verb('train', {
     summary: 'train a SiT or DiT on cached latents, aligned with cached features',
     description,
@@ -148,51 +216,17 @@ export const command = () =>
     .option('--save-every <steps>', 'steps between checkpoints', integer(1), 10_000)
     .option('--keep <n>', 'newest checkpoints kept', integer(1), 2)
     .option('--log-every <steps>', 'steps between lines of the log', integer(1), 10)
-    .option('--print-config', 'print the whole configuration as JSON and stop')
-    .addOption(seedOption())
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .action(async (given, command) => {
-      const options = withPreset(given, (name) => {
-        return !['default', undefined].includes(command.getOptionValueSource(name));
-      });
-      const { joinGroup, together } = await import('../lib/parallel/group.js');
-      const { planRun } = await import('../lib/training/plan.js');
-      const { runTraining } = await import('../lib/training/run.js');
-      const { selectBackend } = await import('../lib/engine/index.js');
-      const group = await joinGroup();
-      let signal: NodeJS.Signals | undefined;
-      await together(group, async () => {
-        const plan = await planRun(options, group);
-        if (options.printConfig) {
-          if (group.rank === 0) process.stdout.write(`${JSON.stringify(plan.record, null, 2)}\n`);
-          return;
-        }
-        await selectBackend(options);
-        const progress = new Progress('train', {
-          unit: 'steps',
-          total: options.steps,
-          done: plan.record.step,
-          quiet: options.quiet,
-        });
-        const stopAnswering = answerFirstSignal((received) => {
-          signal = received;
-          progress.say('stopping after this step to save a checkpoint; once more to kill');
-        });
-        try {
-          await runTraining(plan, group, {
-            ...options,
-            say: (line) => progress.say(line),
-            shouldStop: () => signal !== undefined,
-            onStep: (entry) => progress.advance(1, `loss ${entry.loss.toFixed(4)}`),
-          });
-        } finally {
-          stopAnswering();
-        }
-        progress.finish();
-      });
-      if (signal) {
-        process.removeAllListeners(signal);
-        process.kill(process.pid, signal);
-      }
+    .option('--print-config', 'print the whole configuration as JSON and stop');
+
+/** How the run is measured on the way, if that was asked for. */
+function monitorOf(options: MonitorOptions & { quiet?: true }): OpenMonitor | undefined {
+  const { evalEvery, quiet } = options;
+  if (evalEvery === undefined) return undefined;
+  return async (run) => {
+    const { openMonitor } = await import('../lib/monitoring/monitor.js');
+    return openMonitor({ ...options, evalEvery }, run, {
+      open: (path) => imageInput(path, undefined, {}),
+      progress: (label, total) => new Progress(label, { unit: 'images', total, quiet }),
     });
+  };
+}

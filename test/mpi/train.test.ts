@@ -9,7 +9,7 @@ import { atomicFileSink } from '../../src/lib/stream/sink.js';
 import { TensorWriter } from '../../src/lib/stream/writer.js';
 import { sizeOf } from '../../src/lib/typed-array.js';
 import { type Outcome, PROGRAM, repa, shell, temporaryFolder } from '../commands/binary.js';
-import { makeTensors } from '../commands/support.js';
+import { makeImages, makeTensors } from '../commands/support.js';
 
 const MODEL = ['--model', 'SiT-S/4', '--depth', '2', '--width', '32', '--projector-dim', '16', '--align-depth', '1'];
 const RUN = [...MODEL, '--batch-size', '4', '--lr', '1e-3', '--log-every', '1', '--threads', '1'];
@@ -112,6 +112,41 @@ test('a run continues on another number of ranks', async (t) => {
   assert.equal(code, 0, stderr);
   once(stderr, /continuing/);
   assertSameNumbers(readLog(cwd, 'ckpt'), readLog(cwd, 'alone'), 1e-5);
+});
+
+test('two ranks share the samples of an evaluation, and find the distance of one', async (t) => {
+  const cwd = await prepared(t);
+  await makeImages(path.join(cwd, 'imgs'), 20);
+  const encoded = await repa(['encode-vae', 'imgs', '--vae', 'pixels', '--size', '16', '-o', 'encoded'], { cwd });
+  assert.equal(encoded.code, 0, encoded.stderr);
+  const measured = ['--eval-every', '2', '--eval-ref', 'imgs', '--eval-net', 'emoji-vit', '--eval-num', '9'];
+  const args = [
+    'train',
+    ...RUN,
+    '--latents',
+    'encoded',
+    '--lambda',
+    '0',
+    '--val-latents',
+    'encoded',
+    '--eval-steps',
+    '2',
+  ];
+  const run = [...args, ...measured, '--eval-batch-size', '3', '--steps', '4'];
+  const alone = await repa([...run, '--out', 'alone'], { cwd });
+  assert.equal(alone.code, 0, alone.stderr);
+  const shared = await onTwoRanks(cwd, run);
+  assert.equal(shared.code, 0, shared.stderr);
+  const [ours, theirs] = ['ckpt', 'alone'].map((out) => readLog(cwd, out));
+  assert.deepEqual(
+    ours.map(({ step, evaluation }) => [step, evaluation]),
+    theirs.map(({ step, evaluation }) => [step, evaluation]),
+  );
+  const field = 'FD(emoji-vit)';
+  const distances = (log: Entry[]): number[] => log.filter((entry) => field in entry).map((entry) => entry[field]);
+  assert.equal(distances(ours).length, 2);
+  for (const [i, distance] of distances(ours).entries())
+    assert.ok(Math.abs(distance / distances(theirs)[i] - 1) < 1e-3);
 });
 
 test('a signal to any rank stops all after the same step, with a checkpoint', async (t) => {

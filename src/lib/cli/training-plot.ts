@@ -58,6 +58,17 @@ export function smooth(points: readonly LogPoint[], window: number): LogPoint[] 
   );
 }
 
+/** Curves of at most this many points show them: what is measured now and then would else be hard to see, or no line. */
+const DOTTED = 60;
+
+/** The points of curves that have few. */
+function sparse(points: readonly LogPoint[]): LogPoint[] {
+  const curve = ({ run, field }: LogPoint): string => `${run}\n${field}`;
+  const counts = new Map<string, number>();
+  for (const point of points) counts.set(curve(point), (counts.get(curve(point)) ?? 0) + 1);
+  return points.filter((point) => counts.get(curve(point))! <= DOTTED);
+}
+
 /** Height of a line of the legend, in pixels. */
 const LEGEND_LINE = 18;
 
@@ -79,6 +90,7 @@ export function drawCurves(points: readonly LogPoint[]): string {
     marks: [
       Plot.frame({ stroke: '#ccc' }),
       Plot.line(points, { x: 'step', y: 'value', fy: 'field', stroke: 'run', strokeWidth: 1.5 }),
+      Plot.dot(sparse(points), { x: 'step', y: 'value', fy: 'field', fill: 'run', r: 3 }),
       ...runs.map((run, i) =>
         Plot.text([{ run }], {
           text: 'run',

@@ -129,13 +129,16 @@ async function saveStatistics(file: string, samples: FeatureSet, network: Featur
   await writeStatistics(file, samples.gaussians(), size === undefined ? undefined : originOf(network, size, resized));
 }
 
-/** The reference, its images cropped to the size of the samples; of a folder seen before, the statistics kept then. */
-async function measureReference(
+/**
+ * The reference, its images cropped to the size of the samples; of a folder seen before, the statistics kept then.
+ * @param warnings where what went wrong without harm is added
+ */
+export async function measureReference(
   input: string,
   size: number | undefined,
   needs: Set<Need>,
   network: FeatureNetwork,
-  options: MeasureOptions,
+  options: SetOptions & Pick<MeasureOptions, 'cache' | 'skipBad'>,
   warnings: string[],
 ): Promise<FeatureSet> {
   const origin = size === undefined ? undefined : originOf(network, size);

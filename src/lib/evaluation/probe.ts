@@ -43,23 +43,35 @@ export async function* probeFeatures(settings: ProbeSettings): AsyncGenerator<Pr
   for (const column of trainColumns) {
     const other = testColumns?.find(({ name }) => name === column.name);
     if (testColumns && !other) throw new DataError(`${settings.test}: has no column '${column.name}'`);
-    const isHeldOut = (row: number): boolean => crc32(Buffer.from(column.keys![row])) % HOLDOUT === 0;
-    const train = labelled(column, settings.train, (row) => other !== undefined || !isHeldOut(row));
-    const test = labelled(
-      other ?? column,
-      settings.test ?? settings.train,
-      (row) => other !== undefined || isHeldOut(row),
-    );
-    for (const metric of settings.metric) {
-      yield {
-        metric,
-        column: column.name,
-        accuracy: metric === 'linear' ? linear(train, test, settings) : nearest(train, test, settings),
-        classes: new Set(train.labels).size,
-        train_rows: train.labels.length,
-        test_rows: test.labels.length,
-      };
-    }
+    yield* probeColumn(column, other, settings);
+  }
+}
+
+/**
+ * @param test features of other images; without them, some of `column` are held out
+ * @throws DataError when rows have no labels
+ */
+export function* probeColumn(
+  column: FeatureColumn,
+  test: FeatureColumn | undefined,
+  settings: ProbeSettings,
+): Generator<ProbeResult> {
+  const isHeldOut = (row: number): boolean => crc32(Buffer.from(column.keys![row])) % HOLDOUT === 0;
+  const known = labelled(column, settings.train, (row) => test !== undefined || !isHeldOut(row));
+  const asked = labelled(
+    test ?? column,
+    settings.test ?? settings.train,
+    (row) => test !== undefined || isHeldOut(row),
+  );
+  for (const metric of settings.metric) {
+    yield {
+      metric,
+      column: column.name,
+      accuracy: metric === 'linear' ? linear(known, asked, settings) : nearest(known, asked, settings),
+      classes: new Set(known.labels).size,
+      train_rows: known.labels.length,
+      test_rows: asked.labels.length,
+    };
   }
 }
 

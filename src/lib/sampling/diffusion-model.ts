@@ -114,8 +114,12 @@ export function forward({ record, parameters }: DiffusionModel, x: tf.Tensor, t:
 /**
  * The network as the samplers call it, compiled once for each number of rows that occurs (with guidance, twice the batch
  * as well).
+ * @param constants `feed` where the parameters change between runs
  */
-export function compiledNetwork(model: DiffusionModel): ConditionalNetwork & { dispose(): void } {
+export function compiledNetwork(
+  model: DiffusionModel,
+  constants: 'bake' | 'feed' = 'bake',
+): ConditionalNetwork & { dispose(): void } {
   const { inChannels, inputSize } = model.config;
   const compiled = new Map<number, Captured>();
   const compile = (rows: number): Captured =>
@@ -126,7 +130,7 @@ export function compiledNetwork(model: DiffusionModel): ConditionalNetwork & { d
         { shape: [rows], dtype: 'float32' },
         { shape: [rows], dtype: 'int32' },
       ],
-      { constants: 'bake' },
+      { constants },
     );
   const network = (x: Float32Array, t: number, labels: Int32Array): Float32Array => {
     const rows = labels.length;

@@ -7,11 +7,10 @@ import { checkBinaryOutput, shardOf, writeStream } from '../cli/tensor-output.js
 import type { BackendOptions } from '../engine/index.js';
 import { selectBackend } from '../engine/index.js';
 import { UsageError } from '../errors.js';
-import { type ByteRounding, fromSignedUnit } from '../images/normalise.js';
+import type { ByteRounding } from '../images/normalise.js';
 import { contactSheet, writePng } from '../images/png.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { type Codec, openCodec } from '../networks/codec.js';
-import { restoreLatents } from '../networks/latent-scale.js';
 import type { TensorColumn } from '../stream/schema.js';
 import type { Shard } from '../stream/shards.js';
 import type { TensorWriter } from '../stream/writer.js';
@@ -24,8 +23,9 @@ import {
   loadGuide,
   type ModelOptions,
 } from './diffusion-model.js';
+import { type Sample, type SampleJob, sampleImages } from './images.js';
 import { readNoise } from './noise-file.js';
-import { type LabelPlan, labelOf, sampleLatents } from './sample.js';
+import type { LabelPlan } from './sample.js';
 import { describeSampler, type SamplerOptions, type SamplerSettings, settleSampler } from './settings.js';
 
 export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'>, BackendOptions {
@@ -46,14 +46,6 @@ export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'cod
 
 const PROTOCOL_COUNT = 50_000;
 const SHEET_COUNT = 64;
-
-/** One sampled image, or its latent where latents were asked for. */
-interface Sample {
-  key: string;
-  label: number;
-  latent: Float32Array; // [C, h, w], as the codec gave them
-  image: RgbImage | undefined;
-}
 
 export async function runSampling(given: SamplingOptions, progressOf: (total: number) => Progress): Promise<void> {
   const pictures = given.grid !== undefined || given.png !== undefined;
@@ -81,15 +73,15 @@ export async function runSampling(given: SamplingOptions, progressOf: (total: nu
   if (options.png) mkdirSync(options.png, { recursive: true });
   const produce = async (writer?: TensorWriter): Promise<void> => {
     const decoder = options.latents ? undefined : (codec ?? (await openSampleCodec(model, options)));
-    const job = { model, guide, settings, decoder, range: { first, end, noise: noise?.values } };
-    for await (const sample of samples(job, options)) {
+    const job = openJob(model, guide, settings, decoder, options);
+    for await (const sample of samples(job, { first, end, noise: noise?.values }, options.batchSize)) {
       const { key, label, latent, image } = sample;
       if (writer) await writer.append(key, label, image ? { image: image.data } : { latent });
       if (image && options.grid) sheet.push(image);
       if (image && options.png) await writePng(path.join(options.png, `${key}.png`), image);
       progress.advance();
     }
-    decoder?.dispose();
+    job.dispose();
   };
   const schema = schemaOf(model, guide, settings, options, total);
   const written = streams ? await writeStream(options, schema, produce) : await produce();
@@ -105,49 +97,37 @@ interface Range {
   noise: Float32Array | undefined; // [total, C, h, w]
 }
 
-interface SampleJob {
-  model: DiffusionModel;
-  guide: DiffusionModel | undefined;
-  settings: SamplerSettings;
-  /** Undefined where latents are wanted. */
-  decoder: Codec | undefined;
-  range: Range;
-}
-
-async function* samples(job: SampleJob, options: SamplingOptions): AsyncGenerator<Sample> {
-  const { model, guide, settings, decoder, range } = job;
-  const { first, end, noise } = range;
-  const { config, record } = model;
-  const { shape } = record.latent;
-  const size = sizeOf(shape);
-  const [channels, height, width] = shape;
-  const plan = labelPlan(options.labels);
+/** Everything that sampling needs, with the networks compiled. */
+function openJob(
+  model: DiffusionModel,
+  guide: DiffusionModel | undefined,
+  settings: SamplerSettings,
+  decoder: Codec | undefined,
+  { labels, rounding }: SamplingOptions,
+): SampleJob & { dispose(): void } {
   const network = compiledNetwork(model);
   const guideNetwork = guide && compiledNetwork(guide);
-  const networks = { network, nullLabel: config.numClasses, guide: guideNetwork };
-  for (let start = first; start < end; start += options.batchSize) {
-    const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);
-    const labels = Int32Array.from(indices, (index) => labelOf(plan, index, config.numClasses, options.seed));
-    const batch = { indices, labels, noise: noise?.subarray(start * size, (start + indices.length) * size) };
-    const latents = await sampleLatents(networks, shape, batch, settings); // [N, C, h, w]
-    restoreLatents(latents, channels, height * width, {
-      scale: [...record.latent.scale],
-      shift: [...record.latent.shift],
-    });
-    const pixels = decoder?.decode(latents, indices.length, height); // [N, 3, H, W]
-    const side = height * (decoder?.downsampling ?? 1);
-    for (const [row, index] of indices.entries()) {
-      const planes = pixels?.subarray(row * 3 * side * side, (row + 1) * 3 * side * side);
-      yield {
-        key: String(index).padStart(6, '0'),
-        label: labels[row] < config.numClasses ? labels[row] : -1,
-        latent: latents.subarray(row * size, (row + 1) * size),
-        image: planes && fromSignedUnit(planes, side, side, options.rounding),
-      };
-    }
+  return {
+    model,
+    settings,
+    decoder,
+    labels: labelPlan(labels),
+    rounding,
+    networks: { network, nullLabel: model.config.numClasses, guide: guideNetwork },
+    dispose() {
+      network.dispose();
+      guideNetwork?.dispose();
+      decoder?.dispose();
+    },
+  };
+}
+
+async function* samples(job: SampleJob, { first, end, noise }: Range, batchSize: number): AsyncGenerator<Sample> {
+  const size = sizeOf(job.model.record.latent.shape);
+  for (let start = first; start < end; start += batchSize) {
+    const indices = Array.from({ length: Math.min(batchSize, end - start) }, (_, row) => start + row);
+    yield* await sampleImages(job, indices, noise?.subarray(start * size, (start + indices.length) * size));
   }
-  network.dispose();
-  guideNetwork?.dispose();
 }
 
 function labelPlan(text: string): LabelPlan {

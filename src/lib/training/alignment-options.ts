@@ -2,6 +2,7 @@
 import type { ProjectionObjective } from '../align/projection-loss.js';
 import type { AlignmentSettings } from '../align/settings.js';
 import { UsageError } from '../errors.js';
+import { checkNeeds } from './option-needs.js';
 
 /** Block and teacher, counted from 1. */
 export type BlockPair = readonly [block: number, teacher: number];
@@ -63,10 +64,9 @@ export function alignmentSettings(options: AlignmentOptions, depth: number, alig
   };
 }
 
-/** An option that would do nothing is a mistake. */
 function checkDependencies(options: AlignmentOptions): void {
   const { lambda, projector, spatialNorm, manifold, alignUntil } = options;
-  const needs: [option: string, given: boolean, other: string, otherGiven: boolean][] = [
+  checkNeeds([
     ['--projector conv', projector === 'conv', '--lambda', lambda > 0],
     ['--spatial-norm', spatialNorm !== undefined, '--lambda', lambda > 0],
     ['--manifold', manifold > 0, '--lambda', lambda > 0],
@@ -74,8 +74,5 @@ function checkDependencies(options: AlignmentOptions): void {
     ['--layer-sync-blocks', options.layerSyncBlocks !== undefined, '--layer-sync', options.layerSync > 0],
     ['--dispersive-block', options.dispersiveBlock !== undefined, '--dispersive', options.dispersive > 0],
     ['--sra-blocks', options.sraBlocks !== undefined, '--sra', options.sra > 0],
-  ];
-  for (const [option, given, other, otherGiven] of needs) {
-    if (given && !otherGiven) throw new UsageError(`${option} does nothing without ${other}`);
-  }
+  ]);
 }

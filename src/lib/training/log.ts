@@ -5,8 +5,17 @@ import path from 'node:path';
 import { writeFileAtomic, writeFully } from '../atomic-file.js';
 import type { LogEntry } from './train.js';
 
+/** What was measured at a step: its own line, with `evaluation` saying which. */
+export interface EvaluationEntry {
+  step: number;
+  evaluation: string;
+  [field: string]: unknown;
+}
+
 export interface Log {
-  write(entry: LogEntry): Promise<void>;
+  write(entry: LogEntry | EvaluationEntry): Promise<void>;
+  /** The evaluations of a step that were in the log when it was opened. */
+  measuresOf(step: number): ReadonlySet<string>;
   close(): Promise<void>;
 }
 
@@ -15,8 +24,8 @@ export async function openLog(folder: string, step: number): Promise<Log> {
   mkdirSync(folder, { recursive: true });
   const file = path.join(folder, 'log.ndjson');
   const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : [];
-  const kept = lines.filter((line) => isUpTo(line, step)).map((line) => `${line}\n`);
-  writeFileAtomic(file, (fd) => writeFully(fd, Buffer.from(kept.join(''))));
+  const kept = lines.filter((line) => isUpTo(line, step));
+  writeFileAtomic(file, (fd) => writeFully(fd, Buffer.from(kept.map((line) => `${line}\n`).join(''))));
   const handle = await open(file, 'a');
   return {
     async write(entry) {
@@ -24,6 +33,13 @@ export async function openLog(folder: string, step: number): Promise<Log> {
       await handle.appendFile(line);
       process.stdout.write(line);
     },
+    measuresOf: (asked) =>
+      new Set(
+        kept
+          .map((line) => JSON.parse(line))
+          .filter((entry) => entry.step === asked)
+          .map(({ evaluation }) => evaluation),
+      ),
     close: () => handle.close(),
   };
 }

@@ -1,7 +1,7 @@
 /** What training minimises, compiled together with its gradients. */
 import type { Losses } from '../align/terms.js';
 import { ditTrainingLoss, sitTrainingLoss } from '../align/training-loss.js';
-import { captureGradients, type ParameterStore, tf } from '../engine/index.js';
+import { capture, captureGradients, type ParameterStore, tf } from '../engine/index.js';
 import { PURPOSE } from '../random.js';
 import type { TypedArray } from '../typed-array.js';
 import type { BatchInput, PlacedBatch } from './batch-inputs.js';
@@ -24,12 +24,15 @@ export interface ObjectiveOptions {
   aligned: boolean;
 }
 
+/** The weights that a loss reads: learned ones, and the moving average that teaches them. */
+type LossWeights = Pick<ParameterStore, 'tensors' | 'emaTensors'>;
+
 /** The objective of a run. */
 function objectiveOf(
-  store: ParameterStore,
+  store: LossWeights,
   record: RunRecord,
   set: TrainingSet,
-  { aligned, checkpointBlocks }: ObjectiveOptions,
+  { aligned, checkpointBlocks }: Pick<ObjectiveOptions, 'aligned' | 'checkpointBlocks'>,
 ): Objective {
   const { training } = record;
   const shared = {
@@ -67,9 +70,26 @@ function objectiveOf(
 export interface CompiledObjective {
   /** Draws what the loss reads. */
   prepare(batch: PlacedBatch): TypedArray[];
-  /** Leaves the gradients of one micro-batch in the store; returns its losses by name, `total` first. */
+  /** The losses of one batch by name, `total` first; in training, leaves its gradients in the store. */
   run(prepared: readonly TypedArray[]): Record<string, number>;
   dispose(): void;
+}
+
+/** A loss as a function of host arrays. */
+function traced({ inputs, loss }: Objective, rows: number) {
+  const entries = Object.entries(inputs);
+  let terms: string[] = [];
+  return {
+    specs: entries.map(([, { shape, dtype }]) => ({ shape: [rows, ...shape], dtype })),
+    prepare: (batch: PlacedBatch): TypedArray[] => entries.map(([, input]) => input.values(batch)),
+    losses(tensors: readonly tf.Tensor[]): tf.Tensor[] {
+      const losses = loss(Object.fromEntries(entries.map(([name], i) => [name, tensors[i]])));
+      terms = Object.keys(losses);
+      return Object.values(losses);
+    },
+    named: (values: readonly TypedArray[]): Record<string, number> =>
+      Object.fromEntries(terms.map((term, i) => [term, Number(values[i][0])])),
+  };
 }
 
 /**
@@ -83,24 +103,22 @@ export function compileObjective(
   options: ObjectiveOptions,
 ): CompiledObjective {
   const { microBatch, ranks } = options;
-  const objective = objectiveOf(store, record, set, options);
-  const entries = Object.entries(objective.inputs);
-  let terms: string[] = [];
-  const program = captureGradients(
-    store,
-    (...tensors) => {
-      const losses = objective.loss(Object.fromEntries(entries.map(([name], i) => [name, tensors[i]])));
-      terms = Object.keys(losses);
-      return Object.values(losses).map((loss) => tf.div(loss, ranks));
-    },
-    entries.map(([, { shape, dtype }]) => ({ shape: [microBatch, ...shape], dtype })),
-  );
-  return {
-    prepare: (batch) => entries.map(([, input]) => input.values(batch)),
-    run(prepared) {
-      const losses = program.run(...prepared);
-      return Object.fromEntries(losses.map((value, i) => [terms[i], Number(value[0])]));
-    },
-    dispose: () => program.dispose(),
-  };
+  const { specs, prepare, losses, named } = traced(objectiveOf(store, record, set, options), microBatch);
+  const program = captureGradients(store, (...tensors) => losses(tensors).map((loss) => tf.div(loss, ranks)), specs);
+  return { prepare, run: (prepared) => named(program.run(...prepared)), dispose: () => program.dispose() };
+}
+
+/** Compiles the losses of the moving average, for validation: no gradients, and no label is dropped. */
+export function compileValidation(
+  store: ParameterStore,
+  record: RunRecord,
+  set: TrainingSet,
+  { rows, aligned }: { rows: number; aligned: boolean },
+): CompiledObjective {
+  const weights = { tensors: store.emaTensors, emaTensors: store.emaTensors };
+  const sure = { ...record, training: { ...record.training, labelDropout: 0 } };
+  const objective = objectiveOf(weights, sure, set, { aligned, checkpointBlocks: 0 });
+  const { specs, prepare, losses, named } = traced(objective, rows);
+  const program = capture((...tensors) => losses(tensors), specs);
+  return { prepare, run: (prepared) => named(program.run(...prepared)), dispose: () => program.dispose() };
 }

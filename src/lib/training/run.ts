@@ -2,6 +2,7 @@
 import type { ProcessGroup } from '../parallel/group.js';
 import { discardUnfinished, saveCheckpoint } from './checkpoint.js';
 import { openLog } from './log.js';
+import type { Measure, OpenMonitor, RunMonitor } from './monitor.js';
 import type { RunPlan } from './plan.js';
 import { checkRanksAgree, divideBatch } from './ranks.js';
 import { checkpointParts, freshStore, restoreStore } from './store.js';
@@ -17,6 +18,8 @@ export interface RunHooks {
   say(line: string): void;
   shouldStop(): boolean;
   onStep(entry: LogEntry): void;
+  /** How the run is measured on the way; undefined for not at all. */
+  openMonitor: OpenMonitor | undefined;
 }
 
 /**
@@ -35,20 +38,32 @@ export async function runTraining(
   hooks.say(`${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latentShape.join('x')}`);
   if (checkpoint) hooks.say(`continuing ${checkpoint}`);
   if (record.step >= hooks.steps) {
-    hooks.say(`${hooks.out} is trained to step ${record.step} already: nothing to do up to --steps ${hooks.steps}`);
-    return;
+    hooks.say(`${hooks.out} is trained to step ${record.step} already: no steps up to --steps ${hooks.steps}`);
   }
   const writes = group.rank === 0;
   if (writes) discardUnfinished(hooks.out);
   const log = writes ? await openLog(hooks.out, record.step) : undefined;
+  const { out, shouldStop } = hooks;
+  const monitor = await hooks.openMonitor?.({ store, record, group, out, shouldStop });
+  const measure = async (step: number): Promise<void> => {
+    if (!monitor || step === 0 || step % monitor.every !== 0) return;
+    for (const each of missingMeasures(monitor, group, log?.measuresOf(step))) {
+      const started = performance.now();
+      const result = await each.run(step);
+      if (!result) return; // stopped: the next run does what is missing
+      await log?.write({ step, evaluation: each.name, ...result, seconds: (performance.now() - started) / 1000 });
+    }
+  };
   let saved = record.step;
   const save = (step: number) => {
     checkRanksAgree(group, store, { ...record, step });
-    if (writes) saveCheckpoint(hooks.out, { ...record, step }, checkpointParts(record, store), hooks.keep);
+    if (writes) saveCheckpoint(out, { ...record, step }, checkpointParts(record, store), hooks.keep);
     saved = step;
   };
   let last = record.step;
   try {
+    await measure(record.step);
+    if (record.step >= hooks.steps) return;
     await trainLoop(store, record, set, group, {
       from: record.step,
       to: hooks.steps,
@@ -58,12 +73,25 @@ export async function runTraining(
         hooks.onStep(entry);
         if (entry.step % hooks.logEvery === 0 || entry.step === hooks.steps) await log?.write(entry);
         if (entry.step % hooks.saveEvery === 0) save(entry.step);
-        return !hooks.shouldStop();
+        await measure(entry.step);
+        return !shouldStop();
       },
     });
     if (saved < last) save(last);
   } finally {
+    await monitor?.dispose();
     await log?.close();
     await set.close();
   }
+}
+
+/** What is to be measured at a step: all, but for what the log of a run that was stopped there has already. */
+function missingMeasures(
+  { measures }: RunMonitor,
+  group: ProcessGroup,
+  logged: ReadonlySet<string> | undefined,
+): Measure[] {
+  const done = Uint8Array.from(measures, ({ name }) => Number(logged?.has(name) ?? false));
+  group.broadcast(done); // the first rank reads the log
+  return measures.filter((_, i) => !done[i]);
 }

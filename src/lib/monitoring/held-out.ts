@@ -1,0 +1,207 @@
+/** What the moving average makes of held-out images: its losses, and what its aligned block knows of them. */
+import { isDeepStrictEqual } from 'node:util';
+import type { Matrix } from '../engine/matrix-product.js';
+import { UsageError } from '../errors.js';
+import type { FeatureColumn } from '../evaluation/feature-columns.js';
+import { probeColumn } from '../evaluation/probe.js';
+import { cknna } from '../metrics/cknna.js';
+import { unitRows } from '../metrics/features.js';
+import { type Neighbours, nearestNeighbours } from '../metrics/neighbours.js';
+import { tokenMeans } from '../networks/token-means.js';
+import { HiddenStateExtractor } from '../sampling/hidden-states.js';
+import { TrainingSet } from '../training/dataset.js';
+import type { Measure, MonitoredRun } from '../training/monitor.js';
+import { compileValidation } from '../training/objective.js';
+import { sameShape, showShape } from '../typed-array.js';
+import { DEFAULT_BATCH, DEFAULT_VAL_NUM, type MonitorOptions } from './options.js';
+
+/** Noise and times of validation are the same at every step and in every run, and those of no training step. */
+const VALIDATION_SEED = 0;
+const VALIDATION_STEP = 2 ** 32 - 1;
+/** Hidden states are looked at halfway between data and noise, of images without a label, as in figure 2 of REPA. */
+const HIDDEN_TIME = 0.5;
+const NEIGHBOURS = 10;
+const PROBE = { train: '--val-latents', metric: ['linear', 'knn'], epochs: 90, seed: VALIDATION_SEED };
+const PROBE_NEIGHBOURS = 20;
+
+interface Reference {
+  name: string;
+  neighbours: Neighbours;
+}
+
+export class HeldOut {
+  readonly measures: Measure[];
+  readonly #run: MonitoredRun;
+  readonly #set: TrainingSet;
+  /** Rows of the set that are used: spread over all of it, whose classes may follow each other. */
+  readonly #rows: Uint32Array;
+  readonly #batch: number;
+  /** Neighbours within the features of each encoder, which never change. */
+  #references: Reference[] | undefined;
+
+  private constructor(run: MonitoredRun, set: TrainingSet, options: MonitorOptions) {
+    const { valNum = DEFAULT_VAL_NUM, evalBatchSize = DEFAULT_BATCH } = options;
+    this.#run = run;
+    this.#set = set;
+    const wanted = Math.min(valNum, set.rows);
+    this.#batch = Math.min(evalBatchSize, wanted);
+    const count = wanted - (wanted % this.#batch); // whole batches: the mean over them is the mean over their images
+    this.#rows = Uint32Array.from({ length: count }, (_, i) => Math.floor((i * set.rows) / count));
+    const onFirstRank = (name: string, measure: () => Promise<Record<string, unknown> | undefined>): Measure => ({
+      name,
+      run: async () => (run.group.rank === 0 ? measure() : {}),
+    });
+    const looksInside = set.features.length > 0 || set.classes > 0;
+    this.measures = [
+      onFirstRank('validation', () => this.#validation()),
+      ...(looksInside ? [onFirstRank('representation', () => this.#representation())] : []),
+    ];
+  }
+
+  /** @throws UsageError when the held-out images are not prepared as those of the run; DataError as TrainingSet.open */
+  static async open(options: MonitorOptions, run: MonitoredRun): Promise<HeldOut> {
+    const set = await TrainingSet.open(options.valLatents!, options.valFeats ?? []);
+    checkFit(set, run);
+    return new HeldOut(run, set, options);
+  }
+
+  /** Mean losses, weighted as in training; features count where they are there and still followed. */
+  async #validation(): Promise<Record<string, unknown> | undefined> {
+    const { store, record } = this.#run;
+    const aligned = record.training.lambda > 0 && this.#set.features.length > 0;
+    const objective = compileValidation(store, record, this.#set, { rows: this.#batch, aligned });
+    const sums: Record<string, number> = {};
+    try {
+      for (let position = 0; position < this.#rows.length; position += this.#batch) {
+        if (this.#run.shouldStop()) return undefined;
+        const rows = this.#rows.subarray(position, position + this.#batch);
+        const batch = await this.#set.read(rows, VALIDATION_SEED, VALIDATION_STEP, position, aligned);
+        const place = { rows: rows.length, seed: VALIDATION_SEED, step: VALIDATION_STEP, position };
+        const losses = objective.run(objective.prepare({ ...batch, ...place }));
+        for (const [name, loss] of Object.entries(losses)) sums[name] = (sums[name] ?? 0) + loss * rows.length;
+      }
+    } finally {
+      objective.dispose();
+    }
+    const { total, ...terms } = Object.fromEntries(
+      Object.entries(sums).map(([name, sum]) => [name, sum / this.#rows.length]),
+    );
+    const named = Object.entries(terms).map(([name, loss]) => [`val_${name}_loss`, loss]);
+    return { val_loss: total, ...Object.fromEntries(named), ...this.#protocol() };
+  }
+
+  /** CKNNA with the features, and the accuracy of probes where there are classes. */
+  async #representation(): Promise<Record<string, unknown> | undefined> {
+    const column = await this.#hiddenColumn();
+    if (!column) return undefined;
+    const scores: Record<string, number> = {};
+    if (this.#set.features.length > 0) {
+      this.#references ??= await this.#featureNeighbours();
+      const own = neighboursOf(unitRows(column.values, column.dim));
+      for (const { name, neighbours } of this.#references) {
+        scores[this.#references.length === 1 ? 'cknna' : `cknna(${name})`] = cknna(own, neighbours);
+      }
+    }
+    if (column.labels!.every((label) => label >= 0)) {
+      const settings = { ...PROBE, neighbours: this.#probeNeighbours };
+      for (const { metric, accuracy } of probeColumn(column, undefined, settings))
+        scores[`${metric}_accuracy`] = accuracy;
+    }
+    return {
+      ...scores,
+      ...this.#protocol(),
+      features: this.#set.features.map(({ name }) => name),
+      block: this.#run.record.model.alignDepth,
+      time: HIDDEN_TIME,
+      k: NEIGHBOURS,
+      probe_k: this.#probeNeighbours,
+    };
+  }
+
+  /** The aligned block's tokens, averaged for each image: as extract-hidden gives them of images without a label. */
+  async #hiddenColumn(): Promise<FeatureColumn | undefined> {
+    const { store, record, out } = this.#run;
+    const { alignDepth, numClasses, hiddenSize: dim, inputSize, patchSize } = record.model;
+    const model = { source: out, record, config: record.model, parameters: store.emaTensors };
+    const request = { blocks: [alignDepth], times: [HIDDEN_TIME], batchSize: this.#batch, seed: VALIDATION_SEED };
+    const extractor = new HiddenStateExtractor(model, request);
+    const count = this.#rows.length;
+    const values = new Float32Array(count * dim); // [N, D]
+    const labels = new Int32Array(count);
+    try {
+      for (let position = 0; position < count; position += this.#batch) {
+        if (this.#run.shouldStop()) return undefined;
+        const rows = this.#rows.subarray(position, position + this.#batch);
+        const batch = await this.#set.read(rows, VALIDATION_SEED, 0, position, false);
+        const unlabelled = new Int32Array(rows.length).fill(numClasses);
+        for (const { tokens } of extractor.states(batch.latents, unlabelled, position)) {
+          values.set(tokenMeans(tokens, (inputSize / patchSize) ** 2, dim), position * dim);
+        }
+        labels.set(batch.labels, position);
+      }
+    } finally {
+      extractor.dispose();
+    }
+    const keys = Array.from(this.#rows, (row) => this.#set.keyOf(row));
+    return { name: 'hidden', keys, labels, rows: count, dim, values };
+  }
+
+  async #featureNeighbours(): Promise<Reference[]> {
+    const pooled = this.#set.features.map(({ dim }) => new Float32Array(this.#rows.length * dim)); // [N, D] each
+    for (let position = 0; position < this.#rows.length; position += this.#batch) {
+      const rows = this.#rows.subarray(position, position + this.#batch);
+      const { features } = await this.#set.read(rows, VALIDATION_SEED, 0, position);
+      for (const [i, { tokens, dim }] of this.#set.features.entries()) {
+        pooled[i].set(tokenMeans(features[i], tokens, dim), position * dim);
+      }
+    }
+    return this.#set.features.map(({ name, dim }, i) => {
+      return { name, neighbours: neighboursOf(unitRows(pooled[i], dim)) };
+    });
+  }
+
+  /** Fewer of few images, a fifth of which do not vote. */
+  get #probeNeighbours(): number {
+    return Math.min(PROBE_NEIGHBOURS, Math.floor(this.#rows.length / 4));
+  }
+
+  /** What makes the numbers of two runs comparable. */
+  #protocol(): Record<string, unknown> {
+    return {
+      rows: this.#rows.length,
+      images: this.#set.metadata['repa.reference'],
+      weights: `ema ${this.#run.record.training.emaDecays[0]}`,
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#set.close();
+  }
+}
+
+/** Of at least this many images can the two be told: CKNNA divides by n - 3, and a probe holds a fifth out. */
+const FEWEST = 20;
+
+const neighboursOf = (matrix: Matrix): Neighbours => nearestNeighbours(matrix, matrix, NEIGHBOURS);
+
+function checkFit(set: TrainingSet, { record }: MonitoredRun): void {
+  const { shape, scale, shift } = record.latent;
+  if (!sameShape(set.latentShape, shape)) {
+    throw new UsageError(`--val-latents are ${showShape(set.latentShape)}, the model's are ${showShape(shape)}`);
+  }
+  if (!isDeepStrictEqual(set.scale, { scale, shift })) {
+    throw new UsageError('--val-latents have another scale than --latents', 'Encode both with the same VAE.');
+  }
+  if (set.rows < FEWEST)
+    throw new UsageError(`--val-latents hold ${set.rows} images: fewer than ${FEWEST} tell little`);
+  const { numClasses, zDims } = record.model;
+  if (set.classes > numClasses) {
+    throw new UsageError(
+      `the labels of --val-latents go up to ${set.classes - 1}, the model has ${numClasses} classes`,
+    );
+  }
+  const dims = set.features.map(({ dim }) => dim);
+  if (record.training.lambda > 0 && dims.length > 0 && !sameShape(dims, zDims)) {
+    throw new UsageError(`--val-feats are of width ${dims.join(', ')}, those of the run ${zDims.join(', ')}`);
+  }
+}

@@ -1,0 +1,37 @@
+/** Everything that is measured of a run while it trains. */
+
+import type { Progress } from '../cli/progress.js';
+import type { ImageInput } from '../images/open-images.js';
+import type { Measure, MonitoredRun, RunMonitor } from '../training/monitor.js';
+import { HeldOut } from './held-out.js';
+import { type MonitorOptions, sampleCounts } from './options.js';
+import { SampleMeasure } from './samples.js';
+
+export interface MonitorInputs {
+  /** Opens a set of images. */
+  open(path: string): Promise<ImageInput>;
+  progress(label: string, total?: number): Progress;
+}
+
+/**
+ * Opens decoder, network, reference and held-out data.
+ * @throws UnavailableError or MissingInputError for what is not there; DataError or UsageError for what does not fit
+ */
+export async function openMonitor(
+  options: MonitorOptions & { evalEvery: number },
+  run: MonitoredRun,
+  inputs: MonitorInputs,
+): Promise<RunMonitor> {
+  const { pictures, compared } = sampleCounts(options);
+  const heldOut = options.valLatents === undefined ? undefined : await HeldOut.open(options, run);
+  const samples = pictures + compared > 0 ? await SampleMeasure.open(options, run, inputs) : undefined;
+  const measures: Measure[] = [...(heldOut?.measures ?? []), ...(samples ? [samples] : [])];
+  return {
+    every: options.evalEvery,
+    measures,
+    async dispose() {
+      samples?.dispose();
+      await heldOut?.close();
+    },
+  };
+}

@@ -1,0 +1,204 @@
+/** What a run samples on the way: a sheet of pictures from the same noise each time, and how far samples are from a reference. */
+import { existsSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { MissingInputError, UsageError } from '../errors.js';
+import { FeatureSet } from '../evaluation/feature-set.js';
+import { measureReference } from '../evaluation/measure.js';
+import { METRICS } from '../evaluation/scores.js';
+import { centerCrop } from '../images/crop.js';
+import { contactSheet, writePng } from '../images/png.js';
+import type { RgbImage } from '../images/rgb-image.js';
+import type { Gaussian } from '../metrics/statistics.js';
+import { type Codec, openCodec } from '../networks/codec.js';
+import { type FeatureNetwork, openFeatureNetwork } from '../networks/feature-network.js';
+import { anyRank } from '../parallel/group.js';
+import { compiledNetwork, type DiffusionModel } from '../sampling/diffusion-model.js';
+import { type SampleJob, sampleImages } from '../sampling/images.js';
+import { describeSampler, type SamplerSettings, settleSampler } from '../sampling/settings.js';
+import type { Measure, MonitoredRun } from '../training/monitor.js';
+import type { MonitorInputs } from './monitor.js';
+import { DEFAULT_BATCH, type MonitorOptions, sampleCounts } from './options.js';
+import { gaussianOverRanks } from './rank-statistics.js';
+
+/** As `repa sample` has them, so that it gives the same pictures of a checkpoint. */
+const SAMPLE_SEED = 0;
+const LABELS = 'random';
+const ROUNDING = 'truncate';
+
+/** What samples are compared with. */
+interface Comparison {
+  name: string;
+  network: FeatureNetwork;
+  /** Of the reference; on the first rank, which does the comparing. */
+  reference: FeatureSet | undefined;
+}
+
+const POOLED = new Set(['pooled'] as const);
+
+export class SampleMeasure implements Measure {
+  readonly name = 'samples';
+  readonly #run: MonitoredRun;
+  readonly #model: DiffusionModel;
+  readonly #settings: SamplerSettings;
+  readonly #decoder: Codec;
+  readonly #comparison: Comparison | undefined;
+  readonly #pictures: number;
+  readonly #compared: number;
+  readonly #batch: number;
+
+  private constructor(
+    run: MonitoredRun,
+    model: DiffusionModel,
+    decoder: Codec,
+    comparison: Comparison | undefined,
+    options: MonitorOptions,
+  ) {
+    const { evalMode: mode, evalSteps: steps, evalCfg: cfg = 1, evalBatchSize = DEFAULT_BATCH } = options;
+    const { pictures, compared } = sampleCounts(options);
+    this.#run = run;
+    this.#model = model;
+    this.#decoder = decoder;
+    this.#comparison = comparison;
+    this.#settings = settleSampler(model, { mode, steps, cfg, guidanceLow: 0, guidanceHigh: 1, seed: SAMPLE_SEED });
+    this.#pictures = pictures;
+    this.#compared = compared;
+    this.#batch = evalBatchSize;
+  }
+
+  /** @throws UnavailableError for weights that are not here; MissingInputError when there is no reference */
+  static async open(options: MonitorOptions, run: MonitoredRun, inputs: MonitorInputs): Promise<SampleMeasure> {
+    const { store, record, group, out } = run;
+    const { compared } = sampleCounts(options);
+    if (compared > 0 && compared < 2 * group.size) {
+      throw new UsageError(`--eval-num ${compared}: each of ${group.size} ranks samples two images at least`);
+    }
+    if (compared > 0 && !existsSync(options.evalRef!)) {
+      throw new MissingInputError(`--eval-ref ${options.evalRef}: no such file or folder`);
+    }
+    const vae = record.data.latents.metadata['repa.model'];
+    const decoder = await openCodec({ vae, weights: options.evalVaeWeights });
+    const model = { source: out, record, config: record.model, parameters: store.emaTensors };
+    const side = record.model.inputSize * decoder.downsampling;
+    const comparison = compared > 0 ? await openComparison(options, side, group.rank === 0, inputs) : undefined;
+    return new SampleMeasure(run, model, decoder, comparison, options);
+  }
+
+  async run(step: number): Promise<Record<string, unknown> | undefined> {
+    const network = compiledNetwork(this.#model, 'feed');
+    try {
+      const networks = { network, nullLabel: this.#model.config.numClasses };
+      const sampled = await this.#sample({
+        model: this.#model,
+        networks,
+        settings: this.#settings,
+        decoder: this.#decoder,
+        labels: LABELS,
+        rounding: ROUNDING,
+      });
+      if (!sampled) return undefined;
+      const { sheet, seen } = sampled;
+      const { group, out } = this.#run;
+      const gaussian = this.#comparison && gaussianOverRanks(group, counted(seen.gaussian('pooled')!));
+      if (group.rank > 0) return {};
+      return {
+        ...(sheet.length > 0 ? { picture: await writeSheet(out, step, sheet) } : {}),
+        ...(gaussian ? this.#compare(gaussian) : {}),
+        sampler: {
+          ...describeSampler(this.#settings),
+          labels: LABELS,
+          weights: `ema ${this.#run.record.training.emaDecays[0]}`,
+          codec: this.#decoder.name,
+          rounding: ROUNDING,
+        },
+      };
+    } finally {
+      network.dispose();
+    }
+  }
+
+  /** This rank's share of the images; undefined when a signal came to any rank. */
+  async #sample(job: SampleJob): Promise<{ sheet: RgbImage[]; seen: FeatureSet } | undefined> {
+    const { group, shouldStop } = this.#run;
+    const edge = (rank: number): number => Math.floor((rank * this.#compared) / group.size);
+    const [first, end] = [edge(group.rank), edge(group.rank + 1)];
+    const pictures = group.rank === 0 ? this.#pictures : 0; // the first rank has the first images
+    const last = Math.max(end, pictures);
+    const most = Math.max(Math.ceil(this.#compared / group.size), this.#pictures); // of any rank: all ask alike for the end
+    const sheet: RgbImage[] = [];
+    const seen = new FeatureSet(POOLED);
+    for (let done = 0; done < most; done += this.#batch) {
+      await nextTurn(); // sampling never yields: signals are heard here
+      if (anyRank(group, shouldStop())) return undefined;
+      const start = first + done;
+      const count = Math.max(0, Math.min(this.#batch, last - start));
+      if (count === 0) continue;
+      const indices = Array.from({ length: count }, (_, row) => start + row);
+      const images = (await sampleImages(job, indices)).map(({ image }) => image!);
+      sheet.push(...images.slice(0, Math.max(0, pictures - start)));
+      const compared = images.slice(0, Math.max(0, end - start));
+      if (this.#comparison && compared.length > 0) {
+        seen.add(compared.length, this.#comparison.network.features(fitted(compared, this.#comparison.network)));
+      }
+    }
+    return { sheet, seen };
+  }
+
+  /** The distance, with what fid says of how it was measured. */
+  #compare(gaussian: Gaussian): Record<string, unknown> {
+    const { name, network, reference } = this.#comparison!;
+    const samples = new FeatureSet(POOLED);
+    samples.use('pooled', gaussian);
+    const context = { otherNetwork: network.isPublished ? undefined : network.name, seed: SAMPLE_SEED, kidSubsets: 1 };
+    const [{ metric, value }] = METRICS.fid.scores(samples, reference, context);
+    return {
+      [metric]: value,
+      count: gaussian.count,
+      reference: name,
+      reference_count: reference!.gaussian('pooled')!.count,
+      image_size: this.#model.config.inputSize * this.#decoder.downsampling,
+      network: network.name,
+      network_sha256: network.sha256,
+      resize: network.resize,
+    };
+  }
+
+  dispose(): void {
+    this.#decoder.dispose();
+    this.#comparison?.network.dispose();
+  }
+}
+
+async function openComparison(
+  options: MonitorOptions,
+  side: number,
+  measures: boolean,
+  inputs: MonitorInputs,
+): Promise<Comparison> {
+  const { evalNet = 'inception', evalNetWeights, evalNetOutput, evalNetNormalise } = options;
+  const { evalRef, evalBatchSize: batchSize = DEFAULT_BATCH } = options;
+  const network = await openFeatureNetwork({
+    net: evalNet,
+    weights: evalNetWeights,
+    output: evalNetOutput,
+    normalise: evalNetNormalise,
+    resize: 'adm',
+    batchSize,
+  });
+  const set = { ...inputs, batchSize, cache: true };
+  const reference = measures ? await measureReference(evalRef!, side, new Set(POOLED), network, set, []) : undefined;
+  return { name: evalRef!, network, reference };
+}
+
+const fitted = (images: readonly RgbImage[], { size }: FeatureNetwork): RgbImage[] =>
+  images.map((image) => (size === undefined ? image : centerCrop(image, size)));
+
+const counted = ({ count, ...gaussian }: Gaussian): Gaussian & { count: number } => ({ ...gaussian, count: count! });
+
+/** @returns the picture's path within the run's folder */
+async function writeSheet(out: string, step: number, images: readonly RgbImage[]): Promise<string> {
+  const name = path.join('samples', `step-${String(step).padStart(8, '0')}.png`);
+  mkdirSync(path.join(out, 'samples'), { recursive: true });
+  await writePng(path.join(out, name), contactSheet(images));
+  return name;
+}

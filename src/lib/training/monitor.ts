@@ -1,0 +1,35 @@
+/** What measures a run while it trains. The trainer says when; what is measured, and how, it need not know. */
+import type { ParameterStore } from '../engine/index.js';
+import type { ProcessGroup } from '../parallel/group.js';
+import type { RunRecord } from './settings.js';
+
+/** The run that is measured, by its moving average. */
+export interface MonitoredRun {
+  store: ParameterStore;
+  record: RunRecord;
+  group: ProcessGroup;
+  /** The folder of the run. */
+  out: string;
+  /** Whether a signal asks for the end. */
+  shouldStop(): boolean;
+}
+
+/** One line of the log. */
+export interface Measure {
+  readonly name: string;
+  /**
+   * All ranks call it together; what the first one returns counts. Weights and data of the run are left as they are.
+   * @returns undefined when it was stopped before its end
+   */
+  run(step: number): Promise<Record<string, unknown> | undefined>;
+}
+
+export interface RunMonitor {
+  /** Steps between measurements. */
+  readonly every: number;
+  readonly measures: readonly Measure[];
+  dispose(): Promise<void>;
+}
+
+/** Opens what a monitor needs, before the first step: what is missing shows then. */
+export type OpenMonitor = (run: MonitoredRun) => Promise<RunMonitor>;
