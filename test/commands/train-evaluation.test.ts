@@ -76,7 +76,7 @@ test('what is measured on the way is what the verbs measure of the checkpoint, a
   assert.equal((await repa(['extract-hidden', ...hidden], { cwd })).code, 0);
   const cknna = await measured(cwd, 'cknna', 'hidden', 'feats');
   assert.ok(Math.abs(representation.cknna - (cknna.value as number)) < 1e-6);
-  const probe = await measured(cwd, 'probe', '--train', 'hidden', '--metric', 'knn');
+  const probe = await measured(cwd, 'probe', '--train', 'hidden', '--metric', 'knn', '-k', '10');
   assert.equal(representation.knn_accuracy, probe.accuracy);
   assert.ok(
     Math.abs(validation.val_loss - (validation.val_velocity_loss + 0.5 * validation.val_projection_loss)) < 1e-5,
