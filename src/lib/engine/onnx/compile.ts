@@ -3,8 +3,8 @@ import type { Program, TensorFunction, TensorSpec } from '../engine.js';
 import * as tf from '../tfjs.js';
 import { onnxBackend } from './backend.js';
 import { nextValueId, Value } from './graph.js';
+import { encodeInPlace } from './in-place.js';
 import { lower, sortOperations } from './lower.js';
-import { encodeModel } from './model.js';
 import { Session } from './runtime.js';
 
 /** What may be baked in: an ONNX file, a protocol buffer, ends at 2 GiB. */
@@ -15,7 +15,7 @@ export function compile(fn: TensorFunction, specs: readonly TensorSpec[], consta
   const outputs = trace(fn, inputs);
   const baked = constants === 'bake' ? bakedValues(outputs) : new Set<Value>();
   const { graph, feeds } = lower(outputs, (leaf) => baked.has(leaf));
-  const session = new Session(encodeModel(graph), graph, { threads: onnxBackend().threads, reused: true });
+  const session = new Session(encodeInPlace(graph), graph, { threads: onnxBackend().threads, reused: true });
   const positions = feeds.map((feed) => inputs.indexOf(feed));
   return {
     run: (data, into) =>

@@ -2,8 +2,8 @@
 import { bytesOf, type TypedArray } from '../../typed-array.js';
 import { ProtobufWriter } from './protobuf.js';
 
-/** The element types that our graphs use, under the names that ONNX Runtime's Tensor takes. */
-export type ElementType = 'float32' | 'int32' | 'int64' | 'bool' | 'float64';
+/** The element types that our graphs use, under the names that ONNX Runtime's Tensor takes, and one that it does not. */
+export type ElementType = 'float32' | 'int32' | 'int64' | 'bool' | 'float64' | 'bfloat16';
 
 /** TensorProto.DataType; also what the Cast operator takes. */
 export const ONNX_TYPE: Readonly<Record<ElementType, number>> = {
@@ -12,6 +12,7 @@ export const ONNX_TYPE: Readonly<Record<ElementType, number>> = {
   int64: 7,
   bool: 9,
   float64: 11,
+  bfloat16: 16,
 };
 
 /** An integer, integers, a string, or a float (wrapped, as ONNX keeps integers and floats apart). */
@@ -50,7 +51,7 @@ export const CONTRIB_DOMAIN = 'com.microsoft';
 const ATTRIBUTE_KIND = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
 export function encodeModel(graph: OnnxGraph): Uint8Array<ArrayBuffer> {
-  const model = new ProtobufWriter(1 << 16);
+  const model = new ProtobufWriter();
   model.integer(1, IR_VERSION);
   model.message(7, (writer) => writeGraph(writer, graph));
   writeOpset(model, '', OPSET);

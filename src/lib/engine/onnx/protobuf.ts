@@ -1,14 +1,16 @@
-/** A growing buffer of protocol-buffer fields (wire format of protobuf.dev/programming-guides/encoding). */
+/** A growing message of protocol-buffer fields (wire format of protobuf.dev/programming-guides/encoding). */
 
 const WIRE = { varint: 0, lengthDelimited: 2, fixed32: 5 } as const;
 
-export class ProtobufWriter {
-  #buffer: Buffer;
-  #length = 0;
+/** Bytes that are worth keeping where they are until the message is finished: weights are copied once. */
+const LARGE = 4096;
 
-  constructor(capacity = 256) {
-    this.#buffer = Buffer.allocUnsafe(capacity);
-  }
+export class ProtobufWriter {
+  /** What comes before the buffer, in order. */
+  readonly #parts: Uint8Array[] = [];
+  #partsLength = 0;
+  #buffer = Buffer.allocUnsafe(256);
+  #length = 0;
 
   /** int32, int64 and enum fields. */
   integer(field: number, value: number): void {
@@ -28,23 +30,52 @@ export class ProtobufWriter {
     this.bytes(field, Buffer.from(value, 'utf8'));
   }
 
+  /** `value` must not change until the message is finished. */
   bytes(field: number, value: Uint8Array): void {
     this.#tag(field, WIRE.lengthDelimited);
     this.#varint(value.length);
-    this.#reserve(value.length);
-    this.#buffer.set(value, this.#length);
-    this.#length += value.length;
+    this.#append(value);
   }
 
   /** A nested message, filled in by `write`. */
   message(field: number, write: (nested: ProtobufWriter) => void): void {
     const nested = new ProtobufWriter();
     write(nested);
-    this.bytes(field, nested.finish());
+    this.#tag(field, WIRE.lengthDelimited);
+    this.#varint(nested.#partsLength + nested.#length);
+    for (const part of nested.#parts) this.#append(part);
+    this.#append(nested.#buffer.subarray(0, nested.#length));
   }
 
   finish(): Uint8Array<ArrayBuffer> {
-    return this.#buffer.subarray(0, this.#length) as Uint8Array<ArrayBuffer>;
+    this.#flush();
+    const whole = new Uint8Array(this.#partsLength);
+    let offset = 0;
+    for (const part of this.#parts) {
+      whole.set(part, offset);
+      offset += part.length;
+    }
+    return whole;
+  }
+
+  #append(bytes: Uint8Array): void {
+    if (bytes.length >= LARGE) {
+      this.#flush();
+      this.#parts.push(bytes);
+      this.#partsLength += bytes.length;
+    } else {
+      this.#reserve(bytes.length);
+      this.#buffer.set(bytes, this.#length);
+      this.#length += bytes.length;
+    }
+  }
+
+  /** Makes what the buffer holds a part, and the rest of it the buffer. */
+  #flush(): void {
+    this.#parts.push(this.#buffer.subarray(0, this.#length));
+    this.#partsLength += this.#length;
+    this.#buffer = this.#buffer.subarray(this.#length);
+    this.#length = 0;
   }
 
   #tag(field: number, wire: number): void {

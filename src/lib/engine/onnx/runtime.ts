@@ -3,8 +3,9 @@ import './telemetry.js'; // first: see there
 import { createRequire } from 'node:module';
 import { env, Tensor } from 'onnxruntime-node';
 import { UnavailableError } from '../../errors.js';
-import type { TypedArray } from '../../typed-array.js';
-import type { ElementType, OnnxGraph, TensorType } from './model.js';
+import { sizeOf, type TypedArray } from '../../typed-array.js';
+import { runInPlace } from './in-place.js';
+import type { OnnxGraph, TensorType } from './model.js';
 
 // The package's public `run` is asynchronous; the binding beneath it is not, and tfjs needs `dataSync`.
 const require = createRequire(import.meta.url);
@@ -53,7 +54,10 @@ export class Session {
   readonly #inputs: readonly TensorType[];
   readonly #outputs: readonly TensorType[];
 
-  /** @throws UnavailableError when memory runs out */
+  /**
+   * @param model what `encodeInPlace` makes of the graph
+   * @throws UnavailableError when memory runs out
+   */
   constructor(model: Uint8Array<ArrayBuffer>, { inputs, outputs }: OnnxGraph, options: SessionOptions) {
     this.#inputs = inputs;
     this.#outputs = outputs;
@@ -66,11 +70,12 @@ export class Session {
    */
   run(feeds: readonly TypedArray[], into: readonly (TypedArray | null)[] = []): TypedArray[] {
     const fed = Object.fromEntries(this.#inputs.map((input, index) => [input.name, wrap(input, feeds[index])]));
-    const fetched = Object.fromEntries(
-      this.#outputs.map((output, index) => [output.name, into[index] ? wrap(output, into[index]) : null]),
-    );
-    const results = guard(() => this.#session.run(fed, fetched, {}));
-    return this.#outputs.map(({ name }) => results[name].data as TypedArray);
+    return guard(() => {
+      const written = this.#outputs.map((output, index) => into[index] ?? newArray(output));
+      const outputs = this.#outputs.map((output, index) => [output.name, wrap(output, written[index])]);
+      runInPlace(this.#session, fed, Object.fromEntries(outputs));
+      return written;
+    });
   }
 
   dispose(): void {
@@ -78,8 +83,19 @@ export class Session {
   }
 }
 
-const wrap = ({ dtype, shape }: { dtype: ElementType; shape: readonly number[] }, data: TypedArray): Tensor =>
-  new Tensor(dtype, data as Float32Array, shape);
+const ARRAYS = {
+  float32: Float32Array,
+  float64: Float64Array,
+  int32: Int32Array,
+  int64: BigInt64Array,
+  bool: Uint8Array,
+  bfloat16: Uint16Array,
+} as const;
+
+const newArray = ({ dtype, shape }: TensorType): TypedArray => new ARRAYS[dtype](sizeOf(shape));
+
+const wrap = ({ dtype, shape }: TensorType, data: TypedArray): Tensor =>
+  new Tensor(dtype as 'float32', data as Float32Array, shape);
 
 /** @throws UnavailableError when memory runs out in `call` */
 export function guard<T>(call: () => T): T {
@@ -87,7 +103,7 @@ export function guard<T>(call: () => T): T {
     return call();
   } catch (error) {
     const { message } = error as Error;
-    if (!/allocate memory|bad_alloc|out of memory/i.test(message)) throw error;
+    if (!/allocate memory|bad_alloc|out of memory|buffer allocation failed/i.test(message)) throw error;
     const [, node] = /while running (\w+) node/.exec(message) ?? [];
     throw new UnavailableError(
       `ONNX Runtime is out of memory${node ? ` in the operation ${node}` : ''}`,

@@ -1,7 +1,7 @@
 /** Compiled graphs by structure: the same operations on the same shapes compile once. */
 import { createHash } from 'node:crypto';
+import { encodeInPlace } from './in-place.js';
 import type { OnnxGraph } from './model.js';
-import { encodeModel } from './model.js';
 import { Session } from './runtime.js';
 
 export class SessionCache {
@@ -18,7 +18,7 @@ export class SessionCache {
   }
 
   get(graph: OnnxGraph, threads: number): Session {
-    const model = encodeModel(graph);
+    const model = encodeInPlace(graph);
     const key = createHash('sha1').update(model).digest('base64');
     const session = this.#sessions.get(key) ?? new Session(model, graph, { threads, reused: false });
     this.#sessions.delete(key);
