@@ -50,7 +50,7 @@ function report(found: Diagnosis): string[] {
 }
 
 function describeBackend(backend: BackendFacts, chosen: boolean): string[] {
-  if (!backend.works) return entry(backend.name, `${styleOut.yellow('missing')}: ${backend.problem}`, backend.hint);
+  if (!backend.works) return entry(backend.name, `${styleOut.yellow('unavailable')}: ${backend.problem}`, backend.hint);
   const { name, version, gflops } = backend;
   return entry(
     name,

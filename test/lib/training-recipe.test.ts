@@ -9,6 +9,7 @@ import { FROZEN } from '../../src/lib/models/sit-parameters.js';
 import { fixtureWeights } from '../fixture-weights.js';
 import { fixturePath } from '../support.js';
 import { assertClose, fixtureTensors } from '../tensors.js';
+import { assertAlmostAllClose } from '../trained.js';
 
 before(() => selectBackend());
 
@@ -20,23 +21,6 @@ interface Official {
 const io = fixtureTensors('optim/io');
 const data = (name: string): Float32Array => io.get(name)!.data;
 const { log, checksums } = JSON.parse(readFileSync(fixturePath('optim/official.json'), 'utf8')) as Official;
-
-/**
- * Adam divides by the root of the second moment: where a gradient is zero but for rounding, its steps are noise. That is
- * so for the biases of all keys, which shift every logit of a row alike; elsewhere for one entry in a thousand.
- */
-function assertAlmostAllClose(
-  actual: ArrayLike<number>,
-  expected: ArrayLike<number>,
-  name: string,
-  what: string,
-): void {
-  const third = expected.length / 3;
-  const isKeyBias = (i: number): boolean => name.endsWith('qkv.bias') && i >= third && i < 2 * third;
-  const far = Array.from(expected, (value, i) => !isKeyBias(i) && !(Math.abs(actual[i] - value) <= 2e-6));
-  const count = far.filter(Boolean).length;
-  assert.ok(count <= 1e-3 * expected.length, `${what} of ${name}: ${count} are further off than 2e-6`);
-}
 
 test('five steps of the recipe end at the parameters of the official code', () => {
   const weights = fixtureWeights('sit');

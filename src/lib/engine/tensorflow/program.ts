@@ -16,7 +16,7 @@ export function eagerProgram(fn: TensorFunction, specs: readonly TensorSpec[]): 
     run: (data, into = []) =>
       call(data).map((result, index) => {
         const target = into[index] as Float32Array | null | undefined;
-        if (!target) return result;
+        if (!target) return result.slice(); // a tensor that nothing was computed of gives the array that it was made of
         target.set(result as Float32Array);
         return target;
       }),
