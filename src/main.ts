@@ -6,7 +6,7 @@ import { applyConfig } from './lib/cli/config.js';
 import { installSignalHandlers } from './lib/cli/interrupt.js';
 import { closest } from './lib/cli/suggest.js';
 import { styleErr, styleOut } from './lib/cli/terminal.js';
-import { EXIT, RepaError } from './lib/errors.js';
+import { diskProblem, EXIT, RepaError } from './lib/errors.js';
 import { deviceOfRank, mpiRank } from './lib/parallel/environment.js';
 import { version } from './lib/version.js';
 
@@ -73,14 +73,6 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
-const DISK_ERRORS = new Map([
-  ['ENOSPC', 'no space left on the device'],
-  ['EDQUOT', 'disk quota exceeded'],
-  ['EFBIG', 'a file grew past what the file system or ulimit -f allows'],
-  ['EACCES', 'permission denied'],
-  ['EROFS', 'the file system is read-only'],
-]);
-
 /** Prints what went wrong, where and what to do, and returns the exit code. */
 function report(error: unknown, name?: string): number {
   const say = (message: string, hint?: string) => {
@@ -106,8 +98,9 @@ function report(error: unknown, name?: string): number {
     say(`no such file or folder: ${path}`);
     return EXIT.missingInput;
   }
-  if (code !== undefined && DISK_ERRORS.has(code)) {
-    say(`${DISK_ERRORS.get(code)}${path ? `: ${path}` : ''}`, 'Nothing half-written was left under the final name.');
+  const disk = diskProblem(error);
+  if (disk) {
+    say(`${disk}${path ? `: ${path}` : ''}`, 'Nothing half-written was left under the final name.');
     return EXIT.unavailable;
   }
   say(`${message ?? error}`, 'This is a bug of repa. DEBUG=repa shows where it happened.');

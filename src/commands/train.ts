@@ -17,7 +17,9 @@ noise and its variance at the 1000 steps of DDPM instead of a velocity, and is a
 
 Every logged step is one JSON object on stdout, also kept as log.ndjson in the output folder. Checkpoints are complete or
 absent, whatever kills the run; running the same command again continues from the newest one and gives the same numbers
-as a run that was never interrupted. The first ^C saves a checkpoint, the second kills.
+as a run that was never interrupted. The first ^C or SIGTERM saves a checkpoint, the second kills. A folder takes one run at a
+time, told by run.lock in it. A loss that explodes ends the run before it harms the weights, and diverged-step-N.json tells
+the losses, the gradients by block and the images of that step.
 
 With --eval-every, the moving average is measured on the way, each measure one line of the log with what makes it
 comparable: pictures from the same noise each time; with --eval-ref the Frechet distance of samples, as sample and fid give it
@@ -214,6 +216,12 @@ const options = () =>
     )
     .option('--resume', 'continue the run in --out although settings changed')
     .option('--save-every <steps>', 'steps between checkpoints', integer(1), 10_000)
+    .option(
+      '--loss-limit <x>',
+      'a larger loss, or one that is not finite, ends the run with a report',
+      decimal(0),
+      1000,
+    )
     .option('--keep <n>', 'newest checkpoints kept', integer(1), 2)
     .option('--log-every <steps>', 'steps between lines of the log', integer(1), 10)
     .option('--print-config', 'print the whole configuration as JSON and stop');

@@ -52,3 +52,15 @@ export class UnavailableError extends RepaError {
     super(EXIT.unavailable, message, hint);
   }
 }
+
+const DISK_PROBLEMS: Readonly<Record<string, string>> = {
+  ENOSPC: 'no space left on the device',
+  EDQUOT: 'disk quota exceeded',
+  EFBIG: 'a file grew past what the file system or ulimit -f allows',
+  EACCES: 'permission denied',
+  EROFS: 'the file system is read-only',
+};
+
+/** What an error of the file system says about the disk, in words; undefined for any other. */
+export const diskProblem = (error: unknown): string | undefined =>
+  DISK_PROBLEMS[(error as NodeJS.ErrnoException | undefined)?.code ?? ''];

@@ -48,7 +48,7 @@ function list(folder: string): string[] {
   }
 }
 
-function isRunning(pid: number): boolean {
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;
@@ -67,7 +67,7 @@ function remove(file: string): void {
   }
 }
 
-function pidNamespace(): string {
+export function pidNamespace(): string {
   try {
     return readlinkSync('/proc/self/ns/pid');
   } catch {

@@ -10,7 +10,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { syncFolder, writeFileAtomic, writeFully } from '../atomic-file.js';
-import { DataError, MissingInputError } from '../errors.js';
+import { DataError, diskProblem, MissingInputError, UnavailableError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { type LazyTensor, openSafetensors, writeSafetensors } from '../formats/safetensors.js';
 
@@ -69,7 +69,7 @@ export function discardUnfinished(folder: string): void {
 /**
  * Writes a checkpoint, then removes all but the newest `keep`.
  * @returns its folder
- * @throws the file system's error when the disk is full: older checkpoints are untouched then
+ * @throws UnavailableError when the disk is full: older checkpoints are untouched then
  */
 export function saveCheckpoint(
   folder: string,
@@ -77,11 +77,10 @@ export function saveCheckpoint(
   parts: ReadonlyMap<string, Iterable<readonly [string, HostTensor | LazyTensor]>>,
   keep: number,
 ): string {
-  mkdirSync(folder, { recursive: true });
   const target = stepFolder(folder, config.step);
   const temporary = hiddenFolder(folder, config.step);
-  mkdirSync(temporary);
   try {
+    mkdirSync(temporary, { recursive: true });
     for (const [part, tensors] of parts) writeSafetensors(path.join(temporary, `${part}.safetensors`), tensors);
     const text = `${JSON.stringify({ format: CHECKPOINT_FORMAT, ...config }, null, 2)}\n`;
     writeFileAtomic(path.join(temporary, 'config.json'), (fd) => writeFully(fd, Buffer.from(text)));
@@ -89,7 +88,7 @@ export function saveCheckpoint(
     renameSync(temporary, target);
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
-    throw error;
+    throw notSaved(folder, config.step, error);
   }
   syncFolder(folder);
   for (const old of checkpointSteps(folder).slice(0, -keep)) {
@@ -98,6 +97,17 @@ export function saveCheckpoint(
     rmSync(unnamed, { recursive: true });
   }
   return target;
+}
+
+function notSaved(folder: string, step: number, error: unknown): unknown {
+  const problem = diskProblem(error);
+  if (!problem) return error;
+  const newest = checkpointSteps(folder).at(-1);
+  const kept = newest === undefined ? 'There is no older one' : `That of step ${newest} is as it was`;
+  return new UnavailableError(
+    `the checkpoint of step ${step} could not be saved in ${folder}: ${problem}`,
+    `${kept}. Make room, or lower --keep; then the same command continues.`,
+  );
 }
 
 /**

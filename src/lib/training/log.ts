@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { writeFileAtomic, writeFully } from '../atomic-file.js';
+import { diskProblem, UnavailableError } from '../errors.js';
 import type { LogEntry } from './train.js';
 
 /** What was measured at a step: its own line, with `evaluation` saying which. */
@@ -27,10 +28,22 @@ export async function openLog(folder: string, step: number): Promise<Log> {
   const kept = lines.filter((line) => isUpTo(line, step));
   writeFileAtomic(file, (fd) => writeFully(fd, Buffer.from(kept.map((line) => `${line}\n`).join(''))));
   const handle = await open(file, 'a');
+  const append = async (line: string): Promise<void> => {
+    try {
+      await handle.appendFile(line);
+    } catch (error) {
+      const problem = diskProblem(error);
+      if (!problem) throw error;
+      throw new UnavailableError(
+        `${file} cannot be written: ${problem}`,
+        'Checkpoints are as they were. Make room; then the same command continues from the newest.',
+      );
+    }
+  };
   return {
     async write(entry) {
       const line = `${JSON.stringify(entry)}\n`;
-      await handle.appendFile(line);
+      await append(line);
       process.stdout.write(line);
     },
     measuresOf: (asked) =>

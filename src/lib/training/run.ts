@@ -1,16 +1,20 @@
 /** A training run from its plan to its files: where it continues, and what it leaves behind. */
+
+import { UnavailableError } from '../errors.js';
 import type { ProcessGroup } from '../parallel/group.js';
-import { discardUnfinished, saveCheckpoint } from './checkpoint.js';
+import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint.js';
 import { openLog } from './log.js';
 import type { Measure, OpenMonitor, RunMonitor } from './monitor.js';
 import type { RunPlan } from './plan.js';
 import { checkRanksAgree, divideBatch } from './ranks.js';
+import { lockRun, type RunLock } from './run-lock.js';
 import { checkpointParts, freshStore, restoreStore } from './store.js';
 import { type LogEntry, trainLoop } from './train.js';
 
 export interface RunHooks {
   steps: number;
   checkpointBlocks: number;
+  lossLimit: number;
   saveEvery: number;
   keep: number;
   logEvery: number;
@@ -25,11 +29,31 @@ export interface RunHooks {
 /**
  * Trains, logging and saving on the way. Stops early, with a checkpoint, when `shouldStop` says so on any rank. Only the
  * first rank writes.
+ * @throws UnavailableError when another run has the same folder, or the disk is full
  */
-export async function runTraining(
+export async function runTraining(plan: RunPlan, group: ProcessGroup, hooks: RunHooks): Promise<void> {
+  const { record } = plan;
+  const lock = group.rank === 0 ? lockRun(hooks.out) : undefined;
+  try {
+    if (lock) checkNothingNewer(hooks.out, record.step);
+    await trainLocked(plan, group, hooks, lock);
+  } finally {
+    lock?.release();
+  }
+}
+
+/** @throws UnavailableError when another run has saved since this one was planned */
+function checkNothingNewer(out: string, step: number): void {
+  const newest = checkpointSteps(out).at(-1) ?? 0;
+  if (newest === step) return;
+  throw new UnavailableError(`another run has just trained ${out} to step ${newest}`, 'Run the same command again.');
+}
+
+async function trainLocked(
   { set, record, checkpoint }: RunPlan,
   group: ProcessGroup,
   hooks: RunHooks,
+  lock: RunLock | undefined,
 ): Promise<void> {
   const accumulation = divideBatch(record.training, group).passes > 1;
   const store = checkpoint ? restoreStore(record, checkpoint, accumulation) : freshStore(record, accumulation);
@@ -57,6 +81,7 @@ export async function runTraining(
   let saved = record.step;
   const save = (step: number) => {
     checkRanksAgree(group, store, { ...record, step });
+    lock?.check();
     if (writes) saveCheckpoint(out, { ...record, step }, checkpointParts(record, store), hooks.keep);
     saved = step;
   };
@@ -68,6 +93,8 @@ export async function runTraining(
       from: record.step,
       to: hooks.steps,
       checkpointBlocks: hooks.checkpointBlocks,
+      lossLimit: hooks.lossLimit,
+      reports: writes ? out : undefined,
       async onStep(entry) {
         last = entry.step;
         hooks.onStep(entry);

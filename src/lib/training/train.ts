@@ -3,10 +3,11 @@
  * global batch, a step of the optimiser, and moving averages of the weights.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ParameterStore } from '../engine/index.js';
+import type { ParameterStore, StepOptions } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { anyRank, type ProcessGroup } from '../parallel/group.js';
 import type { TrainingSet } from './dataset.js';
+import { divergence } from './divergence.js';
 import { learningRateAt } from './learning-rate.js';
 import { type CompiledObjective, compileObjective } from './objective.js';
 import { divideBatch, sumOverRanks } from './ranks.js';
@@ -34,14 +35,18 @@ export interface LoopOptions {
   to: number;
   /** How many blocks are computed again in the backward pass. */
   checkpointBlocks: number;
+  /** A larger loss ends the run. */
+  lossLimit: number;
+  /** Where the report of a step that ends it goes; undefined for nowhere. */
+  reports: string | undefined;
   /** Called after every step; the loop ends when it returns false on any rank. */
   onStep(entry: LogEntry): Promise<boolean>;
 }
 
 /**
  * Trains from step `from` to step `to`.
- * @throws DataError when the loss or a gradient is no longer finite, naming the step; the parameters are then those
- *   before it
+ * @throws DataError when the loss is too large, or it or a gradient is not finite, naming the step; the parameters are then
+ *   those before it
  */
 export async function trainLoop(
   store: ParameterStore,
@@ -85,10 +90,13 @@ export async function trainLoop(
     const means = sumOverRanks(group, store, parts);
     const exchanged = performance.now() - computed;
     const { total, ...terms } = means;
-    if (!Number.isFinite(total)) throw divergence(step + 1, means);
+    const problem = lossProblem(total, options.lossLimit);
+    const fail = (reason: string): Promise<DataError> =>
+      divergence({ step: step + 1, reason, losses: means, rows, seed }, store, set, options.reports);
+    if (problem) throw await fail(`the loss of step ${step + 1} is ${problem}`);
 
     const learningRate = learningRateAt(step + 1, settings);
-    const gradientNorm = store.step({
+    const gradientNorm = stepFinite(store, {
       step: step + 1,
       lr: learningRate,
       ...ADAM,
@@ -97,6 +105,7 @@ export async function trainLoop(
       clip: settings.clip,
       emaDecays: settings.emaDecays,
     });
+    if (gradientNorm === undefined) throw await fail(`a gradient of step ${step + 1} is not finite`);
     const goOn = await options.onStep({
       step: step + 1,
       epoch: Math.floor((step * batchSize) / set.rows),
@@ -113,10 +122,17 @@ export async function trainLoop(
   }
 }
 
-function divergence(step: number, losses: Record<string, number>): DataError {
-  const shown = Object.entries(losses).map(([name, value]) => `${name} ${value}`);
-  return new DataError(
-    `the loss of step ${step} is not finite: ${shown.join(', ')}`,
-    'Training stopped before the weights were touched. Check the data with repa verify, or lower --lr.',
-  );
+/** A step of the optimiser; undefined, with nothing changed, when a gradient is not finite. */
+function stepFinite(store: ParameterStore, options: StepOptions): number | undefined {
+  try {
+    return store.step(options);
+  } catch (error) {
+    if (error instanceof DataError) return undefined;
+    throw error;
+  }
+}
+
+function lossProblem(loss: number, limit: number): string | undefined {
+  if (!Number.isFinite(loss)) return 'not finite';
+  return loss > limit ? `${loss.toPrecision(4)}, more than --loss-limit ${limit}` : undefined;
 }
