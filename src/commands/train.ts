@@ -21,6 +21,9 @@ as a run that was never interrupted. The first ^C or SIGTERM saves a checkpoint,
 time, told by run.lock in it. A loss that explodes ends the run before it harms the weights, and diverged-step-N.json tells
 the losses, the gradients by block and the images of that step.
 
+With --encoder and --images, no features are stored: they are computed of each step's images, as extract-dino does it, which
+are decoded while the step before is computed.
+
 With --eval-every, the moving average is measured on the way, each measure one line of the log with what makes it
 comparable: pictures from the same noise each time; with --eval-ref the Frechet distance of samples, as sample and fid give it
 of a checkpoint; with --val-latents the losses of held-out images under fixed noise and times, what probes read from the aligned
@@ -37,6 +40,10 @@ found.`;
 const examples = [
   { why: 'the recipe of the paper on ./latents and ./feats', command: 'repa train --lambda 0.5 --align-depth 8' },
   { why: 'a plain SiT for comparison', command: 'repa train --lambda 0 --out ckpt-plain' },
+  {
+    why: 'features computed on the way, for a set whose features fit no disk',
+    command: 'repa train --encoder dinov2-vit-b --images imagenet/train',
+  },
   {
     why: 'measured every 5000 steps, in pictures and numbers',
     command:
@@ -69,12 +76,12 @@ export const command = () =>
       const group = await joinGroup();
       let signal: NodeJS.Signals | undefined;
       await together(group, async () => {
+        await selectBackend(options); // an encoder is opened by the plan
         const plan = await planRun(options, group);
         if (options.printConfig) {
           if (group.rank === 0) process.stdout.write(`${JSON.stringify(plan.record, null, 2)}\n`);
           return;
         }
-        await selectBackend(options);
         const progress = new Progress('train', {
           unit: 'steps',
           total: options.steps,
@@ -115,6 +122,23 @@ const options = () =>
     .option('--feats <paths>', 'features made by extract-dino; several encoders separated by commas', listOf(text), [
       'feats',
     ])
+    .addOption(
+      new Option('--encoder <name>', 'in place of --feats: compute features on the way, with this network').conflicts(
+        'feats',
+      ),
+    )
+    .option('--images <path>', 'the images that the latents were made of: a folder, a .tar or a stream of images')
+    .option('--encoder-weights <file>', "the encoder's weights")
+    .option('--encoder-size <n>', 'side of the square that is cropped for it (default: its own)', integer(1))
+    .option('--encoder-output <name>', 'of an ONNX file: the output to take')
+    .addOption(
+      new Option('--encoder-normalise <how>', 'of an ONNX file: what it takes (default: imagenet)').choices([
+        'imagenet',
+        'clip',
+        'signed',
+        'unit',
+      ] as const),
+    )
     .option('--out <folder>', 'where checkpoints and the log go', 'ckpt')
     .option('--model <name>', 'SiT-{S,B,L,XL}/{2,4,8}, or DiT- of the same sizes', 'SiT-XL/2')
     .addOption(new Option('--preset <name>', 'recipe of a paper, for options that are not given').choices(PRESET_NAMES))

@@ -1,9 +1,14 @@
-/** What training reads: cached latents, joined by key with cached encoder features, in a reproducible order. */
+/**
+ * What training reads: cached latents, joined by key with cached encoder features or with images to compute them of, in a
+ * reproducible order.
+ */
 import { DataError } from '../errors.js';
+import type { ImagePlace } from '../images/image-store.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../networks/latent-scale.js';
 import { fillNormal, PURPOSE, permutation } from '../random.js';
 import { openTensorFile, type TensorFile } from '../stream/file.js';
 import { showShape } from '../typed-array.js';
+import type { ComputedFeatures } from './computed-features.js';
 
 /** Features of one encoder: [tokens, dim] for each image. */
 export interface FeatureSource {
@@ -17,7 +22,7 @@ export interface TrainingBatch {
   /** Scaled latents. */
   latents: Float32Array; // [B, C, h, w]
   labels: Int32Array; // [B]
-  /** One array per encoder; none where features were not asked for. */
+  /** One array per encoder; none where features were not asked for, or are still to be computed. */
   features: Float32Array[]; // [B, T, D]
 }
 
@@ -39,6 +44,7 @@ export class TrainingSet {
   /** `moments` hold mean and std, and a fresh sample is drawn at each step; `latent` is used as it is. */
   readonly #column: 'moments' | 'latent';
   readonly #features: JoinedFeatures[];
+  #computed: ComputedFeatures | undefined;
   #order: { epoch: number; seed: number; rows: Uint32Array } | undefined;
 
   private constructor(latents: TensorFile, features: JoinedFeatures[], column: 'moments' | 'latent', shape: number[]) {
@@ -71,13 +77,44 @@ export class TrainingSet {
     return new TrainingSet(latents, features, column.name as 'moments' | 'latent', [...column.shape]);
   }
 
-  get features(): readonly FeatureSource[] {
-    return this.#features;
+  /** Has features computed of the images of the rows, in place of stored ones. */
+  computeFeatures(computed: ComputedFeatures): void {
+    this.#computed = computed;
   }
 
-  /** The header of each features stream. */
+  get features(): readonly FeatureSource[] {
+    return this.#computed ? [this.#computed] : this.#features;
+  }
+
+  /** The header of each features stream, or what it would be. */
   get featureMetadata(): Readonly<Record<string, string>>[] {
+    if (this.#computed) return [this.#computed.metadata];
     return this.#features.map(({ file }) => file.schema.metadata);
+  }
+
+  /** How features are computed, where they are. */
+  get computed(): ComputedFeatures | undefined {
+    return this.#computed;
+  }
+
+  /** Where the images of rows lie; empty where features are stored. */
+  imagesOf(rows: Uint32Array): ImagePlace[] {
+    const computed = this.#computed;
+    return computed ? Array.from(rows, (row) => computed.place(this.keyOf(row))) : [];
+  }
+
+  /** What another thread needs to open the same set. */
+  get sources(): { latents: string; features: string[]; cropSize: number } {
+    return {
+      latents: this.#latents.name,
+      features: this.#features.map(({ file }) => file.name),
+      cropSize: this.#computed?.cropSize ?? 0,
+    };
+  }
+
+  /** The key of each row. */
+  keys(): readonly string[] {
+    return this.#latents.keys();
   }
 
   /** The key of a row. */
@@ -134,6 +171,7 @@ export class TrainingSet {
   }
 
   async close(): Promise<void> {
+    this.#computed?.dispose();
     await this.#latents.close();
     await Promise.all(this.#features.map(({ file }) => file.close()));
   }

@@ -8,13 +8,15 @@ import type { ProcessGroup } from '../parallel/group.js';
 import { version } from '../version.js';
 import { type AlignmentOptions, alignmentSettings } from './alignment-options.js';
 import { checkpointSteps, readCheckpointConfig, stepFolder } from './checkpoint.js';
+import { type EncoderChoice, openComputedFeatures } from './computed-features.js';
 import { TrainingSet } from './dataset.js';
 import type { LearningRate } from './learning-rate.js';
+import { checkNeeds } from './option-needs.js';
 import { divideBatch } from './ranks.js';
 import { checkContinuation, type ModelRecord, type RunRecord, type TrainingSettings } from './settings.js';
 
 /** The options of `repa train` that decide what is computed. */
-export interface RunOptions extends AlignmentOptions {
+export interface RunOptions extends AlignmentOptions, Partial<EncoderChoice> {
   latents: string;
   feats: string[];
   out: string;
@@ -62,7 +64,8 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
   checkComparisons(options, divideBatch({ batchSize: options.batchSize, microBatch }, group).microBatch);
   if (options.model.startsWith('DiT')) checkDiT(options);
   if (new Set(options.ema).size < options.ema.length) throw new UsageError(`--ema ${options.ema} names a decay twice`);
-  const set = await TrainingSet.open(options.latents, options.lambda > 0 ? options.feats : []);
+  checkEncoder(options);
+  const set = await openSet(options, divideBatch({ batchSize: options.batchSize, microBatch }, group).microBatch);
   const network = modelRecord(options, set);
   const record: RunRecord = {
     step: 0,
@@ -98,6 +101,33 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
   const saved = readCheckpointConfig(checkpoint) as RunRecord;
   checkContinuation(saved, record, options.out, options.resume ?? false);
   return { set, record: { ...record, step: saved.step }, checkpoint };
+}
+
+/** The data, with features that are stored or computed, or without where none are followed. */
+async function openSet(options: RunOptions, rows: number): Promise<TrainingSet> {
+  const { encoder, images } = options;
+  const computes = encoder !== undefined && images !== undefined;
+  const set = await TrainingSet.open(options.latents, options.lambda > 0 && !computes ? options.feats : []);
+  if (computes) set.computeFeatures(await openComputedFeatures({ ...options, encoder, images }, set.keys(), rows));
+  return set;
+}
+
+function checkEncoder(options: RunOptions): void {
+  const { encoder, images } = options;
+  const ofEncoder = {
+    '--images': images,
+    '--encoder-weights': options.encoderWeights,
+    '--encoder-output': options.encoderOutput,
+    '--encoder-normalise': options.encoderNormalise,
+    '--encoder-size': options.encoderSize,
+  };
+  checkNeeds([
+    ['--encoder', encoder !== undefined, '--lambda', options.lambda > 0],
+    ['--encoder', encoder !== undefined, '--images', images !== undefined],
+    ...Object.entries(ofEncoder).map(
+      ([option, value]) => [option, value !== undefined, '--encoder', encoder !== undefined] as const,
+    ),
+  ]);
 }
 
 /** @throws UsageError for options that a network which predicts noise has no use for */

@@ -6,6 +6,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ParameterStore, StepOptions } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { anyRank, type ProcessGroup } from '../parallel/group.js';
+import { BatchLoader, microBatches } from './batch-loader.js';
 import type { TrainingSet } from './dataset.js';
 import { divergence } from './divergence.js';
 import { learningRateAt } from './learning-rate.js';
@@ -22,10 +23,11 @@ export interface LogEntry {
   /** Before clipping. */
   gradient_norm: number;
   learning_rate: number;
-  /** Wall time of the step, and the parts of it spent waiting for data and for the other ranks. */
+  /** Wall time of the step, and the parts of it spent waiting for data, for the other ranks, and computing features. */
   seconds: number;
   data_seconds: number;
   exchange_seconds: number;
+  encoder_seconds?: number;
   [term: `${string}_loss`]: number;
 }
 
@@ -55,11 +57,30 @@ export async function trainLoop(
   group: ProcessGroup,
   options: LoopOptions,
 ): Promise<void> {
+  const isAligned = (step: number): boolean => {
+    const { alignUntil } = record.training;
+    return alignUntil === null || step < alignUntil;
+  };
+  const loader = new BatchLoader(set, microBatches(set, record.training, group, { ...options, isAligned }));
+  try {
+    await takeSteps(store, record, set, group, { ...options, isAligned }, loader);
+  } finally {
+    await loader.close();
+  }
+}
+
+async function takeSteps(
+  store: ParameterStore,
+  record: RunRecord,
+  set: TrainingSet,
+  group: ProcessGroup,
+  { isAligned, ...options }: LoopOptions & { isAligned(step: number): boolean },
+  loader: BatchLoader,
+): Promise<void> {
   const settings = record.training;
   const { checkpointBlocks } = options;
   const { batchSize, seed } = settings;
   const { first, microBatch, passes } = divideBatch(settings, group);
-  const isAligned = (step: number): boolean => settings.alignUntil === null || step < settings.alignUntil;
   const compile = (aligned: boolean): CompiledObjective =>
     compileObjective(store, record, set, { microBatch, ranks: group.size, checkpointBlocks, aligned });
   let aligned = isAligned(options.from);
@@ -72,15 +93,19 @@ export async function trainLoop(
       objective.dispose();
       objective = compile(aligned);
     }
-    const rows = set.rowsOfStep(step, batchSize, seed);
     let waited = 0;
+    let encoded = 0;
     const parts: Record<string, number> = {};
     for (let pass = 0; pass < passes; pass++) {
       const position = first + pass * microBatch;
       const asked = performance.now();
-      const batch = await set.read(rows.subarray(position, position + microBatch), seed, step, position, aligned);
-      const prepared = objective.prepare({ ...batch, rows: microBatch, seed, step, position });
-      waited += performance.now() - asked;
+      const { batch, crops } = await loader.next();
+      const arrived = performance.now();
+      const features = crops.length > 0 ? [set.computed!.encode(crops)] : batch.features;
+      const encodedAt = performance.now();
+      const prepared = objective.prepare({ ...batch, features, rows: microBatch, seed, step, position });
+      encoded += encodedAt - arrived;
+      waited += performance.now() - asked - (encodedAt - arrived);
       const losses = objective.run(prepared);
       for (const [name, value] of Object.entries(losses)) parts[name] = (parts[name] ?? 0) + value / passes;
       if (pass < passes - 1) store.accumulateGradients();
@@ -91,8 +116,10 @@ export async function trainLoop(
     const exchanged = performance.now() - computed;
     const { total, ...terms } = means;
     const problem = lossProblem(total, options.lossLimit);
-    const fail = (reason: string): Promise<DataError> =>
-      divergence({ step: step + 1, reason, losses: means, rows, seed }, store, set, options.reports);
+    const fail = (reason: string): Promise<DataError> => {
+      const rows = set.rowsOfStep(step, batchSize, seed);
+      return divergence({ step: step + 1, reason, losses: means, rows, seed }, store, set, options.reports);
+    };
     if (problem) throw await fail(`the loss of step ${step + 1} is ${problem}`);
 
     const learningRate = learningRateAt(step + 1, settings);
@@ -116,6 +143,7 @@ export async function trainLoop(
       seconds: (performance.now() - started) / 1000,
       data_seconds: waited / 1000,
       exchange_seconds: exchanged / 1000,
+      ...(set.computed ? { encoder_seconds: encoded / 1000 } : {}),
     });
     if (anyRank(group, !goOn)) return;
     await nextTurn(); // the step itself never yields: signals are heard here

@@ -1,0 +1,101 @@
+/** Images in any order: where each lies, and reading it there. Places are plain data, which threads hand to each other. */
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import path from 'node:path';
+import { DataError, MissingInputError, UsageError } from '../errors.js';
+import { BinaryFile } from '../formats/binary-file.js';
+import { readTar } from '../formats/tar.js';
+import { openTensorFile, type TensorFile } from '../stream/file.js';
+import { findColumn } from '../stream/schema.js';
+import { sizeOf } from '../typed-array.js';
+import { decodeImage } from './decode.js';
+import { isImageName, listImages } from './list.js';
+import { isImageFolder } from './open-images.js';
+import type { RgbImage } from './rgb-image.js';
+
+/** A file, a part of an archive, or a row of a stream. */
+export type ImagePlace =
+  | { readonly kind: 'file'; readonly path: string }
+  | { readonly kind: 'part'; readonly path: string; readonly key: string; readonly at: number; readonly size: number }
+  | { readonly kind: 'row'; readonly path: string; readonly row: number };
+
+export interface ImageStore {
+  has(key: string): boolean;
+  /** The key is one that the store has. */
+  place(key: string): ImagePlace;
+}
+
+/**
+ * Lists the images of a folder, a .tar (which is read through once), or a file or shard folder of a tensor stream.
+ * @throws MissingInputError when there is nothing; UsageError for what cannot be read in any order
+ */
+export async function openImageStore(input: string): Promise<ImageStore> {
+  if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
+  if (isImageFolder(input)) return folderStore(input);
+  if (statSync(input).isDirectory()) return streamStore(input);
+  if (input.endsWith('.tar')) return tarStore(input);
+  if (/\.(tar\.gz|tgz|npz)$/.test(input)) {
+    throw new UsageError(
+      `${input} cannot be read in any order`,
+      'Unpack it into a folder, or into a .tar that is not compressed.',
+    );
+  }
+  return streamStore(input);
+}
+
+function folderStore(folder: string): ImageStore {
+  const keys = new Set(listImages(folder).map(({ key }) => key));
+  return { has: (key) => keys.has(key), place: (key) => ({ kind: 'file', path: path.join(folder, key) }) };
+}
+
+async function tarStore(file: string): Promise<ImageStore> {
+  const parts = new Map<string, readonly [at: number, size: number]>();
+  for await (const { name, offset, size } of readTar(createReadStream(file), file)) {
+    if (isImageName(name)) parts.set(name, [offset, size]);
+  }
+  if (parts.size === 0) throw new DataError(`${file}: holds no images`);
+  return {
+    has: (key) => parts.has(key),
+    place(key) {
+      const [at, size] = parts.get(key)!;
+      return { kind: 'part', path: file, key, at, size };
+    },
+  };
+}
+
+async function streamStore(input: string): Promise<ImageStore> {
+  const file = await openTensorFile(input);
+  findColumn(file.schema, 'image', file.name);
+  const rows = new Map(file.keys().map((key, row) => [key, row]));
+  file.close();
+  return { has: (key) => rows.has(key), place: (key) => ({ kind: 'row', path: input, row: rows.get(key)! }) };
+}
+
+/** Reads images at their places; archives and streams stay open between reads. */
+export class ImageReader {
+  readonly #archives = new Map<string, BinaryFile>();
+  readonly #streams = new Map<string, TensorFile>();
+
+  /** @throws DataError when there is no sound image; MissingInputError when its file is gone */
+  async read(place: ImagePlace): Promise<RgbImage> {
+    if (place.kind === 'file') return decodeImage(place.path, place.path);
+    if (place.kind === 'row') return this.#readRow(place.path, place.row);
+    const { path: file, key, at, size } = place;
+    const archive = this.#archives.get(file) ?? new BinaryFile(file);
+    this.#archives.set(file, archive);
+    return decodeImage(archive.read(at, size), `${file}: ${key}`);
+  }
+
+  async #readRow(input: string, row: number): Promise<RgbImage> {
+    const stream = this.#streams.get(input) ?? (await openTensorFile(input));
+    this.#streams.set(input, stream);
+    const { shape } = findColumn(stream.schema, 'image', stream.name);
+    const values = new Float32Array(sizeOf(shape)); // [H, W, 3]
+    stream.read('image', [row], values);
+    return { width: shape[1], height: shape[0], data: Uint8Array.from(values) };
+  }
+
+  close(): void {
+    for (const archive of this.#archives.values()) archive.close();
+    for (const stream of this.#streams.values()) stream.close();
+  }
+}

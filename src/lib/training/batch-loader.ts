@@ -1,0 +1,108 @@
+/**
+ * Batches made ready ahead of their step. A step keeps the event loop busy from its start to its end, so a thread of its
+ * own reads, checks and converts the next ones meanwhile, and decodes images where features are computed.
+ */
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { RepaError } from '../errors.js';
+import type { ImagePlace } from '../images/image-store.js';
+import type { RgbImage } from '../images/rgb-image.js';
+import type { ProcessGroup } from '../parallel/group.js';
+import type { TrainingBatch, TrainingSet } from './dataset.js';
+import { divideBatch } from './ranks.js';
+import type { TrainingSettings } from './settings.js';
+
+/** Rows to read as `TrainingSet.read` takes them, and the images to decode. */
+export interface BatchRequest {
+  rows: Uint32Array;
+  seed: number;
+  step: number;
+  position: number;
+  withFeatures: boolean;
+}
+
+/** The micro-batches of this rank from one step to another, in their order. */
+export function* microBatches(
+  set: TrainingSet,
+  settings: TrainingSettings,
+  group: ProcessGroup,
+  { from, to, isAligned }: { from: number; to: number; isAligned(step: number): boolean },
+): Generator<BatchRequest> {
+  const { batchSize, seed } = settings;
+  const { first, microBatch, passes } = divideBatch(settings, group);
+  for (let step = from; step < to; step++) {
+    const all = set.rowsOfStep(step, batchSize, seed);
+    for (let pass = 0; pass < passes; pass++) {
+      const position = first + pass * microBatch;
+      const rows = all.slice(position, position + microBatch);
+      yield { rows, seed, step, position, withFeatures: isAligned(step) };
+    }
+  }
+}
+
+export interface WorkerRequest extends BatchRequest {
+  images: readonly ImagePlace[];
+}
+
+export interface WorkerSources {
+  latents: string;
+  features: readonly string[];
+  /** Side that images are cropped to. */
+  cropSize: number;
+}
+
+/** What the thread answers: a batch, or what went wrong. */
+export type WorkerAnswer =
+  | { batch: TrainingBatch; crops: RgbImage[] }
+  | { error: { message: string; hint?: string; exitCode?: number; code?: string; path?: string } };
+
+/** Batches that are ready or being made: one is used, one waits, one is made. */
+const AHEAD = 2;
+
+export interface LoadedBatch {
+  batch: TrainingBatch;
+  /** Crops of the images, whose features are still to be computed. */
+  crops: RgbImage[];
+}
+
+export class BatchLoader {
+  readonly #set: TrainingSet;
+  readonly #requests: Iterator<BatchRequest>;
+  readonly #worker: Worker;
+  readonly #answers: WorkerAnswer[] = [];
+
+  /** @param requests the batches that will be asked for, in this order */
+  constructor(set: TrainingSet, requests: Iterator<BatchRequest>) {
+    this.#set = set;
+    this.#requests = requests;
+    this.#worker = new Worker(new URL('batch-worker.js', import.meta.url), { workerData: set.sources });
+    this.#worker.on('message', (answer: WorkerAnswer) => this.#answers.push(answer));
+    for (let i = 0; i < AHEAD; i++) this.#request();
+  }
+
+  /** The next batch. @throws what reading it threw */
+  async next(): Promise<LoadedBatch> {
+    while (this.#answers.length === 0) await once(this.#worker, 'message');
+    const answer = this.#answers.shift()!;
+    if ('error' in answer) throw revived(answer.error);
+    this.#request();
+    return answer;
+  }
+
+  #request(): void {
+    const { value, done } = this.#requests.next();
+    if (done) return;
+    const images = value.withFeatures ? this.#set.imagesOf(value.rows) : [];
+    this.#worker.postMessage({ ...value, images } satisfies WorkerRequest);
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+}
+
+/** Errors lose their class between threads. */
+function revived({ message, hint, exitCode, ...system }: Extract<WorkerAnswer, { error: object }>['error']): Error {
+  if (exitCode !== undefined) return new RepaError(exitCode, message, hint);
+  return Object.assign(new Error(message), system);
+}
