@@ -32,7 +32,7 @@ export const command = () =>
       checkBinaryOutput(options);
       const input = inputOrStdin(path, 'latents');
       const { selectBackend } = await import('../lib/engine/index.js');
-      const { openCodec } = await import('../lib/networks/codec.js');
+      const { decoderRecord, openCodec } = await import('../lib/networks/codec.js');
       const { openLatents } = await import('../lib/networks/latent-stream.js');
       const { fromSignedUnit } = await import('../lib/images/normalise.js');
       const { inBatches } = await import('../lib/batches.js');
@@ -51,7 +51,7 @@ export const command = () =>
         metadata: provenance('images', {
           'repa.model': codec.name,
           'repa.model.sha256': codec.sha256,
-          'repa.rounding': options.rounding,
+          'repa.decoder': JSON.stringify(decoderRecord(codec, options.rounding)),
           'repa.sampler': source.metadata['repa.sampler'],
           'repa.reference': source.metadata['repa.reference'],
         }),

@@ -11,11 +11,12 @@ import type { Measurement } from '../lib/evaluation/measure.js';
 const description = `Measures how far a set of images is from a reference set: the Frechet distance between the Gaussians that fit
 the features of a network on each. It is called FID only in the features of the Inception network of 2015; with any
 other network the result is called FD(network), and the two are not comparable. Of an encoder or an .onnx file, an image's
-class token is compared, or without one the mean of its tokens.
+class token is compared, or without one the mean of its tokens. With --net dinov2-vit-l it is FD-DINOv2
+(arXiv 2306.04675): images resized to 224 pixels, bicubic and antialiased.
 
 The reference is the second argument or --ref, else ./ref, else the images that the samples' header names. It may be
-images, or an .npz of statistics (mu, sigma). Images of a reference are cropped to the size of the samples first. The
-statistics of a folder are kept in $REPA_HOME/cache, and used again while its files stay as they are; those that
+images, or an .npz of statistics (mu, sigma). Images of a reference are cropped to the size of the samples first. Their
+features are kept in $REPA_HOME/cache by the content of the files, so that they are computed once; statistics that
 --save-stats writes are used only with the network and the resize they were made with.
 
 The samples have to be squares of one size, unless --size crops them. Greyscale images are taken as colour, and alpha
@@ -23,8 +24,10 @@ is dropped, as Pillow does it.
 
 fd-infinity is the Frechet distance extrapolated to infinitely many samples (arXiv 1911.07023).
 
-Everything that makes the number comparable is part of the result: the sampler of the images, their number, the network
-and the hash of its weights, how images are resized.`;
+Everything that makes the number comparable is part of the result: the sampler of the images and their decoder, their
+number, the network and the hash of its weights, how images are resized. What the images do not tell is unknown there
+(null in --json): pictures in a folder or an .npz do not tell how they were made. Where published numbers are of other
+settings, a warning says so.`;
 
 const examples = [
   { why: 'measure samples as they are made', command: 'repa sample --cfg 1.8 | repa fid' },
@@ -66,7 +69,7 @@ export const command = () =>
         shard,
       ),
     )
-    .option('--no-cache', 'neither use nor keep the statistics of a folder that is the reference')
+    .option('--no-cache', 'neither use nor keep the features of the reference')
     .addOption(skipBadOption())
     .addOption(seedOption())
     .addOption(batchSizeOption(32))
@@ -87,15 +90,24 @@ export const command = () =>
       else if (measurements.length > 0) process.stdout.write(`${table(measurements)}\n`);
     });
 
-/** The numbers, then the protocol that they share. */
+/** The numbers, then the protocol that they share, nested facts indented. */
 function table(measurements: readonly Measurement[]): string {
-  const numbers = measurements.map(({ metric, value, deviation }) => {
+  const numbers = measurements.map(({ metric, value, deviation, reference_count }) => {
     const spread = deviation === undefined ? '' : ` +- ${deviation.toPrecision(3)}`;
-    return `${metric.padEnd(17)} ${value.toPrecision(6)}${spread}`;
+    const of = reference_count === null ? '' : `  (reference: ${reference_count} images)`;
+    return `${metric.padEnd(22)}  ${value.toPrecision(6)}${spread}${of}`;
   });
   const { metric: _metric, value: _value, deviation: _deviation, ...protocol } = measurements[0];
-  const facts = Object.entries(protocol)
-    .filter(([, fact]) => fact !== undefined)
-    .map(([name, fact]) => `${name.padEnd(18)}${typeof fact === 'string' ? fact : JSON.stringify(fact)}`);
-  return [...numbers, ...facts].join('\n');
+  return [...numbers, ...facts(protocol)].join('\n');
+}
+
+/** One fact a line; what is not known says so. */
+function facts(record: Readonly<Record<string, unknown>>, indent = ''): string[] {
+  return Object.entries(record).flatMap(([name, fact]) => {
+    if (typeof fact === 'object' && fact !== null && !Array.isArray(fact)) {
+      return [`${indent}${name}`, ...facts(fact as Record<string, unknown>, `${indent}  `)];
+    }
+    const shown = fact === null ? 'unknown' : typeof fact === 'string' ? fact : JSON.stringify(fact);
+    return [`${`${indent}${name}`.padEnd(22)}  ${shown}`];
+  });
 }

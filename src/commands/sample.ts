@@ -20,7 +20,8 @@ weights are published; its architecture is inferred. Latents of 4 channels are t
 unless --vae names another codec. As their own samplers do, DiT and the original SiT guide 3 channels.
 
 Image number i depends on the seed and on i alone: not on the batch size, the shard, or how many are sampled. The stream
-goes to stdout or -o; with --grid or --png it is written only to an explicit -o (- is stdout).`;
+goes to stdout or -o; with --grid or --png it is written only to an explicit -o (- is stdout). Into a shard folder
+(-o samples/) it goes in parts: the same command, run again after a crash, goes on behind the last one that was finished.`;
 
 const examples = [
   { why: 'a sheet of 64 pictures to look at', command: 'repa sample --num 64 --grid samples.png' },
@@ -37,7 +38,10 @@ const examples = [
     why: 'guided by an earlier checkpoint of the same run',
     command: 'repa sample --cfg 2 --guide-ckpt ckpt/step-0050000 --num 64 --grid autoguided.png',
   },
-  { why: 'part 2 of 16 of a large set, resumable', command: 'repa sample --num 50000 --shard 2/16 -o samples/' },
+  {
+    why: 'a long job that can be killed and run again: one of 16 processes',
+    command: 'repa sample --num 50000 --shard 2/16 -o samples/',
+  },
 ];
 
 export const command = () =>
@@ -62,20 +66,24 @@ export const command = () =>
       new Option(
         '--diffusion <form>',
         "the SDE's w(t), named as SiT names them (default: linear, which is 2 t, as in REPA's code)",
-      ).choices(['linear', 'sigma', 'decreasing', 'increasing-decreasing'] as const),
+      ).choices(['linear', 'sigma', 'constant', 'decreasing', 'increasing-decreasing'] as const),
     )
+    .option('--diffusion-norm <n>', "what scales the SDE's w(t) (default: 1)", decimal(0))
     .addOption(
       new Option(
         '--last-step <how>',
-        'of the SDE: along its drift (default: mean), along the velocity, or to the posterior mean',
-      ).choices(['mean', 'euler', 'tweedie'] as const),
+        'of the SDE: along its drift (default: mean), along the velocity, to the posterior mean, or none',
+      ).choices(['mean', 'euler', 'tweedie', 'none'] as const),
     )
+    .option('--last-step-size <t>', 'time of that step (default: 0.04)', decimal(0.001, 0.999))
     .option(
       '--time-shift <s>',
       'move the steps towards the noise: t becomes s t / (1 + (s - 1) t) (default: 1, evenly spaced)',
       decimal(0.01, 100),
     )
     .option('--steps <n>', 'steps of the sampler (default: 50, of a DiT 250)', integer(1))
+    .option('--atol <x>', 'absolute tolerance of dopri5 (default: 1e-6)', decimal(0))
+    .option('--rtol <x>', 'relative tolerance of dopri5 (default: 1e-3)', decimal(0))
     .option('--cfg <w>', 'classifier-free guidance; 1 is none', decimal(0), 1)
     .option('--guidance-low <t>', 'guide only from this time', decimal(0, 1), 0)
     .option('--guidance-high <t>', 'guide only up to this time', decimal(0, 1), 1)
@@ -100,6 +108,7 @@ export const command = () =>
     .addOption(batchSizeOption(16))
     .addOption(shardOption())
     .addOption(outputOption())
+    .option('--part-size <n>', 'images of a part where the output is a shard folder', integer(1), 1000)
     .addOption(backendOption())
     .addOption(threadsOption())
     .action(async (options) => {

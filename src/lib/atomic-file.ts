@@ -74,7 +74,7 @@ export function writeFileAtomic(file: string, write: (fd: number) => void): void
     write(output.fd);
   } catch (error) {
     output.abort();
-    throw error;
+    throw withPath(error, file);
   }
   output.commit();
 }
@@ -86,9 +86,15 @@ export async function writeFileAtomicAsync(file: string, write: (fd: number) => 
     await write(output.fd);
   } catch (error) {
     output.abort();
-    throw error;
+    throw withPath(error, file);
   }
   output.commit();
+}
+
+/** An error of the file system, which does not know a descriptor's path, with the path that was to be written. */
+export function withPath(error: unknown, file: string): unknown {
+  const { code, path: known } = error as NodeJS.ErrnoException;
+  return code === undefined || known !== undefined ? error : Object.assign(error as Error, { path: file });
 }
 
 /** Writes every byte at the current position; one `write` call may take only a part of them. */

@@ -49,7 +49,7 @@ test("REPA's weights alone are sampled as the official code does", async (t) => 
   const args = ['--heads', '3', '--mode', 'ode', '--steps', '10', '--cfg', '1.8', '--guidance-high', '0.7'];
   const { compare, sampler, metadata } = await sampleAsOfficial(t, 'samplers sit', ['latents', 'y'], args);
   compare('final.ode_cfg1.8_g0-0.7', 1e-4);
-  assert.equal(sampler.guidance_channels, undefined);
+  assert.equal(sampler.guidance_channels, 'all');
   assert.equal(metadata['repa.latent.scale'], '[0.18215]');
 });
 

@@ -113,18 +113,23 @@ test('every diffusion coefficient samples the data distribution', async () => {
     return out[0];
   };
   const latents = Float64Array.from({ length: rows }, (_, row) => normals(row, 1000));
-  const cases: [PathName, DiffusionForm][] = [
+  const cases: [path: PathName, diffusion: DiffusionForm, norm?: number][] = [
     ['linear', 'linear'],
+    ['linear', 'linear', 0.3],
+    ['linear', 'constant', 0.1],
+    ['cosine', 'constant', 0.1],
+    ['linear', 'decreasing', 0.5],
     ['linear', 'sigma'],
     ['cosine', 'sigma'],
     ['linear', 'decreasing'],
     ['cosine', 'increasing-decreasing'],
     ['vp', 'sbdm'],
   ];
-  for (const [path, diffusion] of cases) {
+  for (const [path, diffusion, diffusionNorm] of cases) {
     const x = await sampleSde(gaussianVelocity(path), latents, rows, {
       path,
       diffusion,
+      diffusionNorm,
       steps: 100,
       noise: (out, row, step) => out.fill(normals(row, step)),
     });
@@ -137,6 +142,44 @@ test('every diffusion coefficient samples the data distribution', async () => {
       `${path} ${diffusion}: deviation ${deviation}`,
     );
   }
+});
+
+test('without a last step, the noisy steps reach the end, as in the original SiT', async () => {
+  const [w, steps] = [0.6, 5];
+  const velocity = gaussianVelocity('linear');
+  const step = (i: number) => Math.cos(3 * i + 1);
+  const sampled = await sampleSde(velocity, noise, noise.length, {
+    path: 'linear',
+    diffusion: 'constant',
+    diffusionNorm: w / 2,
+    lastStep: 'none',
+    steps,
+    noise: (out, _row, i) => out.fill(step(i)),
+  });
+  let x: Float64Array = noise.slice();
+  for (let i = 0; i < steps - 1; i++) {
+    const [t, dt] = [1 - i / (steps - 1), 1 / (steps - 1)];
+    const v = await velocity(new Float32Array(x), t, t);
+    // On the linear path the score is -(x + (1 - t) v) / t.
+    x = x.map(
+      (value, j) => value - dt * (v[j] + (w / 2) * ((value + (1 - t) * v[j]) / t)) + Math.sqrt(w * dt) * step(i),
+    );
+  }
+  for (const [i, value] of sampled.entries()) assert.ok(Math.abs(value - x[i]) < 1e-6, `${value} for ${x[i]}`);
+});
+
+test('a last step of another length starts where it says', async () => {
+  const times: number[] = [];
+  const observed: Predictor = (x, t, stepTime) => {
+    times.push(t);
+    return gaussianVelocity('linear')(x, t, stepTime);
+  };
+  const options = { path: 'linear', steps: 5, lastStepSize: 0.2, noise: (out: Float64Array) => out.fill(0) } as const;
+  await sampleSde(observed, noise, 4, options);
+  assert.deepEqual(
+    times.map((t) => t.toFixed(6)),
+    ['1.000000', '0.800000', '0.600000', '0.400000', '0.200000'],
+  );
 });
 
 test('progress ends at 1 and never goes back', async () => {

@@ -6,7 +6,7 @@ import type { Matrix } from '../../src/lib/engine/matrix-product.js';
 import { DataError, UsageError } from '../../src/lib/errors.js';
 import { openSafetensors } from '../../src/lib/formats/safetensors.js';
 import { unitRows } from '../../src/lib/metrics/features.js';
-import { inceptionScore } from '../../src/lib/metrics/inception-score.js';
+import { InceptionScoreEstimate } from '../../src/lib/metrics/inception-score.js';
 import { kernelDistance, pickRows, squaredDiscrepancy } from '../../src/lib/metrics/kid.js';
 import { knnAccuracy } from '../../src/lib/metrics/knn.js';
 import { precisionRecall } from '../../src/lib/metrics/precision-recall.js';
@@ -35,6 +35,15 @@ function normals(count: number, seed: number): Float32Array {
 
 function assertNear(actual: number, wanted: number, tolerance: number, what: string): void {
   assert.ok(Math.abs(actual - wanted) <= tolerance, `${what}: ${actual} for ${wanted}`);
+}
+
+/** Scored in pieces of 7 rows, as they come from a network. */
+function inceptionScore(logits: Float32Array, classes: number, splitSize?: number) {
+  const estimate = new InceptionScoreEstimate(classes, splitSize);
+  for (let start = 0; start < logits.length; start += 7 * classes) {
+    estimate.add(logits.subarray(start, start + 7 * classes));
+  }
+  return estimate.result();
 }
 
 test('the Inception Score is that of the ADM suite and of torch-fidelity', () => {

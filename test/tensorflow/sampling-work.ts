@@ -13,6 +13,7 @@ const LABELS = Int32Array.of(0, 3);
 
 const SETTINGS: SamplerSettings = {
   ...{ mode: 'ode', solver: 'heun', diffusion: 'sigma', lastStep: 'mean', steps: 10, timeShift: 1 },
+  ...{ diffusionNorm: 1, lastStepSize: 0.04, absoluteTolerance: 1e-6, relativeTolerance: 1e-3 },
   ...{ cfg: 1.8, guidanceLow: 0, guidanceHigh: 0.7, guidanceChannels: undefined, path: 'linear', seed: 0 },
 };
 

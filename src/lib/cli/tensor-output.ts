@@ -1,9 +1,10 @@
 /** Where a verb's tensor stream goes: stdout, a file that appears when complete, or one part of a shard folder. */
 import { existsSync, statSync } from 'node:fs';
-import { UsageError } from '../errors.js';
+import path from 'node:path';
+import { DataError, UsageError } from '../errors.js';
 import { shardFromEnvironment } from '../parallel/environment.js';
-import type { StreamSchema } from '../stream/schema.js';
-import { type Shard, shardSink } from '../stream/shards.js';
+import { FORMAT_KEY, type StreamSchema } from '../stream/schema.js';
+import { firstFinishedPart, type Shard, shardSink } from '../stream/shards.js';
 import { atomicFileSink, type ByteSink, fdSink } from '../stream/sink.js';
 import type { TensorWriter } from '../stream/writer.js';
 import { onInterrupt } from './interrupt.js';
@@ -28,7 +29,9 @@ export function checkBinaryOutput({ out }: OutputOptions): void {
   );
 }
 
-const isFolder = (out: string): boolean => out.endsWith('/') || (existsSync(out) && statSync(out).isDirectory());
+/** Whether an output is a folder of parts. */
+export const isShardFolder = (out: string): boolean =>
+  out.endsWith('/') || (existsSync(out) && statSync(out).isDirectory());
 
 /**
  * The shard that was asked for, else the one that the cluster's environment gives.
@@ -36,16 +39,41 @@ const isFolder = (out: string): boolean => out.endsWith('/') || (existsSync(out)
  */
 export function shardOf({ out = '-', shard }: OutputOptions): Shard | undefined {
   const found = shard ?? shardFromEnvironment();
-  if (shard || !found || found.count === 1 || isFolder(out)) return found;
+  if (shard || !found || found.count === 1 || isShardFolder(out)) return found;
   throw new UsageError(
     `this is process ${found.index} of ${found.count}, and all would write to ${out === '-' ? 'stdout' : out}`,
     'Write to a shard folder (-o latents/), or give --shard and an output of its own to each.',
   );
 }
 
-async function openSink({ out = '-', shard }: OutputOptions): Promise<ByteSink | undefined> {
+async function openSink({ out = '-', shard }: OutputOptions, schema: StreamSchema): Promise<ByteSink | undefined> {
   if (out === '-') return fdSink(STDOUT);
-  return isFolder(out) ? shardSink(out, shard ?? { index: 0, count: 1 }) : atomicFileSink(out);
+  if (!isShardFolder(out)) return atomicFileSink(out);
+  await checkSameJob(out, schema);
+  return shardSink(out, shard ?? { index: 0, count: 1 });
+}
+
+/** Header entries in which parts of one job may differ. */
+const OF_ONE_RUN = new Set(['repa.command', 'repa.tool']);
+
+/**
+ * A folder that was begun is continued only as it was begun: parts of two models or seeds would pass for one set.
+ * @throws DataError naming what differs
+ */
+async function checkSameJob(folder: string, { metadata }: StreamSchema): Promise<void> {
+  const part = firstFinishedPart(folder);
+  if (part === undefined) return;
+  const { openTensorStream } = await import('../stream/reader.js');
+  const reader = await openTensorStream(path.join(folder, part));
+  const before = reader.schema.metadata;
+  await reader.close();
+  for (const name of new Set([...Object.keys(before), ...Object.keys(metadata)])) {
+    if (OF_ONE_RUN.has(name) || name === FORMAT_KEY || before[name] === metadata[name]) continue;
+    throw new DataError(
+      `${folder}: ${part} was made with other settings: ${name} is ${before[name] ?? 'absent'}, now ${metadata[name] ?? 'absent'}`,
+      'Choose an empty folder, or run the job as it was begun.',
+    );
+  }
 }
 
 /**
@@ -59,7 +87,7 @@ export async function writeStream(
 ): Promise<boolean> {
   checkBinaryOutput(options);
   const { TensorWriter } = await import('../stream/writer.js'); // Arrow takes 30 ms that --help need not wait for
-  const sink = await openSink(options);
+  const sink = await openSink(options, schema);
   if (!sink) return false;
   const release = onInterrupt(() => void sink.abort());
   try {

@@ -2,11 +2,14 @@
 import { isRankDeficient } from '../metrics/frechet.js';
 import type { FeatureNetwork } from '../networks/feature-network.js';
 import type { FeatureSet } from './feature-set.js';
+import type { ImageProtocol } from './image-protocol.js';
 
-type Network = Pick<FeatureNetwork, 'name' | 'dim' | 'isInception' | 'isPublished' | 'resize'>;
+type Network = Pick<FeatureNetwork, 'name' | 'dims' | 'isInception' | 'isPublished' | 'resize'>;
 
-/** How many samples published numbers are of. */
+/** What published numbers of ImageNet are of: how many samples, of which sides, in how many steps. */
 const PUBLISHED_COUNT = 50_000;
+const PUBLISHED_SIDES = [256, 512];
+const PUBLISHED_STEPS = 250;
 
 /** The decoders of published numbers, by what their names and files' names contain. */
 const PUBLISHED_DECODERS = ['sd-vae-ft-ema', 'sd-vae-ft-mse'];
@@ -16,23 +19,27 @@ export function comparabilityWarnings(
   network: Network,
   samples: FeatureSet,
   reference: FeatureSet | undefined,
+  protocol: ImageProtocol,
 ): string[] {
   const warnings = tooFew('samples', samples, network);
   if (reference) {
     warnings.push(...tooFew('reference', reference, network), ...ofSizes(samples, reference));
     if (network.isInception) warnings.push(...ofResize(network, reference));
   }
-  if (network.isPublished) warnings.push(...ofSampling(samples));
+  // Other networks have no published numbers to be held against.
+  if (network.isInception || network.isPublished) {
+    warnings.push(...ofImages(samples), ...ofDecoder(protocol), ...ofSampler(protocol));
+  }
   if (network.isInception && !network.isPublished) {
     warnings.push(`${network.name} is not the file of the published Inception weights: the numbers bear its name`);
   }
   return warnings;
 }
 
-function tooFew(what: string, set: FeatureSet, { dim }: Network): string[] {
+function tooFew(what: string, set: FeatureSet, { dims }: Network): string[] {
   const gaussian = set.gaussian('pooled');
   if (!gaussian || !isRankDeficient(gaussian)) return [];
-  return [`the ${what} are ${gaussian.count} images for ${dim} features: the distance is biased upwards`];
+  return [`the ${what} are ${gaussian.count} images for ${dims.pooled} features: the distance is biased upwards`];
 }
 
 function ofSizes(samples: FeatureSet, { size, resized, source }: FeatureSet): string[] {
@@ -51,31 +58,72 @@ function ofSizes(samples: FeatureSet, { size, resized, source }: FeatureSet): st
   return warnings;
 }
 
-/** Other programs' files do not say how their images were resized, but only ADM's evaluator computes spatial features. */
+/**
+ * Other programs' files do not say how their images were resized, but only ADM's evaluator computes spatial features, and
+ * it made the references of published numbers.
+ */
 function ofResize({ resize }: Network, { source }: FeatureSet): string[] {
-  if (!source || source.origin) return [];
-  const likely = source.hasSpatial ? 'adm' : 'pytorch-fid';
-  if (resize === likely) return [];
-  return [`${source.file} does not say how its images were resized; such files go with --resize ${likely}`];
+  if (source && !source.origin) {
+    const likely = source.hasSpatial ? 'adm' : 'pytorch-fid';
+    if (resize === likely) return [];
+    return [`${source.file} does not say how its images were resized; such files go with --resize ${likely}`];
+  }
+  return resize === 'adm' ? [] : [`images are resized as '${resize}'; published numbers of ImageNet are of 'adm'`];
 }
 
-function ofSampling(samples: FeatureSet): string[] {
+function ofImages(samples: FeatureSet): string[] {
   const warnings: string[] = [];
-  const { metadata } = samples;
+  const { size } = samples;
   const count = samples.gaussian('pooled')?.count ?? samples.count;
   if (count < PUBLISHED_COUNT) {
-    warnings.push(`published numbers are of ${PUBLISHED_COUNT} samples, this is of ${count}`);
+    warnings.push(`published numbers are of ${PUBLISHED_COUNT} samples, this is of ${count || 'an unknown number'}`);
   }
-  if (metadata['repa.sampler'] === undefined) return warnings;
-  const { codec, labels, rounding, weights } = JSON.parse(metadata['repa.sampler']) as Record<string, unknown>;
-  if (!PUBLISHED_DECODERS.some((name) => String(codec).includes(name))) {
-    warnings.push(`the decoder is ${codec}; those of published numbers are ${PUBLISHED_DECODERS.join(' and ')}`);
+  if (size !== undefined && !PUBLISHED_SIDES.includes(size)) {
+    warnings.push(`the images have ${size}x${size} pixels; published numbers are of ${PUBLISHED_SIDES.join(' or ')}`);
+  }
+  return warnings;
+}
+
+function ofDecoder({ decoder }: ImageProtocol): string[] {
+  if (!decoder) return ['the images do not tell what decoded them'];
+  const warnings: string[] = [];
+  if (!PUBLISHED_DECODERS.some((name) => decoder.name.includes(name))) {
+    warnings.push(`the decoder is ${decoder.name}; those of published numbers are ${PUBLISHED_DECODERS.join(' and ')}`);
+  }
+  if (decoder.rounding === 'round') {
+    warnings.push("pixels are rounded as SiT's and DiT's tools do it; REPA's truncate");
+  }
+  return warnings;
+}
+
+/** How REPA's sampler is called for its published numbers. */
+const PUBLISHED_SDE: readonly [string, unknown][] = [
+  ['diffusion', 'linear'],
+  ['diffusion_norm', 1],
+  ['last_step', 'mean'],
+  ['last_step_size', 0.04],
+];
+
+function ofSampler({ sampler }: ImageProtocol): string[] {
+  if (!sampler) return ['the images do not tell how they were sampled'];
+  const { mode, solver, steps, labels, weights } = sampler;
+  const warnings: string[] = [];
+  if (mode === 'ode') {
+    warnings.push(`the sampler is the ODE (${solver}); published numbers of REPA are of the SDE, and differ`);
+  }
+  if (mode === 'ddim') warnings.push('the sampler is DDIM; published numbers of DiT are of DDPM');
+  if (typeof steps === 'number' && steps !== PUBLISHED_STEPS) {
+    warnings.push(`the sampler took ${steps} steps; published numbers are of ${PUBLISHED_STEPS}`);
+  }
+  for (const [name, published] of PUBLISHED_SDE) {
+    if (mode !== 'sde' || sampler[name] === published) continue;
+    warnings.push(`the sampler's ${name} is ${sampler[name] ?? 'none'}; that of published numbers is ${published}`);
+  }
+  if (sampler.time_shift !== undefined) {
+    warnings.push('the steps of the sampler are shifted; those of published numbers are even');
   }
   if (labels !== 'random') {
     warnings.push(`the labels are ${labels}; those of published numbers are random, unless they say otherwise`);
-  }
-  if (rounding === 'round') {
-    warnings.push("pixels are rounded as SiT's and DiT's tools do it; REPA's truncate");
   }
   if (weights === 'raw') {
     warnings.push('the weights are not averaged; those of published numbers are');

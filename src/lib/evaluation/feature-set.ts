@@ -1,8 +1,9 @@
 /** What is kept of one set of images: as much as the metrics need, and no more. */
 import type { Matrix } from '../engine/matrix-product.js';
+import { type InceptionScore, InceptionScoreEstimate } from '../metrics/inception-score.js';
 import { FeatureStatistics, type Gaussian } from '../metrics/statistics.js';
 import { FEATURE_KINDS, type FeatureKind, type StatisticsOrigin } from '../metrics/statistics-file.js';
-import type { ImageFeatures } from '../networks/feature-network.js';
+import { type ImageFeatures, INCEPTION_CLASSES } from '../networks/feature-network.js';
 import { concatenated } from '../typed-array.js';
 
 /** What a metric is computed from: moments of features, the features themselves, or class scores. */
@@ -27,15 +28,21 @@ export class FeatureSet {
   metadata: Readonly<Record<string, string>> = {};
   /** Where statistics came from that were not computed here. */
   source: StatisticsSource | undefined;
-  readonly #needs: ReadonlySet<Need>;
+  readonly #needs = new Set<Need>();
   readonly #seen = new Map<FeatureKind, FeatureStatistics>();
   readonly #gaussians = new Map<FeatureKind, Gaussian>();
   readonly #rows: Float32Array[] = []; // [N, D] each
-  readonly #logits: Float32Array[] = []; // [N, classes] each
+  readonly #inceptionScore = new InceptionScoreEstimate(INCEPTION_CLASSES);
   #dim = 0;
 
-  constructor(needs: ReadonlySet<Need>) {
-    this.#needs = needs;
+  /** @param needs what is kept of the images that are added */
+  constructor(needs: Iterable<Need> = []) {
+    this.want(needs);
+  }
+
+  /** Has more kept of the images that will be added. */
+  want(needs: Iterable<Need>): void {
+    for (const need of needs) this.#needs.add(need);
   }
 
   /** Takes in the features of some images. */
@@ -50,12 +57,19 @@ export class FeatureSet {
       statistics.add(values);
     }
     if (this.#needs.has('rows')) this.#rows.push(features.pooled.slice());
-    if (this.#needs.has('logits') && features.logits) this.#logits.push(features.logits.slice());
+    if (this.#needs.has('logits') && features.logits) this.#inceptionScore.add(features.logits);
   }
 
   /** Takes published statistics instead of those of the images that come with them. */
   use(kind: FeatureKind, gaussian: Gaussian): void {
     this.#gaussians.set(kind, gaussian);
+  }
+
+  /** Takes features that were kept, instead of computing those of the images. */
+  useRows({ rows, columns, data }: Matrix<Float32Array>): void {
+    this.count = rows;
+    this.#dim = columns;
+    this.#rows.splice(0, this.#rows.length, data);
   }
 
   /** The moments of one kind of features, once all images are seen; undefined if none were. */
@@ -78,9 +92,9 @@ export class FeatureSet {
     return { rows: this.count, columns: this.#dim, data: joined(this.#rows) };
   }
 
-  /** [N, classes]; undefined if none were kept. */
-  logits(): Float32Array | undefined {
-    return this.#logits.length === 0 ? undefined : joined(this.#logits);
+  /** Of the images' class scores. @throws DataError when there were no images */
+  inceptionScore(): InceptionScore {
+    return this.#inceptionScore.result();
   }
 }
 

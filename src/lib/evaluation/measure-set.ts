@@ -3,7 +3,7 @@ import path from 'node:path';
 import { inBatches } from '../batches.js';
 import type { Progress } from '../cli/progress.js';
 import { DataError } from '../errors.js';
-import { openNpz } from '../formats/npz.js';
+import { type NpzFile, openNpz } from '../formats/npz.js';
 import { centerCrop } from '../images/crop.js';
 import type { DecodedImage } from '../images/decode-images.js';
 import type { ImageInput } from '../images/open-images.js';
@@ -24,43 +24,78 @@ export interface SetOptions {
   progress(label: string, total?: number): Progress;
 }
 
+/** A set of images that are to be measured. */
+export interface SetRequest {
+  /** As openImages takes it, or an .npz of statistics. */
+  input: string;
+  /** Of the squares that images are cropped to; undefined to refuse images of several sizes. */
+  size: number | undefined;
+  needs: ReadonlySet<Need>;
+}
+
+/** Where features of a set that was measured before may be found, and are kept. */
+export interface SetCache {
+  /** Takes over what is needed into the set; false if it is not all there. */
+  use(needs: ReadonlySet<Need>, set: FeatureSet): Promise<boolean>;
+  keep(set: FeatureSet): Promise<void>;
+}
+
 /**
- * @param input as openImages takes it, or an .npz of statistics
- * @param size of the squares that images are cropped to; undefined to refuse images of several sizes
+ * Measures as much of a set as is needed: what a file of statistics holds is taken from it, then what a cache holds, and
+ * the rest is computed.
  * @throws DataError when the set cannot be measured, or its statistics are of another network
  */
 export async function measureSet(
-  input: string,
-  size: number | undefined,
-  needs: ReadonlySet<Need>,
+  request: SetRequest,
+  network: FeatureNetwork,
+  options: SetOptions,
+  cache?: SetCache,
+): Promise<FeatureSet> {
+  const { input, size, needs } = request;
+  const missing = new Set(needs);
+  const set = new FeatureSet();
+  if (path.extname(input) === '.npz') {
+    for (const kind of useStatistics(input, network, set, needs)) missing.delete(kind);
+    if (missing.size === 0) return set;
+  }
+  set.size = size ?? set.size;
+  if (await cache?.use(missing, set)) return set;
+  // Everything that the network gives of the images, so that what is kept serves every metric.
+  set.want(cache && !set.source ? [...missing, ...kindsOf(network)] : missing);
+  await addImages(set, request, network, options);
+  await cache?.keep(set);
+  return set;
+}
+
+/** The statistics that a network gives. */
+export const kindsOf = ({ dims }: FeatureNetwork): FeatureKind[] => FEATURE_KINDS.filter((kind) => kind in dims);
+
+async function addImages(
+  set: FeatureSet,
+  { input, size, needs }: SetRequest,
   network: FeatureNetwork,
   { batchSize, open, progress }: SetOptions,
-): Promise<FeatureSet> {
-  const wanted = new Set(needs);
-  const set = new FeatureSet(wanted);
-  if (path.extname(input) === '.npz') {
-    for (const kind of useStatistics(input, network, set, needs)) wanted.delete(kind);
-    if (wanted.size === 0) return set;
-  }
+): Promise<void> {
   const source = await open(input);
   const bar = progress(input === '-' ? 'measure' : `measure ${path.basename(input)}`, source.total);
-  set.size = size;
   set.metadata = source.metadata;
   for await (const batch of inBatches(source.images, batchSize)) {
     const squares = batch.map((each) => square(each, input, set, size !== undefined));
-    const features = network.features(
-      squares.map((image) => (network.size === undefined ? image : centerCrop(image, network.size))),
-    );
+    const features = network.features(squares);
     const broken = features.pooled.findIndex((value) => !Number.isFinite(value));
     if (broken >= 0) {
-      const { key } = batch[Math.floor(broken / network.dim)];
+      const { key } = batch[Math.floor(broken / network.dims.pooled)];
       throw new DataError(`${input}: ${network.name} gives ${features.pooled[broken]} for '${key}'`);
     }
     set.add(batch.length, features);
     bar.advance(batch.length);
   }
   bar.finish();
-  return set;
+  const where = input === '-' ? 'stdin' : input;
+  if (set.count === 0) throw new DataError(`${where}: holds no images`);
+  if (set.count === 1 && FEATURE_KINDS.some((kind) => needs.has(kind))) {
+    throw new DataError(`${where}: holds one image, and a covariance takes at least two`);
+  }
 }
 
 /** The image if it has the set's size; else cropped to it where that was asked for. */
@@ -88,18 +123,25 @@ function useStatistics(
 ): FeatureKind[] {
   const archive = openNpz(file);
   try {
-    const kinds = FEATURE_KINDS.filter((kind) => needs.has(kind) && hasStatistics(archive, kind));
+    const held = FEATURE_KINDS.filter((kind) => hasStatistics(archive, kind));
+    const kinds = held.filter((kind) => needs.has(kind));
+    checkImages(
+      file,
+      archive,
+      [...needs].filter((need) => !kinds.includes(need as FeatureKind)),
+      held.length > 0,
+    );
     if (kinds.length === 0) return kinds;
     const origin = readOrigin(archive, file);
     if (origin) checkOrigin(file, origin, network);
-    set.source = { file, origin, hasSpatial: hasStatistics(archive, 'spatial') };
+    set.source = { file, origin, hasSpatial: held.includes('spatial') };
     set.size = origin?.image_size;
     set.resized = origin?.resized ?? 0;
     for (const kind of kinds) {
       const gaussian = readStatistics(archive, file, kind);
-      if (kind === 'pooled' && gaussian.mean.length !== network.dim) {
+      if (gaussian.mean.length !== network.dims[kind]) {
         throw new DataError(
-          `${file}: statistics of ${gaussian.mean.length} features, but ${network.name} gives ${network.dim}`,
+          `${file}: statistics of ${gaussian.mean.length} ${kind} features, but ${network.name} gives ${network.dims[kind]}`,
           'They were made with another network: name it with --net.',
         );
       }
@@ -109,6 +151,16 @@ function useStatistics(
   } finally {
     archive.close();
   }
+}
+
+/** @throws DataError when a file of statistics holds neither what is needed nor the images to compute it from */
+function checkImages(file: string, archive: NpzFile, missing: readonly Need[], isOfStatistics: boolean): void {
+  if (missing.length === 0 || archive.has('arr_0') || !isOfStatistics) return;
+  const what = missing.map((need) => (need === 'spatial' ? 'statistics of spatial features (sfid)' : 'images'));
+  throw new DataError(
+    `${file}: holds statistics, but not ${[...new Set(what)].join(' and ')}`,
+    'Of statistics alone, only fid and sfid can be computed; is, pr, kid and fd-infinity need images.',
+  );
 }
 
 function checkOrigin(file: string, origin: StatisticsOrigin, network: FeatureNetwork): void {

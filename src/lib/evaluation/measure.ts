@@ -1,14 +1,15 @@
 /** Measuring one set of images against another, with everything that makes the number comparable. */
 import { existsSync } from 'node:fs';
 import { type BackendOptions, selectBackend } from '../engine/index.js';
-import { DataError, MissingInputError, UsageError } from '../errors.js';
-import { FEATURE_KINDS, type FeatureKind, type StatisticsOrigin, writeStatistics } from '../metrics/statistics-file.js';
+import { MissingInputError, UsageError } from '../errors.js';
+import { FEATURE_KINDS, type StatisticsOrigin, writeStatistics } from '../metrics/statistics-file.js';
 import { type FeatureNetwork, type FeatureNetworkOptions, openFeatureNetwork } from '../networks/feature-network.js';
 import type { Shard } from '../stream/shards.js';
 import { comparabilityWarnings } from './comparability.js';
 import type { FeatureSet, Need } from './feature-set.js';
-import { measureSet, type SetOptions } from './measure-set.js';
-import { cachedStatistics, keepStatistics } from './reference-cache.js';
+import { type ImageProtocol, imageProtocol } from './image-protocol.js';
+import { kindsOf, measureSet, type SetOptions, type SetRequest } from './measure-set.js';
+import { cacheFile, keep, useCached } from './reference-cache.js';
 import { checkMetrics, METRICS, type MetricName, type Score, type SubsetOptions } from './scores.js';
 
 export interface MeasureOptions extends BackendOptions, FeatureNetworkOptions, SubsetOptions, SetOptions {
@@ -18,25 +19,23 @@ export interface MeasureOptions extends BackendOptions, FeatureNetworkOptions, S
   saveStats?: string;
   /** The part of the images whose statistics are saved. */
   shard?: Shard;
-  /** Whether statistics of a folder that is a reference are kept for the next time. */
+  /** Whether the features of a reference are kept for the next time. */
   cache: boolean;
   /** Whether unreadable images are left out. */
   skipBad?: true;
 }
 
-/** One number, with the protocol that it was measured by. */
-export interface Measurement extends Score {
-  count: number;
-  reference: string | undefined;
-  /** Images of the reference, where that is known. */
-  reference_count: number | undefined;
+/** One number, with the protocol that it was measured by. What is not known is null. */
+export interface Measurement extends Score, ImageProtocol {
+  count: number | null;
   /** Side of the images that were compared. */
-  image_size: number | undefined;
+  image_size: number | null;
+  reference: string | null;
+  /** Images of the reference; published files do not say. */
+  reference_count: number | null;
   network: string;
   network_sha256: string;
   resize: string;
-  /** How the images were sampled, as their header tells. */
-  sampler: unknown;
 }
 
 export interface MeasureResult {
@@ -76,7 +75,8 @@ async function measureIn(
   const metrics = checkMetrics(options.metrics, network.isInception);
   const needs = (set: 'samples' | 'reference'): Set<Need> => new Set(metrics.flatMap((name) => METRICS[name][set]));
   const sampleNeeds = new Set([...needs('samples'), ...(options.saveStats ? kindsOf(network) : [])]);
-  const samples = await measureSet(images, options.size, sampleNeeds, network, options);
+  const samples = await measureSet({ input: images, size: options.size, needs: sampleNeeds }, network, options);
+  const protocol = imageProtocol(samples.metadata);
   if (options.saveStats) await saveStatistics(options.saveStats, samples, network);
   const referenceNeeds = needs('reference');
   const named = options.shard
@@ -92,23 +92,23 @@ async function measureIn(
   const warnings: string[] = [];
   const target =
     named && referenceNeeds.size > 0
-      ? await measureReference(named, samples.size, referenceNeeds, network, options, warnings)
+      ? await measureReference({ input: named, size: samples.size, needs: referenceNeeds }, network, options, warnings)
       : undefined;
-  const context = { ...options, otherNetwork: network.isPublished ? undefined : network.name };
-  const protocol = {
-    count: samples.gaussian('pooled')?.count ?? samples.count,
-    reference: target && named,
-    image_size: samples.size,
-    network: network.name,
-    network_sha256: network.sha256,
-    resize: network.resize,
-    sampler: samples.metadata['repa.sampler'] && JSON.parse(samples.metadata['repa.sampler']),
+  const { name: networkName, sha256, resize, isInception, isPublished, distance } = network;
+  const context = { ...options, distance, otherNetwork: isInception && isPublished ? undefined : networkName };
+  const shared = {
+    count: (samples.gaussian('pooled')?.count ?? samples.count) || null,
+    image_size: samples.size ?? null,
+    ...protocol,
+    reference: (target && named) ?? null,
   };
   const measurements = metrics.flatMap((name: MetricName) => {
-    const reference_count = target && countFor(name, target);
-    return METRICS[name].scores(samples, target, context).map((score) => ({ ...score, reference_count, ...protocol }));
+    const reference_count = (target && countFor(name, target)) ?? null;
+    return METRICS[name].scores(samples, target, context).map((score) => {
+      return { ...score, ...shared, reference_count, network: networkName, network_sha256: sha256, resize };
+    });
   });
-  return { measurements, warnings: [...warnings, ...comparabilityWarnings(network, samples, target)] };
+  return { measurements, warnings: [...warnings, ...comparabilityWarnings(network, samples, target, protocol)] };
 }
 
 /** How many images of the reference a metric is of: published files hold statistics of more than the images in them. */
@@ -116,9 +116,6 @@ function countFor(name: MetricName, target: FeatureSet): number | undefined {
   const kind = FEATURE_KINDS.find((each) => METRICS[name].reference.includes(each));
   return kind ? target.gaussian(kind)?.count : target.count || undefined;
 }
-
-/** All statistics that a network gives, so that a file of them serves every metric. */
-const kindsOf = (network: FeatureNetwork): readonly FeatureKind[] => (network.isInception ? FEATURE_KINDS : ['pooled']);
 
 function originOf({ name, sha256, resize }: FeatureNetwork, imageSize: number, resized = 0): StatisticsOrigin {
   return { network: name, network_sha256: sha256, resize, image_size: imageSize, resized };
@@ -130,29 +127,27 @@ async function saveStatistics(file: string, samples: FeatureSet, network: Featur
 }
 
 /**
- * The reference, its images cropped to the size of the samples; of a folder seen before, the statistics kept then.
+ * The reference, its images cropped to the size of the samples; of one seen before, what was kept then.
  * @param warnings where what went wrong without harm is added
  */
-export async function measureReference(
-  input: string,
-  size: number | undefined,
-  needs: Set<Need>,
+export function measureReference(
+  request: SetRequest,
   network: FeatureNetwork,
   options: SetOptions & Pick<MeasureOptions, 'cache' | 'skipBad'>,
   warnings: string[],
 ): Promise<FeatureSet> {
-  const origin = size === undefined ? undefined : originOf(network, size);
-  const cached = options.cache && origin && cachedStatistics(input, origin, options.skipBad ?? false);
-  if (!cached || !origin) return measureSet(input, size, needs, network, options);
-  if (existsSync(cached) && [...needs].every((need) => need === 'pooled' || need === 'spatial')) {
-    try {
-      return await measureSet(cached, size, needs, network, options);
-    } catch (error) {
-      if (!(error instanceof DataError)) throw error; // a damaged file is made again
-    }
-  }
-  const set = await measureSet(input, size, new Set([...needs, ...kindsOf(network)]), network, options);
-  const problem = await keepStatistics(cached, set, { ...origin, resized: set.resized });
-  if (problem) warnings.push(problem);
-  return set;
+  const { input, size } = request;
+  if (!options.cache || size === undefined || input === '-') return measureSet(request, network, options);
+  const origin = originOf(network, size);
+  let file: string;
+  return measureSet(request, network, options, {
+    async use(needs, set) {
+      file = await cacheFile({ input, origin, skipBad: options.skipBad ?? false });
+      return useCached(file, needs, set);
+    },
+    async keep(set) {
+      const problem = await keep(file, set, origin);
+      if (problem) warnings.push(problem);
+    },
+  });
 }

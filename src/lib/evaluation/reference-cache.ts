@@ -1,39 +1,91 @@
-/** Statistics of folders of images that were references before, kept so that they are computed once. */
-import { createHash } from 'node:crypto';
-import { mkdirSync, statSync } from 'node:fs';
+/** Features and statistics of references that were measured before, kept by the content of their images. */
+import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import type { Matrix } from '../engine/matrix-product.js';
+import { DataError, MissingInputError } from '../errors.js';
+import type { HostTensor } from '../formats/host-tensor.js';
+import { openNpz } from '../formats/npz.js';
 import { homeFolder } from '../home.js';
-import { listImages } from '../images/list.js';
-import { isImageFolder } from '../images/open-images.js';
-import { type StatisticsOrigin, writeStatistics } from '../metrics/statistics-file.js';
+import {
+  FEATURE_KINDS,
+  hasStatistics,
+  readOrigin,
+  readStatistics,
+  type StatisticsOrigin,
+  writeStatistics,
+} from '../metrics/statistics-file.js';
+import { sha256OfText } from '../sha256.js';
 import { version } from '../version.js';
-import type { FeatureSet } from './feature-set.js';
+import { contentHash } from './content-hash.js';
+import type { FeatureSet, Need } from './feature-set.js';
 
-/**
- * Where the statistics of a folder are kept, by what they depend on: the names, sizes and times of its images, with what
- * and how they are measured, and this version of repa. Undefined for what is not a folder of images.
- */
-export function cachedStatistics(input: string, origin: StatisticsOrigin, skipBad: boolean): string | undefined {
-  if (!isImageFolder(input)) return undefined;
-  const hash = createHash('sha256').update(JSON.stringify([version, origin, skipBad]));
-  for (const { key, path: file } of listImages(input)) {
-    const { size, mtimeMs } = statSync(file, { throwIfNoEntry: false }) ?? { size: 0, mtimeMs: 0 };
-    hash.update(`\n${key}\0${size}\0${mtimeMs}`);
-  }
-  return path.join(homeFolder('cache'), `statistics-${hash.digest('hex').slice(0, 32)}.npz`);
+/** The features themselves, beside the statistics of them: [N, D] f32. */
+const FEATURES = 'features';
+
+/** What a reference's features depend on besides its images. */
+export interface ReferenceKey {
+  input: string;
+  origin: StatisticsOrigin;
+  /** Whether unreadable images are left out. */
+  skipBad: boolean;
 }
 
-/** Keeps a set's statistics. A cache that cannot be written is no reason to lose the measurement: returns what is wrong. */
-export async function keepStatistics(
-  file: string,
-  set: FeatureSet,
-  origin: StatisticsOrigin,
-): Promise<string | undefined> {
+/** Where a reference's features are kept: by what is in its files, how they are measured, and this version of repa. */
+export async function cacheFile({ input, origin, skipBad }: ReferenceKey): Promise<string> {
+  const folder = homeFolder('cache');
+  const key = JSON.stringify([version, origin, skipBad, await contentHash(input, folder)]);
+  return path.join(folder, `reference-${sha256OfText(key).slice(0, 32)}.npz`);
+}
+
+/**
+ * Takes over what is kept in `file`.
+ * @returns false, and nothing is taken, when it does not exist, does not hold all that is needed, or is damaged
+ */
+export function useCached(file: string, needs: Iterable<Need>, set: FeatureSet): boolean {
+  try {
+    const archive = openNpz(file);
+    try {
+      const held = new Set<Need>(FEATURE_KINDS.filter((kind) => hasStatistics(archive, kind)));
+      if (archive.has(FEATURES)) held.add('rows');
+      const wanted = [...needs];
+      if (!wanted.every((need) => held.has(need))) return false;
+      const gaussians = FEATURE_KINDS.filter((kind) => wanted.includes(kind)).map(
+        (kind) => [kind, readStatistics(archive, file, kind)] as const,
+      );
+      const rows = wanted.includes('rows') ? matrixOf(archive.read(FEATURES)) : undefined;
+      set.resized = readOrigin(archive, file)?.resized ?? 0;
+      for (const [kind, gaussian] of gaussians) set.use(kind, gaussian);
+      if (rows) set.useRows(rows);
+      return true;
+    } finally {
+      archive.close();
+    }
+  } catch (error) {
+    // Missing the first time; a damaged file is made again.
+    if (error instanceof DataError || error instanceof MissingInputError) return false;
+    throw error;
+  }
+}
+
+/**
+ * Keeps what was computed of a set's images, and not statistics that came from a file. A cache that cannot be written is
+ * no reason to lose the measurement: returns what is wrong.
+ */
+export async function keep(file: string, set: FeatureSet, origin: StatisticsOrigin): Promise<string | undefined> {
   try {
     mkdirSync(path.dirname(file), { recursive: true });
-    await writeStatistics(file, set.gaussians(), origin);
+    const rows = set.rows();
+    const more: [string, HostTensor][] = rows
+      ? [[FEATURES, { shape: [rows.rows, rows.columns], dtype: 'f32', data: rows.data }]]
+      : [];
+    await writeStatistics(file, set.source ? {} : set.gaussians(), { ...origin, resized: set.resized }, more);
     return undefined;
   } catch (error) {
-    return `the statistics of the reference could not be cached: ${(error as Error).message}`;
+    return `the features of the reference could not be cached: ${(error as Error).message}`;
   }
+}
+
+function matrixOf({ shape, data }: HostTensor): Matrix<Float32Array> {
+  if (data instanceof Float32Array) return { rows: shape[0], columns: shape[1], data };
+  throw new DataError(`${FEATURES} are not f32`);
 }

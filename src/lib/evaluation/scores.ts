@@ -2,11 +2,9 @@
 import { DataError, UsageError } from '../errors.js';
 import { frechetDistance } from '../metrics/frechet.js';
 import { frechetInfinity } from '../metrics/frechet-infinity.js';
-import { inceptionScore } from '../metrics/inception-score.js';
 import { kernelDistance } from '../metrics/kid.js';
 import { precisionRecall } from '../metrics/precision-recall.js';
 import type { FeatureKind } from '../metrics/statistics-file.js';
-import { INCEPTION_CLASSES } from '../networks/feature-network.js';
 import type { FeatureSet, Need } from './feature-set.js';
 
 export type MetricName = 'fid' | 'fd-infinity' | 'sfid' | 'is' | 'pr' | 'kid';
@@ -28,6 +26,8 @@ export interface SubsetOptions {
 }
 
 export interface ScoreContext extends SubsetOptions {
+  /** What the Frechet distance of the network's features is called: `FID`, `FD(emoji-vit)`. */
+  distance: string;
   /** Name of a network that is not the published Inception; undefined if it is. */
   otherNetwork: string | undefined;
 }
@@ -46,11 +46,11 @@ const named = (published: string, general: string, { otherNetwork }: ScoreContex
   otherNetwork === undefined ? published : `${general}(${otherNetwork})`;
 
 const frechet =
-  (kind: FeatureKind, published: string, general: string): Metric['scores'] =>
+  (kind: FeatureKind, metric: (context: ScoreContext) => string): Metric['scores'] =>
   (samples, reference, context) => {
     const [a, b] = [samples.gaussian(kind), reference?.gaussian(kind)];
-    if (!a || !b) throw new DataError(`${published}: the reference holds no statistics of its ${kind} features`);
-    return [{ metric: named(published, general, context), value: frechetDistance(a, b) }];
+    if (!a || !b) throw new DataError(`${metric(context)}: a set holds no statistics of its ${kind} features`);
+    return [{ metric: metric(context), value: frechetDistance(a, b) }];
   };
 
 /** The rows of both sets. @throws DataError when one holds statistics only */
@@ -63,7 +63,12 @@ function rowsOf(samples: FeatureSet, reference: FeatureSet | undefined, name: st
 const subsetSizeFor = (rows: number): number => Math.min(1000, Math.floor(rows * 0.9));
 
 export const METRICS: Readonly<Record<MetricName, Metric>> = {
-  fid: { samples: ['pooled'], reference: ['pooled'], inceptionOnly: false, scores: frechet('pooled', 'FID', 'FD') },
+  fid: {
+    samples: ['pooled'],
+    reference: ['pooled'],
+    inceptionOnly: false,
+    scores: frechet('pooled', ({ distance }) => distance),
+  },
   'fd-infinity': {
     samples: ['rows'],
     reference: ['pooled'],
@@ -72,21 +77,21 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
       const [rows, gaussian] = [samples.rows(), reference?.gaussian('pooled')];
       if (!rows || !gaussian) throw new DataError('fd-infinity needs the samples as images, not statistics of them');
       const value = frechetInfinity(rows, gaussian, context.seed);
-      return [{ metric: named('FID-infinity', 'FD-infinity', context), value }];
+      return [{ metric: context.distance.replace(/^F(I?)D/, 'F$1D-infinity'), value }];
     },
   },
   sfid: {
     samples: ['spatial'],
     reference: ['spatial'],
     inceptionOnly: true,
-    scores: frechet('spatial', 'sFID', 'sFD'),
+    scores: frechet('spatial', (context) => named('sFID', 'sFD', context)),
   },
   is: {
     samples: ['logits'],
     reference: [],
     inceptionOnly: true,
     scores(samples, _reference, context) {
-      const { mean, deviation } = inceptionScore(samples.logits()!, INCEPTION_CLASSES);
+      const { mean, deviation } = samples.inceptionScore();
       return [{ metric: named('IS', 'IS', context), value: mean, deviation }];
     },
   },

@@ -10,49 +10,63 @@ export interface InceptionScore {
 }
 
 /**
- * Mean over splits of exp(E KL(p(y|x) || p(y))).
- *
- * @param logits before the softmax, [N, classes]; the ADM suite's are without the last layer's bias.
- * @param splitSize samples of a split, in order; the ADM suite takes 5000, and a shorter split at the end.
+ * Mean over splits of exp(E KL(p(y|x) || p(y))), taken from logits as they come: of a split, the sums of p and of p log p
+ * are kept, since the mean divergence is the mean of the latter less that of the marginal.
  */
-export function inceptionScore(logits: Float32Array, classes: number, splitSize = 5000): InceptionScore {
-  const rows = logits.length / classes;
-  if (rows === 0) throw new DataError('there are no samples to score');
-  const scores: number[] = [];
-  for (let first = 0; first < rows; first += splitSize) {
-    const end = Math.min(rows, first + splitSize);
-    scores.push(scoreOf(softmaxRows(logits.subarray(first * classes, end * classes), classes), classes));
+export class InceptionScoreEstimate {
+  readonly #classes: number;
+  readonly #splitSize: number;
+  readonly #scores: number[] = [];
+  readonly #sums: Float64Array; // [classes]
+  #negativeEntropies = 0;
+  #rows = 0;
+
+  /** @param splitSize samples of a split, in order; the ADM suite takes 5000, and a shorter split at the end */
+  constructor(classes: number, splitSize = 5000) {
+    this.#classes = classes;
+    this.#splitSize = splitSize;
+    this.#sums = new Float64Array(classes);
   }
-  const mean = average(scores);
-  return { mean, deviation: Math.sqrt(average(scores.map((score) => (score - mean) ** 2))), splits: scores.length };
+
+  /** @param logits before the softmax, [N, classes]; the ADM suite's are without the last layer's bias */
+  add(logits: Float32Array): void {
+    for (let start = 0; start < logits.length; start += this.#classes) {
+      this.#addRow(logits.subarray(start, start + this.#classes));
+      if (this.#rows === this.#splitSize) this.#endSplit();
+    }
+  }
+
+  /** Of all samples; none can be added after. @throws DataError when there were none */
+  result(): InceptionScore {
+    if (this.#rows > 0) this.#endSplit();
+    const scores = this.#scores;
+    if (scores.length === 0) throw new DataError('there are no samples to score');
+    const mean = average(scores);
+    return { mean, deviation: Math.sqrt(average(scores.map((score) => (score - mean) ** 2))), splits: scores.length };
+  }
+
+  #addRow(logits: Float32Array): void {
+    const largest = logits.reduce((a, b) => Math.max(a, b));
+    let sum = 0;
+    for (const logit of logits) sum += Math.exp(logit - largest);
+    const logSum = Math.log(sum);
+    for (const [i, logit] of logits.entries()) {
+      const logP = logit - largest - logSum;
+      const p = Math.exp(logP);
+      this.#sums[i] += p;
+      if (p > 0) this.#negativeEntropies += p * logP;
+    }
+    this.#rows++;
+  }
+
+  #endSplit(): void {
+    let ofMarginal = 0;
+    for (const sum of this.#sums) if (sum > 0) ofMarginal += sum * Math.log(sum / this.#rows);
+    this.#scores.push(Math.exp((this.#negativeEntropies - ofMarginal) / this.#rows));
+    this.#sums.fill(0);
+    this.#negativeEntropies = 0;
+    this.#rows = 0;
+  }
 }
 
 const average = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-
-function softmaxRows(logits: Float32Array, classes: number): Float64Array {
-  const out = new Float64Array(logits);
-  for (let start = 0; start < out.length; start += classes) {
-    const row = out.subarray(start, start + classes);
-    const largest = row.reduce((a, b) => Math.max(a, b));
-    let sum = 0;
-    for (let i = 0; i < classes; i++) {
-      row[i] = Math.exp(row[i] - largest);
-      sum += row[i];
-    }
-    for (let i = 0; i < classes; i++) row[i] /= sum;
-  }
-  return out;
-}
-
-/** exp of the mean KL divergence of the rows from their mean. */
-function scoreOf(probabilities: Float64Array, classes: number): number {
-  const rows = probabilities.length / classes;
-  const marginal = new Float64Array(classes);
-  for (let i = 0; i < probabilities.length; i++) marginal[i % classes] += probabilities[i] / rows;
-  let sum = 0;
-  for (let i = 0; i < probabilities.length; i++) {
-    const p = probabilities[i];
-    if (p > 0) sum += p * Math.log(p / marginal[i % classes]);
-  }
-  return Math.exp(sum / rows);
-}

@@ -62,13 +62,17 @@ export function readOrigin(file: NpzFile, source: string): StatisticsOrigin | un
   }
 }
 
-/** Writes the file atomically; an old one is replaced. */
+/**
+ * Writes the file atomically; an old one is replaced.
+ * @param more arrays that it shall hold
+ */
 export async function writeStatistics(
   path: string,
   kinds: Partial<Record<FeatureKind, Gaussian>>,
   origin?: StatisticsOrigin,
+  more: readonly [string, HostTensor][] = [],
 ): Promise<void> {
-  const arrays: [string, HostTensor][] = [];
+  const arrays: [string, HostTensor][] = [...more];
   let count: number | undefined;
   for (const [kind, gaussian] of Object.entries(kinds) as [FeatureKind, Gaussian][]) {
     const dims = gaussian.mean.length;

@@ -8,6 +8,11 @@ import type { Shapes, Weights } from './parameters.js';
 type Kernel = readonly [number, number, number, number];
 
 export const POOL_DIM = 2048;
+
+/** Of a map of 17 x 17, the first channels: what sFID (Nash et al., arXiv 2103.03841) is of in ADM's evaluator. */
+export const SPATIAL_CHANNELS = 7;
+export const SPATIAL_DIM = 17 * 17 * SPATIAL_CHANNELS;
+
 export const CLASSES = 1008;
 
 const STEM: Record<string, Kernel> = {

@@ -6,6 +6,7 @@
 import { avgPool2d, maxPool2d, tf } from '../engine/index.js';
 import { conv2d, linear } from '../nn/functional.js';
 import { type Parameters, parameter } from '../nn/layers.js';
+import { SPATIAL_CHANNELS } from './inception-parameters.js';
 
 /** Convolution and ReLU; zeros around keep the size of the image, unless `valid`. Batch norms are in the weights. */
 function unit(p: Parameters, name: string, x: tf.Tensor, { stride = 1, valid = false } = {}): tf.Tensor {
@@ -90,9 +91,6 @@ function blockE(p: Parameters, name: string, x: tf.Tensor, pool: (x: tf.Tensor) 
     1,
   );
 }
-
-// The sFID of Nash et al. (arXiv 2103.03841) as ADM's evaluator computes it.
-const SPATIAL_CHANNELS = 7;
 
 /** The first channels of Mixed_6d's first branch, flattened channels last. */
 function spatialFeatures(p: Parameters, x: tf.Tensor): tf.Tensor {

@@ -6,11 +6,10 @@ import { MissingInputError, UsageError } from '../errors.js';
 import { FeatureSet } from '../evaluation/feature-set.js';
 import { measureReference } from '../evaluation/measure.js';
 import { METRICS } from '../evaluation/scores.js';
-import { centerCrop } from '../images/crop.js';
 import { contactSheet, writePng } from '../images/png.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import type { Gaussian } from '../metrics/statistics.js';
-import { type Codec, openCodec } from '../networks/codec.js';
+import { type Codec, decoderRecord, openCodec } from '../networks/codec.js';
 import { type FeatureNetwork, openFeatureNetwork } from '../networks/feature-network.js';
 import { anyRank } from '../parallel/group.js';
 import { compiledNetwork, type DiffusionModel } from '../sampling/diffusion-model.js';
@@ -108,9 +107,8 @@ export class SampleMeasure implements Measure {
           ...describeSampler(this.#settings),
           labels: LABELS,
           weights: `ema ${this.#run.record.training.emaDecays[0]}`,
-          codec: this.#decoder.name,
-          rounding: ROUNDING,
         },
+        decoder: decoderRecord(this.#decoder, ROUNDING),
       };
     } finally {
       network.dispose();
@@ -138,7 +136,7 @@ export class SampleMeasure implements Measure {
       sheet.push(...images.slice(0, Math.max(0, pictures - start)));
       const compared = images.slice(0, Math.max(0, end - start));
       if (this.#comparison && compared.length > 0) {
-        seen.add(compared.length, this.#comparison.network.features(fitted(compared, this.#comparison.network)));
+        seen.add(compared.length, this.#comparison.network.features(compared));
       }
     }
     return { sheet, seen };
@@ -149,7 +147,7 @@ export class SampleMeasure implements Measure {
     const { name, network, reference } = this.#comparison!;
     const samples = new FeatureSet(POOLED);
     samples.use('pooled', gaussian);
-    const context = { otherNetwork: network.isPublished ? undefined : network.name, seed: SAMPLE_SEED, kidSubsets: 1 };
+    const context = { distance: network.distance, otherNetwork: network.name, seed: SAMPLE_SEED, kidSubsets: 1 };
     const [{ metric, value }] = METRICS.fid.scores(samples, reference, context);
     return {
       [metric]: value,
@@ -186,12 +184,10 @@ async function openComparison(
     batchSize,
   });
   const set = { ...inputs, batchSize, cache: true };
-  const reference = measures ? await measureReference(evalRef!, side, new Set(POOLED), network, set, []) : undefined;
+  const request = { input: evalRef!, size: side, needs: POOLED };
+  const reference = measures ? await measureReference(request, network, set, []) : undefined;
   return { name: evalRef!, network, reference };
 }
-
-const fitted = (images: readonly RgbImage[], { size }: FeatureNetwork): RgbImage[] =>
-  images.map((image) => (size === undefined ? image : centerCrop(image, size)));
 
 const counted = ({ count, ...gaussian }: Gaussian): Gaussian & { count: number } => ({ ...gaussian, count: count! });
 

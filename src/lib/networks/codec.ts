@@ -68,3 +68,17 @@ export async function openCodec(options: CodecOptions): Promise<Codec> {
   const { scale, shift } = codec.scale;
   return { ...codec, scale: { scale: options.latentScale ?? scale, shift: options.latentShift ?? shift } };
 }
+
+/** What turned latents into bytes, as told with images and numbers. */
+export interface DecoderRecord {
+  name: string;
+  /** Of its weights; null where it has none. */
+  sha256: string | null;
+  rounding: string;
+}
+
+export const decoderRecord = ({ name, sha256 }: Codec, rounding: string): DecoderRecord => ({
+  name,
+  sha256: sha256 ?? null,
+  rounding,
+});

@@ -18,6 +18,8 @@ export interface Encoder {
   readonly sha256: string;
   /** Side of the square crop that it wants. */
   readonly size: number;
+  /** Side of its input: smaller than `size` where it resizes a crop. A crop of this side is taken as it is. */
+  readonly side: number;
   /** As recorded in `repa.preprocess`. */
   readonly preprocess: Readonly<Record<string, unknown>>;
   readonly tokens: number;
@@ -109,6 +111,7 @@ async function openViT(options: EncoderOptions): Promise<Encoder> {
     name,
     sha256,
     size,
+    side,
     preprocess: { crop: 'adm', size, encoder: preprocess, side, positions: options.posEmbed },
     tokens,
     dim: config.width,

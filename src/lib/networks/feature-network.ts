@@ -1,6 +1,9 @@
 /** Networks in whose features sets of images are compared. */
 import { capture } from '../engine/index.js';
+import { centerCrop } from '../images/crop.js';
+import { resizePillow } from '../images/pillow-resize.js';
 import type { RgbImage } from '../images/rgb-image.js';
+import type { FeatureKind } from '../metrics/statistics-file.js';
 import { inception } from '../models/inception.js';
 import { INCEPTION_SIDE, type InceptionResize, inceptionInput } from '../models/inception-input.js';
 import {
@@ -9,6 +12,7 @@ import {
   inceptionShapes,
   isUnusedByInception,
   POOL_DIM,
+  SPATIAL_DIM,
 } from '../models/inception-parameters.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { loadNetwork } from '../weights/load.js';
@@ -33,14 +37,15 @@ export interface FeatureNetwork {
   readonly name: string;
   readonly sha256: string;
   readonly isInception: boolean;
-  /** Whether it is the network of the published numbers: only with it are they called FID. */
+  /** Whether published numbers are of this very network: only then are ours called what they are. */
   readonly isPublished: boolean;
-  readonly dim: number;
+  /** What the Frechet distance of its features is called: `FID`, `FD-DINOv2`, or `FD(network)`. */
+  readonly distance: string;
+  /** How many features there are of each kind. */
+  readonly dims: Readonly<Record<'pooled', number> & Partial<Record<FeatureKind, number>>>;
   /** How images are brought to the network's size, as recorded with each number. */
   readonly resize: string;
-  /** Side of the square crop that it wants; undefined if it takes any size. */
-  readonly size: number | undefined;
-  /** Features of at most `batchSize` images. */
+  /** Features of at most `batchSize` square images of any size. */
   features(images: readonly RgbImage[]): ImageFeatures;
   dispose(): void;
 }
@@ -88,14 +93,15 @@ async function openInception(options: FeatureNetworkOptions): Promise<FeatureNet
     { constants: 'bake' },
   );
   const input = new Float32Array(batchSize * size); // [B, 3, 299, 299]
+  const isPublished = sha256.startsWith(PUBLISHED_SHA256);
   return {
     name,
     sha256,
     isInception: true,
-    isPublished: sha256.startsWith(PUBLISHED_SHA256),
-    dim: POOL_DIM,
+    isPublished,
+    distance: isPublished ? 'FID' : `FD(${name})`,
+    dims: { pooled: POOL_DIM, spatial: SPATIAL_DIM },
     resize,
-    size: undefined,
     features(images) {
       images.forEach((image, row) => {
         inceptionInput(image, resize, input.subarray(row * size, (row + 1) * size));
@@ -110,21 +116,35 @@ async function openInception(options: FeatureNetworkOptions): Promise<FeatureNet
   };
 }
 
-/** An encoder's class token, or without one the mean of its patch tokens. */
+const DINOV2 = /^dinov2(reg)?-vit-[sblg]$/;
+
+/** The network of FD-DINOv2 (Stein et al., arXiv 2306.04675). */
+const FD_DINOV2 = 'dinov2-vit-l';
+
+/**
+ * An encoder's class token, or without one the mean of its patch tokens. Images are prepared as for training, but for
+ * DINOv2's family as FD-DINOv2 is defined: the whole image to 224 pixels, antialiased and in 8 bits as Pillow resizes, and
+ * position embeddings resampled as DINOv2 itself does it.
+ */
 async function openEncoderFeatures({ net, ...options }: FeatureNetworkOptions): Promise<FeatureNetwork> {
   const { weights, output, normalise, batchSize } = options;
-  const encoder = await openEncoder({ encoder: net, weights, output, normalise, posEmbed: 'timm', batchSize });
-  const { name, sha256, dim, tokens, size } = encoder;
+  const shared = { encoder: net, weights, output, normalise, batchSize };
+  const isDinov2 = DINOV2.test(net);
+  const encoder = await openEncoder({ ...shared, posEmbed: isDinov2 ? 'dinov2' : 'timm' });
+  const { name, sha256, dim, tokens, size, side } = encoder;
+  const isPublished = net === FD_DINOV2 && weights === undefined;
   return {
     name,
     sha256,
     isInception: false,
-    isPublished: false,
-    dim,
-    resize: `adm crop to ${size}`,
-    size,
+    isPublished,
+    distance: isPublished ? 'FD-DINOv2' : `FD(${name})`,
+    dims: { pooled: dim },
+    resize: isDinov2 ? `bicubic to ${side}` : `adm crop to ${size}`,
     features(images) {
-      const { cls, feature } = encoder.encode(images);
+      const prepare = (image: RgbImage): RgbImage =>
+        isDinov2 ? resizePillow(image, side, side, 'bicubic') : centerCrop(image, size);
+      const { cls, feature } = encoder.encode(images.map(prepare));
       return { pooled: cls ?? tokenMeans(feature, tokens, dim) };
     },
     dispose: () => encoder.dispose(),

@@ -42,7 +42,7 @@ export async function openLatents(input: string): Promise<LatentStream> {
     }
     await reader.close();
   }
-  const sampler = metadata['repa.sampler'] ? JSON.parse(metadata['repa.sampler']) : undefined;
-  const codec = sampler?.codec ?? metadata['repa.model'] ?? 'sd-vae-ft-ema';
+  // Of sampled latents, the model is what sampled them.
+  const codec = metadata['repa.codec'] ?? metadata['repa.model'] ?? 'sd-vae-ft-ema';
   return { metadata, codec, shape: [channels, height, width], rows: rows() };
 }

@@ -65,6 +65,7 @@ export async function openOnnxEncoder(options: OnnxEncoderOptions): Promise<Enco
     name: path.basename(file),
     sha256: await sha256Of(file),
     size: side,
+    side,
     preprocess: { crop: 'adm', size: side, normalise, output },
     tokens: grid.tokens,
     dim: grid.dim,

@@ -1,18 +1,13 @@
 /** A sampling job from its options to its outputs. */
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import type { Progress } from '../cli/progress.js';
-import { provenance } from '../cli/provenance.js';
-import { checkBinaryOutput, shardOf, writeStream } from '../cli/tensor-output.js';
+import { checkBinaryOutput, isShardFolder, shardOf, writeStream } from '../cli/tensor-output.js';
 import type { BackendOptions } from '../engine/index.js';
 import { selectBackend } from '../engine/index.js';
-import { UsageError } from '../errors.js';
+import { DataError, UsageError } from '../errors.js';
 import type { ByteRounding } from '../images/normalise.js';
-import { contactSheet, writePng } from '../images/png.js';
-import type { RgbImage } from '../images/rgb-image.js';
 import { type Codec, openCodec } from '../networks/codec.js';
-import type { TensorColumn } from '../stream/schema.js';
-import type { Shard } from '../stream/shards.js';
+import { partName, type Shard } from '../stream/shards.js';
 import type { TensorWriter } from '../stream/writer.js';
 import { sizeOf } from '../typed-array.js';
 import {
@@ -23,10 +18,13 @@ import {
   loadGuide,
   type ModelOptions,
 } from './diffusion-model.js';
-import { type Sample, type SampleJob, sampleImages } from './images.js';
+import { type Job, schemaOf } from './header.js';
+import { type Sample, sampleImages } from './images.js';
 import { readNoise } from './noise-file.js';
+import { partsOf, type Range, rangeOf, WHOLE } from './parts.js';
+import { PictureOutput } from './picture-output.js';
 import type { LabelPlan } from './sample.js';
-import { describeSampler, type SamplerOptions, type SamplerSettings, settleSampler } from './settings.js';
+import { type SamplerOptions, settleSampler } from './settings.js';
 
 export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'>, BackendOptions {
   ckpt: string;
@@ -42,6 +40,8 @@ export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'cod
   batchSize: number;
   shard?: Shard;
   out?: string;
+  /** Images of a part, where the output is a folder of parts. */
+  partSize: number;
 }
 
 const PROTOCOL_COUNT = 50_000;
@@ -54,7 +54,28 @@ export async function runSampling(given: SamplingOptions, progressOf: (total: nu
   if (pictures && options.latents) throw new UsageError('--latents are no pictures: drop --grid and --png');
   if (streams) checkBinaryOutput(options);
   await selectBackend(options);
+  const job = await openJob(options);
+  const total = job.noise?.rows ?? options.num ?? (pictures ? SHEET_COUNT : PROTOCOL_COUNT);
+  const share = rangeOf(options.shard ?? WHOLE, total);
+  const progress = progressOf(share.end - share.first);
+  const sheet = new PictureOutput(options);
+  const produce = async (range: Range, writer?: TensorWriter): Promise<void> => {
+    for await (const { key, label, latent, image } of samples(job, range, options)) {
+      if (writer) await writer.append(key, label, image ? { image: image.data } : { latent });
+      if (image) await sheet.add(key, image);
+      progress.advance();
+    }
+  };
+  if (!streams) await produce(share);
+  else if (isShardFolder(options.out ?? '-')) await writeParts(options, job, total, { produce, sheet, progress });
+  else await writeStream(options, schemaOf(job, options, total), (writer) => produce(share, writer));
+  job.decoder?.dispose();
+  await sheet.end();
+  progress.finish();
+}
 
+/** The checkpoint, the sampler and the decoder that the options name. */
+async function openJob(options: SamplingOptions): Promise<Job> {
   // What a file's latents are, no header says: the codec that is named does.
   const named = (options.vae ?? options.vaeWeights) !== undefined;
   const codec = named && isWeightsFile(options.ckpt) ? await openNamedCodec(options) : undefined;
@@ -64,70 +85,45 @@ export async function runSampling(given: SamplingOptions, progressOf: (total: nu
   const settings = settleSampler(model, options);
   const guide = options.guideCkpt === undefined ? undefined : loadGuide(options.guideCkpt, model, hints);
   const noise = options.noise === undefined ? undefined : await readNoise(options.noise, model.record.latent.shape);
-  const total = noise?.rows ?? options.num ?? (pictures ? SHEET_COUNT : PROTOCOL_COUNT);
-  const edge = (index: number): number => Math.floor((index * total) / (options.shard?.count ?? 1));
-  const [first, end] = options.shard ? [edge(options.shard.index), edge(options.shard.index + 1)] : [0, total];
-
-  const progress = progressOf(end - first);
-  const sheet: RgbImage[] = [];
-  if (options.png) mkdirSync(options.png, { recursive: true });
-  const produce = async (writer?: TensorWriter): Promise<void> => {
-    const decoder = options.latents ? undefined : (codec ?? (await openSampleCodec(model, options)));
-    const job = openJob(model, guide, settings, decoder, options);
-    for await (const sample of samples(job, { first, end, noise: noise?.values }, options.batchSize)) {
-      const { key, label, latent, image } = sample;
-      if (writer) await writer.append(key, label, image ? { image: image.data } : { latent });
-      if (image && options.grid) sheet.push(image);
-      if (image && options.png) await writePng(path.join(options.png, `${key}.png`), image);
-      progress.advance();
-    }
-    job.dispose();
-  };
-  const schema = schemaOf(model, guide, settings, options, total);
-  const written = streams ? await writeStream(options, schema, produce) : await produce();
-  if (options.grid) await writePng(options.grid, contactSheet(sheet));
-  if (written === false) progress.say(`${options.out}: this part is finished already`);
-  else progress.finish();
+  const decoder = options.latents ? undefined : (codec ?? (await openSampleCodec(model, options)));
+  if (decoder) checkCodec(decoder, model);
+  return { model, guide, settings, decoder, noise };
 }
 
-/** The image numbers to sample: `first` up to, but without, `end`. */
-interface Range {
-  first: number;
-  end: number;
-  noise: Float32Array | undefined; // [total, C, h, w]
+interface PartsJob {
+  produce(range: Range, writer: TensorWriter): Promise<void>;
+  sheet: PictureOutput;
+  progress: Progress;
 }
 
-/** Everything that sampling needs, with the networks compiled. */
-function openJob(
-  model: DiffusionModel,
-  guide: DiffusionModel | undefined,
-  settings: SamplerSettings,
-  decoder: Codec | undefined,
-  { labels, rounding }: SamplingOptions,
-): SampleJob & { dispose(): void } {
+/** Samples what is missing in a folder of parts. */
+async function writeParts(options: SamplingOptions, job: Job, total: number, { produce, sheet, progress }: PartsJob) {
+  const schema = schemaOf(job, options, total);
+  const parts = partsOf(options.shard ?? WHOLE, total, options.partSize);
+  let finished = 0;
+  for (const shard of parts) {
+    const range = rangeOf(shard, total);
+    if (await writeStream({ ...options, shard }, schema, (writer) => produce(range, writer))) continue;
+    finished++;
+    await sheet.addPart(path.join(options.out!, partName(shard)));
+    progress.advance(range.end - range.first);
+  }
+  if (finished > 0) progress.say(`${options.out}: ${finished} of ${parts.length} parts were finished already`);
+}
+
+async function* samples(job: Job, { first, end }: Range, options: SamplingOptions): AsyncGenerator<Sample> {
+  const { model, guide, noise } = job;
+  const size = sizeOf(model.record.latent.shape);
   const network = compiledNetwork(model);
   const guideNetwork = guide && compiledNetwork(guide);
-  return {
-    model,
-    settings,
-    decoder,
-    labels: labelPlan(labels),
-    rounding,
-    networks: { network, nullLabel: model.config.numClasses, guide: guideNetwork },
-    dispose() {
-      network.dispose();
-      guideNetwork?.dispose();
-      decoder?.dispose();
-    },
-  };
-}
-
-async function* samples(job: SampleJob, { first, end, noise }: Range, batchSize: number): AsyncGenerator<Sample> {
-  const size = sizeOf(job.model.record.latent.shape);
-  for (let start = first; start < end; start += batchSize) {
-    const indices = Array.from({ length: Math.min(batchSize, end - start) }, (_, row) => start + row);
-    yield* await sampleImages(job, indices, noise?.subarray(start * size, (start + indices.length) * size));
+  const networks = { network, nullLabel: model.config.numClasses, guide: guideNetwork };
+  const sampled = { ...job, networks, labels: labelPlan(options.labels), rounding: options.rounding };
+  for (let start = first; start < end; start += options.batchSize) {
+    const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);
+    yield* await sampleImages(sampled, indices, noise?.values.subarray(start * size, (start + indices.length) * size));
   }
+  network.dispose();
+  guideNetwork?.dispose();
 }
 
 function labelPlan(text: string): LabelPlan {
@@ -146,38 +142,12 @@ function openSampleCodec({ record }: DiffusionModel, { vae, vaeWeights }: Sampli
   return openCodec({ vae: vae ?? trained, weights: vaeWeights, half: 'decoder' });
 }
 
-function schemaOf(
-  model: DiffusionModel,
-  guide: DiffusionModel | undefined,
-  settings: SamplerSettings,
-  options: SamplingOptions,
-  total: number,
-) {
-  const { record, source } = model;
-  const { shape, scale, shift } = record.latent;
-  const { labels, raw, ema = record.training.emaDecays[0] } = options;
-  const codecName = options.vaeWeights ?? options.vae ?? record.data.latents.metadata['repa.model'];
-  const side = JSON.parse(record.data.latents.metadata['repa.preprocess'] ?? '{}').size ?? shape[1];
-  const column: TensorColumn = options.latents
-    ? { name: 'latent', dtype: 'f32', shape, dimNames: ['C', 'H', 'W'] }
-    : { name: 'image', dtype: 'u8', shape: [side, side, 3], dimNames: ['H', 'W', 'C'] };
-  const sampler = {
-    ...describeSampler(settings),
-    guide: guide && { checkpoint: path.resolve(guide.source), step: guide.record.step },
-    labels,
-    count: total,
-    weights: raw ? 'raw' : `ema ${ema}`,
-    codec: codecName,
-    rounding: options.latents ? undefined : options.rounding,
-    step: record.step,
-  };
-  const metadata = provenance(options.latents ? 'latents' : 'images', {
-    'repa.model': path.resolve(source),
-    'repa.sampler': JSON.stringify(sampler),
-    'repa.seed': String(settings.seed),
-    'repa.reference': record.data.latents.metadata['repa.reference'],
-    'repa.latent.scale': options.latents && JSON.stringify(scale),
-    'repa.latent.shift': options.latents && JSON.stringify(shift),
-  });
-  return { columns: [column], metadata };
+/** @throws DataError when a codec is not of these latents */
+function checkCodec({ name, channels }: Codec, { source, record }: DiffusionModel): void {
+  const [own] = record.latent.shape;
+  if (channels === own) return;
+  throw new DataError(
+    `${name} decodes latents of ${channels} channels, but those of ${source} have ${own}`,
+    'Name their codec with --vae or --vae-weights, or take the latents themselves with --latents.',
+  );
 }

@@ -74,17 +74,18 @@ function integrate(
   predictor: Predictor,
   noise: Float32Array,
   indices: readonly number[],
-  { mode, solver, diffusion, lastStep, steps, timeShift, path, seed }: SamplerSettings,
+  settings: SamplerSettings,
 ): Promise<Float64Array> {
+  const { mode, solver, steps, timeShift, seed } = settings;
   const rows = indices.length;
   const stepNoise = (out: Float64Array, row: number, step: number): void =>
     fillNormal(out, seed, PURPOSE.sdeNoise, indices[row], step);
   switch (mode) {
     case 'sde':
-      return sampleSde(predictor, noise, rows, { path, steps, diffusion, lastStep, timeShift, noise: stepNoise });
+      return sampleSde(predictor, noise, rows, { ...settings, noise: stepNoise });
     case 'ode':
       return solver === 'dopri5'
-        ? sampleDopri5(predictor, noise)
+        ? sampleDopri5(predictor, noise, settings)
         : sampleOde(predictor, noise, { solver, steps, timeShift });
     default: {
       const schedule = ddpmSchedule(evenTimesteps(steps));

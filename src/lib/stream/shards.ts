@@ -69,6 +69,12 @@ export function listParts(folder: string): string[] {
   );
 }
 
+/** The name of a part that is finished; undefined if there is none, or no such folder. */
+export function firstFinishedPart(folder: string): string | undefined {
+  const [first] = fs.existsSync(folder) ? finishedParts(folder) : [];
+  return first && partName(first);
+}
+
 /**
  * Where to write one part of a folder, which is made if need be; undefined if the part is finished, as in a rerun.
  *

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { openAtomicFile } from '../atomic-file.js';
+import { openAtomicFile, withPath } from '../atomic-file.js';
 
 export interface ByteSink {
   /** Resolves when all bytes are handed over: a slow reader holds its producer back. */
@@ -70,5 +70,12 @@ export function atomicFileSink(target: string): FileSink {
     if (!committed) file.commit();
     committed = true;
   };
-  return { write: (chunks) => writeAll(file.fd, chunks), close: commit, commit, abort: async () => file.abort() };
+  const write = async (chunks: Uint8Array[]): Promise<void> => {
+    try {
+      await writeAll(file.fd, chunks);
+    } catch (error) {
+      throw withPath(error, target);
+    }
+  };
+  return { write, close: commit, commit, abort: async () => file.abort() };
 }

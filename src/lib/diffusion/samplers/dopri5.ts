@@ -5,8 +5,11 @@
 import { DataError } from '../../errors.js';
 import type { Predictor, Values } from '../guidance.js';
 
+/** As the original SiT sets them. */
+export const DOPRI5_TOLERANCES = { absolute: 1e-6, relative: 1e-3 } as const;
+
 export interface Dopri5Options {
-  /** Default 1e-6 and 1e-3, as the original SiT sets them. */
+  /** Default {@link DOPRI5_TOLERANCES}. */
   absoluteTolerance?: number;
   relativeTolerance?: number;
   /** Where to stop; default 0. The velocity of the `vp` path is infinite there, so it stops at 0.001. */
@@ -66,7 +69,8 @@ export async function sampleDopri5(
   latents: Values,
   options: Dopri5Options = {},
 ): Promise<Float64Array> {
-  const { absoluteTolerance = 1e-6, relativeTolerance = 1e-3, endTime = 0 } = options;
+  const { absoluteTolerance = DOPRI5_TOLERANCES.absolute, relativeTolerance = DOPRI5_TOLERANCES.relative } = options;
+  const { endTime = 0 } = options;
   const tolerance = (value: number): number => absoluteTolerance + relativeTolerance * Math.abs(value);
 
   let t = 1;

@@ -4,32 +4,41 @@ import { type Interpolant, interpolants, type PathCoefficients, type PathName, s
 import { shiftedTimes } from './time-grid.js';
 
 /** The step to t = 0 is not noisy, and this long in the official code. */
-const LAST_STEP = 0.04;
+export const LAST_STEP_SIZE = 0.04;
 
 /** Choices of the diffusion coefficient w(t), whose square root scales the noise; named as in the original SiT. */
-export type DiffusionForm = 'sigma' | 'linear' | 'decreasing' | 'increasing-decreasing' | 'sbdm';
+export type DiffusionForm = 'constant' | 'sigma' | 'linear' | 'decreasing' | 'increasing-decreasing' | 'sbdm';
 
-const DIFFUSION: Readonly<Record<DiffusionForm, (t: number, path: PathCoefficients) => number>> = {
-  sigma: (_t, { sigma }) => 2 * sigma,
-  linear: (t) => 2 * t,
-  decreasing: (t) => 0.5 * (1 - Math.cos(Math.PI * t)) ** 2,
-  'increasing-decreasing': (t) => 2 * Math.sin(Math.PI * t) ** 2,
+/** w at time t, of a path's coefficients there and the factor that scales it; in `decreasing`, a part of it. */
+type Diffusion = (t: number, path: PathCoefficients, norm: number) => number;
+
+const DIFFUSION: Readonly<Record<DiffusionForm, Diffusion>> = {
+  constant: (_t, _path, norm) => 2 * norm,
+  sigma: (_t, { sigma }, norm) => 2 * norm * sigma,
+  linear: (t, _path, norm) => 2 * norm * t,
+  decreasing: (t, _path, norm) => 0.5 * (1 - norm * Math.cos(Math.PI * t)) ** 2,
+  'increasing-decreasing': (t, _path, norm) => 2 * norm * Math.sin(Math.PI * t) ** 2,
   // The w(t) of score-based diffusion; infinite at t = 1 unless the path is `vp`.
-  sbdm: (_t, { alpha, sigma, alphaPrime, sigmaPrime }) => 2 * (sigma * sigmaPrime - (alphaPrime / alpha) * sigma ** 2),
+  sbdm: (_t, { alpha, sigma, alphaPrime, sigmaPrime }, norm) =>
+    2 * norm * (sigma * sigmaPrime - (alphaPrime / alpha) * sigma ** 2),
 };
 
 /**
- * How the last step, from t = 0.04 to 0, is taken: along the drift of the SDE (`mean`, the official choice), along the
- * velocity (`euler`), or to the posterior mean (`tweedie`).
+ * How the last step to t = 0 is taken: along the drift of the SDE (`mean`, the official choice), along the velocity
+ * (`euler`), to the posterior mean (`tweedie`), or not at all (`none`): then the noisy steps reach t = 0 themselves.
  */
-export type LastStep = 'mean' | 'euler' | 'tweedie';
+export type LastStep = 'mean' | 'euler' | 'tweedie' | 'none';
 
 export interface SdeOptions {
   path: PathName;
   steps: number;
   /** Default `linear`: w(t) = 2 t, as in REPA's code (its paper says w = sigma). */
   diffusion?: DiffusionForm;
+  /** Scales w(t), as the original SiT's diffusion-norm does; default 1. */
+  diffusionNorm?: number;
   lastStep?: LastStep;
+  /** Time of the last step, in (0, 1); default 0.04. */
+  lastStepSize?: number;
   /** Moves the steps towards the noise (see shiftedTimes); default 1, evenly spaced. The last one keeps its length. */
   timeShift?: number;
   /** Fills `out` with standard normals for one row of the batch at one step. */
@@ -41,6 +50,7 @@ export interface SdeOptions {
 /**
  * Integrates dx = (v - w s / 2) dt + sqrt(w) dW backwards in `steps` steps, as REPA's `euler_maruyama_sampler` does:
  * `steps - 1` equal noisy steps from t = 1 to 0.04, and a last one without noise. The state is f64, the network sees f32.
+ * As in the original SiT, leaving out the last step leaves `steps - 1` steps, all noisy.
  *
  * `latents` [rows, C, h, w] is the noise at t = 1; returns the samples, of the same shape.
  */
@@ -51,8 +61,10 @@ export async function sampleSde(
   options: SdeOptions,
 ): Promise<Float64Array> {
   const interpolant = interpolants[options.path];
-  const diffusion = DIFFUSION[options.diffusion ?? 'linear'];
-  const times = shiftedTimes(LAST_STEP, options.steps, options.timeShift ?? 1);
+  const { diffusion = 'linear', diffusionNorm = 1, lastStep = 'mean', lastStepSize = LAST_STEP_SIZE } = options;
+  const diffusionAt = (t: number): number => DIFFUSION[diffusion](t, interpolant(t), diffusionNorm);
+  const end = lastStep === 'none' ? 0 : lastStepSize;
+  const times = shiftedTimes(end, options.steps, options.timeShift ?? 1);
   const noise = new Float64Array(latents.length / rows); // [C, h, w]
   const x = new Float64Array(latents); // [rows, C, h, w]
 
@@ -60,7 +72,7 @@ export async function sampleSde(
     const t = times[step];
     const dt = times[step + 1] - t;
     const v = await velocity(new Float32Array(x), t, t);
-    const w = diffusion(t, interpolant(t));
+    const w = diffusionAt(t);
     const drift = reverseDrift(interpolant, t, w);
     const noiseScale = Math.sqrt(w) * Math.sqrt(-dt);
     for (let row = 0; row < rows; row++) {
@@ -70,11 +82,12 @@ export async function sampleSde(
         x[i] = x[i] + dt * (drift.onVelocity * v[i] + drift.onState * x[i]) + noiseScale * noise[j];
       }
     }
-    options.onProgress?.((step + 1) / options.steps);
+    options.onProgress?.((step + 1) / (lastStep === 'none' ? options.steps - 1 : options.steps));
   }
 
-  const v = await velocity(new Float32Array(x), LAST_STEP, LAST_STEP);
-  const last = lastStepWeights(interpolant, diffusion, options.lastStep ?? 'mean');
+  if (lastStep === 'none') return x;
+  const v = await velocity(new Float32Array(x), end, end);
+  const last = lastStepWeights(interpolant, end, lastStep, diffusionAt(end));
   options.onProgress?.(1);
   return x.map((value, i) => last.onState * value + last.onVelocity * v[i]);
 }
@@ -91,14 +104,16 @@ function reverseDrift(interpolant: Interpolant, t: number, w: number): Weights {
   return { onVelocity: 1 - 0.5 * w * score.onVelocity, onState: -0.5 * w * score.onState };
 }
 
+/** What the step from `t` to 0 makes of the state. */
 function lastStepWeights(
   interpolant: Interpolant,
-  diffusion: (typeof DIFFUSION)[DiffusionForm],
-  kind: LastStep,
+  t: number,
+  kind: Exclude<LastStep, 'none'>,
+  diffusion: number,
 ): Weights {
-  const path = interpolant(LAST_STEP);
   if (kind === 'tweedie') {
     // E[x | x_t] = (x_t + sigma^2 s) / alpha
+    const path = interpolant(t);
     const score = scoreWeights(path);
     const variance = path.sigma ** 2;
     return {
@@ -106,7 +121,6 @@ function lastStepWeights(
       onState: (1 + variance * score.onState) / path.alpha,
     };
   }
-  const w = kind === 'mean' ? diffusion(LAST_STEP, path) : 0;
-  const drift = reverseDrift(interpolant, LAST_STEP, w);
-  return { onVelocity: -LAST_STEP * drift.onVelocity, onState: 1 - LAST_STEP * drift.onState };
+  const drift = reverseDrift(interpolant, t, kind === 'mean' ? diffusion : 0);
+  return { onVelocity: -t * drift.onVelocity, onState: 1 - t * drift.onState };
 }

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import sharp from 'sharp';
+import { repa } from './binary.js';
+import { distance, near, run, sets } from './image-sets.js';
+
+const cached = (cwd: string): string[] =>
+  readdirSync(path.join(cwd, '.repa/cache'))
+    .filter((name) => name.startsWith('reference-'))
+    .map((name) => path.join(cwd, '.repa/cache', name));
+
+const SUITE = ['--metrics', 'fid,pr,kid,fd-infinity', '--json'];
+
+test('a reference is measured once for all metrics, whatever its name', async (t) => {
+  const cwd = await sets(t);
+  const values = async (...args: string[]) => {
+    const { results } = await run(cwd, 'fid', 'samples', ...args, ...SUITE);
+    return results.map(({ value }) => value);
+  };
+  const fresh = await values('reference', '--no-cache');
+  assert.deepEqual(await values('reference'), fresh);
+  const [file] = cached(cwd);
+  cpSync(path.join(cwd, 'reference'), path.join(cwd, 'copy'), { recursive: true });
+  assert.deepEqual(await values('copy'), fresh);
+  assert.deepEqual(cached(cwd), [file], 'known by its content');
+
+  // Whether it is used shows when it holds something else: the samples themselves.
+  await values('samples');
+  const [ofSamples] = cached(cwd).filter((name) => name !== file);
+  copyFileSync(ofSamples, file);
+  const [fd, precision, recall] = await values('reference');
+  assert.ok(fd < 1e-6 && precision === 1 && recall === 1, `${fd} ${precision} ${recall}`);
+  assert.deepEqual(await values('reference', '--no-cache'), fresh);
+
+  truncateSync(file, 100);
+  assert.deepEqual(await values('reference'), fresh, 'a damaged file is made again');
+});
+
+test('other content is noticed behind the same name, size and time', async (t) => {
+  const cwd = await sets(t);
+  const image = path.join(cwd, 'reference/class0/000.png');
+  const write = (background: string) =>
+    sharp({ create: { width: 32, height: 32, channels: 3, background } })
+      .png({ compressionLevel: 0 }) // as large for any picture
+      .toFile(image);
+  await write('#102030');
+  utimesSync(image, 1e9, 1e9);
+  const { size, mtimeMs } = statSync(image);
+  const before = await distance(cwd, 'samples', 'reference');
+  await write('#d0c0b0');
+  utimesSync(image, 1e9, 1e9);
+  const now = statSync(image);
+  assert.deepEqual([now.size, now.mtimeMs], [size, mtimeMs]);
+  const after = await distance(cwd, 'samples', 'reference');
+  assert.ok(!near(after, before));
+  assert.ok(near(after, await distance(cwd, 'samples', 'reference', '--no-cache')));
+});
+
+test('streams and archives of images are references that are kept as well', async (t) => {
+  const cwd = await sets(t);
+  await run(cwd, 'encode-vae', 'reference', '--vae', 'pixels', '--size', '32', '-o', 'latents');
+  await run(cwd, 'decode-vae', 'latents', '-o', 'images');
+  await run(cwd, 'export', 'images', '-o', 'images.npz');
+  const fresh = await distance(cwd, 'samples', 'images', '--no-cache');
+  for (const reference of ['images', 'images.npz']) {
+    assert.ok(near(await distance(cwd, 'samples', reference), fresh));
+    assert.ok(near(await distance(cwd, 'samples', reference), fresh));
+  }
+  assert.equal(cached(cwd).length, 2);
+});
+
+test('processes that measure one reference at once all get its number, and leave one file', async (t) => {
+  const cwd = await sets(t);
+  const fresh = await distance(cwd, 'samples', 'reference', '--no-cache');
+  const values = await Promise.all([1, 2, 3].map(() => distance(cwd, 'samples', 'reference')));
+  assert.ok(values.every((value) => near(value, fresh)));
+  assert.equal(cached(cwd).length, 1);
+  assert.deepEqual(
+    readdirSync(path.join(cwd, '.repa/cache')).filter((name) => name.endsWith('.tmp')),
+    [],
+  );
+});
+
+test('a cache that cannot be written costs no number', async (t) => {
+  const cwd = await sets(t);
+  mkdirSync(path.join(cwd, '.repa'));
+  writeFileSync(path.join(cwd, '.repa/cache'), 'no folder');
+  const { code, stdout, stderr } = await repa(['fid', 'samples', 'reference', '--json'], { cwd });
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /could not be cached/);
+  rmSync(path.join(cwd, '.repa/cache'));
+  assert.ok(near(JSON.parse(stdout.toString()).value, await distance(cwd, 'samples', 'reference')));
+});
