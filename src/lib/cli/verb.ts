@@ -67,7 +67,10 @@ export const shardOption = () =>
   );
 
 export const backendOption = () =>
-  new Option('--backend <name>', 'what computes tensors; auto is tensorflow-gpu where that is installed, else onnx')
+  new Option(
+    '--backend <name>',
+    'what computes tensors; auto is tensorflow-gpu where that and an NVIDIA driver are installed, else onnx',
+  )
     .choices(['auto', 'onnx', 'tensorflow', 'tensorflow-gpu'] as const)
     .default('auto' as const);
 

@@ -11,7 +11,8 @@ const isName = (name: string): name is Name => NAMES.includes(name as Name);
 export interface BackendOptions {
   /**
    * `auto`: TensorFlow on a GPU if both are there, else ONNX Runtime, which is faster than TensorFlow on the CPU and
-   * takes a third of the memory. The default is what the environment's REPA_BACKEND says, or `auto`.
+   * takes a third of the memory. A GPU that TensorFlow cannot use is an error, not a reason to compute for weeks on the
+   * CPU. The default is what the environment's REPA_BACKEND says, or `auto`.
    */
   backend?: Name;
   /** Threads of one operation; one per core by default. */
