@@ -5,6 +5,7 @@ import test from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import fc from 'fast-check';
 import { DataError, MissingInputError } from '../../src/lib/errors.js';
+import { centerCrop } from '../../src/lib/images/crop.js';
 import { decodeImage } from '../../src/lib/images/decode.js';
 import { decodeImages, type ImageSource } from '../../src/lib/images/decode-images.js';
 import { compareCodePoints, listImages } from '../../src/lib/images/list.js';
@@ -162,12 +163,26 @@ test('pictures come in the order of their sources, from files or from bytes', as
     i % 2 ? { key, label, path: file } : { key, label, bytes: readFileSync(file!) },
   ) as ImageSource[];
   let i = 0;
-  for await (const { key, label, image } of decodeImages(sources, { concurrency: 4 })) {
+  for await (const { key, label, image } of decodeImages(sources, { ahead: 4 })) {
     assert.deepEqual([key, label], [good[i].key, i]);
     assert.deepEqual(Buffer.from(image.data), Buffer.from(expected[key].pixels, 'base64'));
     i++;
   }
   assert.equal(i, good.length);
+});
+
+test('pictures are cropped as they are decoded', async () => {
+  const rest = good.slice(0, 6);
+  let i = 0;
+  for await (const { image } of decodeImages(rest, { ahead: 4, crop: 8 })) {
+    const whole = await decodeImage(rest[i].path!, rest[i].key);
+    assert.deepEqual(
+      { ...image, data: [...image.data] },
+      { width: 8, height: 8, data: [...centerCrop(whole, 8).data] },
+    );
+    i++;
+  }
+  assert.equal(i, rest.length);
 });
 
 test('a slow consumer is waited for', async () => {
@@ -179,7 +194,7 @@ test('a slow consumer is waited for', async () => {
     }
   };
   let taken = 0;
-  for await (const _ of decodeImages(sources(), { concurrency: 3 })) {
+  for await (const _ of decodeImages(sources(), { ahead: 3 })) {
     taken++;
     await wait(5);
     assert.ok(started <= taken + 3, `${started} started, ${taken} taken`);
@@ -192,14 +207,19 @@ test('a bad picture ends the run with its name, or is left out when the caller s
   const sources = [good[0], bad, good[1]];
   const seen: string[] = [];
   await assert.rejects(async () => {
-    for await (const { key } of decodeImages(sources, { concurrency: 8 })) seen.push(key);
+    for await (const { key } of decodeImages(sources, { ahead: 8 })) seen.push(key);
   }, /^DataError: bad\.png: cannot be decoded/);
   assert.deepEqual(seen, [good[0].key]);
+
+  const missing = { key: 'none.png', label: 0, path: path.join(folder, 'none.png') };
+  await assert.rejects(async () => {
+    for await (const _ of decodeImages([missing], { ahead: 1 }));
+  }, MissingInputError);
 
   const errors: string[] = [];
   const skip = (error: Error) => errors.push(error.message) > 0;
   const kept: string[] = [];
-  for await (const { key } of decodeImages(sources, { concurrency: 8, skip })) kept.push(key);
+  for await (const { key } of decodeImages(sources, { ahead: 8, skip })) kept.push(key);
   assert.deepEqual(kept, [good[0].key, good[1].key]);
   assert.match(errors.join(), /^bad\.png: cannot be decoded/);
 });

@@ -16,20 +16,22 @@ export const skipBadOption = () =>
 export interface ImageOptions {
   skipBad?: true;
   shard?: Shard;
+  /** Of the network that the images are for: while it computes one, the next is decoded. */
+  batchSize?: number;
 }
 
 /** Opens images, cropped to squares of `size` pixels if a size is given. With --skip-bad, each unreadable one is named on stderr. */
 export async function imageInput(
   input: string,
   size: number | undefined,
-  { skipBad, shard }: ImageOptions,
+  { skipBad, shard, batchSize = 1 }: ImageOptions,
 ): Promise<ImageInput> {
-  const { centerCrop } = await import('../images/crop.js');
   const { openImages } = await import('../images/open-images.js');
   let skipped = 0;
   const source = await openImages(input, {
     shard,
-    transform: size === undefined ? undefined : (image) => centerCrop(image, size),
+    crop: size,
+    ahead: 2 * batchSize,
     skip: (error) => {
       if (!skipBad) return false;
       skipped++;

@@ -34,7 +34,7 @@ async function openSource(input: string, column: string | undefined, size: numbe
   const transform = (image: Parameters<typeof centerCrop>[0]) => (size === undefined ? image : centerCrop(image, size));
   if (statSync(input).isDirectory()) {
     if (isPreprocessed(input)) return readPreprocessed(input);
-    const { images, total } = await openImages(input, { transform });
+    const { images, total } = await openImages(input, { crop: size });
     return { ...(await imageRows(images, input)), total };
   }
   if (isTar(input)) return readTarRows(input, transform);

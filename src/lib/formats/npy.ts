@@ -35,7 +35,6 @@ export interface NpyHeader extends TensorInfo {
   fortran: boolean;
 }
 
-/** An array that is read by ranges of its first axis: a few rows of 50,000 images, say. */
 /**
  * The rows of an array in order, some at a time, from the bytes of its file: arrays larger than memory pass through.
  * @param rows how many elements of the first axis make a batch; the last one may be shorter.

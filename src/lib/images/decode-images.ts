@@ -1,6 +1,6 @@
-/** Decoding many pictures at once, delivered in their order, with a bounded number in memory. */
+/** Decoding many pictures ahead, delivered in their order, with a bounded number in memory. */
 import { RepaError } from '../errors.js';
-import { decodeImage } from './decode.js';
+import { decodeInThread } from './decode-pool.js';
 import type { RgbImage } from './rgb-image.js';
 
 /** A picture to decode: a file, or the bytes of one (a member of an archive). */
@@ -18,26 +18,26 @@ export interface DecodedImage {
 }
 
 export interface DecodeOptions {
-  /** How many pictures are decoded at once, and so how many are held. */
-  concurrency: number;
-  /** Applied to each picture as soon as it is decoded: a crop keeps less in memory. */
-  transform?: (image: RgbImage) => RgbImage;
+  /** How many pictures are decoded before they are asked for, and so how many are held. */
+  ahead: number;
+  /** Side of the centre crop that is cut from each picture as soon as it is decoded; without it they stay whole. */
+  crop?: number;
   /** Asked about a picture that cannot be read; true leaves it out. Without it, the first one ends the run. */
   skip?: (error: RepaError) => boolean;
 }
 
 /**
  * Decodes in parallel and yields in the order of `sources`. No picture is started before there is room for it, so a
- * slow consumer holds `concurrency` pictures and no more.
+ * slow consumer holds `ahead` pictures and no more.
  * @throws RepaError that names the picture, unless `skip` lets it pass.
  */
 export async function* decodeImages(
   sources: Iterable<ImageSource> | AsyncIterable<ImageSource>,
-  { concurrency, transform = (image) => image, skip = () => false }: DecodeOptions,
+  { ahead, crop, skip = () => false }: DecodeOptions,
 ): AsyncGenerator<DecodedImage> {
   const decode = async ({ key, label, path, bytes }: ImageSource): Promise<DecodedImage | undefined> => {
     try {
-      return { key, label, image: transform(await decodeImage(bytes ?? path ?? key, path ?? key)) };
+      return { key, label, image: await decodeInThread(bytes ?? path ?? key, path ?? key, crop) };
     } catch (error) {
       if (error instanceof RepaError && skip(error)) return undefined;
       throw error;
@@ -48,7 +48,7 @@ export async function* decodeImages(
     const decoded = decode(source);
     decoded.catch(() => {}); // it is reported when its turn comes, and must not end the process before
     pending.push(decoded);
-    if (pending.length < concurrency) continue;
+    if (pending.length < ahead) continue;
     const image = await pending.shift();
     if (image) yield image;
   }

@@ -8,6 +8,7 @@ import { openTensorStream } from '../stream/reader.js';
 import { rawRow } from '../stream/rows.js';
 import { findColumn } from '../stream/schema.js';
 import { parsePartName, type Shard } from '../stream/shards.js';
+import { centerCrop } from './crop.js';
 import { type DecodedImage, decodeImages, type ImageSource } from './decode-images.js';
 import { isImageName, listImages } from './list.js';
 import type { RgbImage } from './rgb-image.js';
@@ -23,13 +24,15 @@ export interface ImageInput {
 export interface ImageInputOptions {
   /** The part of the images to take: a run of a folder's files, every N-th of anything else. */
   shard?: Shard;
-  /** Applied to each image as it is decoded. */
-  transform?: (image: RgbImage) => RgbImage;
+  /** Side of the centre crop that is cut from each image. */
+  crop?: number;
+  /** How many images are wanted at once: at least so many files are decoded before they are asked for. */
+  ahead?: number;
   /** Asked about a file that cannot be read; true leaves it out. */
   skip?: (error: RepaError) => boolean;
 }
 
-const DECODED_AT_ONCE = 16;
+const LEAST_AHEAD = 16;
 
 /**
  * @param input a folder of images (labels from its first level or dataset.json), a shard folder, a .tar, .tar.gz or
@@ -50,6 +53,11 @@ export const isImageFolder = (input: string): boolean =>
   (statSync(input, { throwIfNoEntry: false })?.isDirectory() ?? false) &&
   !readdirSync(input).some((name) => parsePartName(name) !== undefined);
 
+const decodeAhead = (
+  sources: Iterable<ImageSource> | AsyncIterable<ImageSource>,
+  { ahead = 0, crop, skip }: ImageInputOptions,
+): AsyncIterable<DecodedImage> => decodeImages(sources, { ahead: Math.max(ahead, LEAST_AHEAD), crop, skip });
+
 function fromFolder(folder: string, { shard, ...options }: ImageInputOptions): ImageInput {
   const all = listImages(folder);
   const edge = (index: number): number => Math.floor((index * all.length) / (shard?.count ?? 1));
@@ -57,7 +65,7 @@ function fromFolder(folder: string, { shard, ...options }: ImageInputOptions): I
   return {
     total: files.length,
     metadata: {},
-    images: decodeImages(files, { concurrency: DECODED_AT_ONCE, ...options }),
+    images: decodeAhead(files, options),
   };
 }
 
@@ -66,7 +74,7 @@ function fromTar(file: string, { shard, ...options }: ImageInputOptions): ImageI
   return {
     total: undefined,
     metadata: {},
-    images: decodeImages(sources, { concurrency: DECODED_AT_ONCE, ...options }),
+    images: decodeAhead(sources, options),
   };
 }
 
@@ -85,17 +93,14 @@ async function* tarImages(file: string): AsyncGenerator<ImageSource> {
   if (count === 0) throw new DataError(`${file}: holds no images`);
 }
 
-async function fromStream(
-  input: string,
-  { shard, transform = (image) => image }: ImageInputOptions,
-): Promise<ImageInput> {
+async function fromStream(input: string, { shard, crop }: ImageInputOptions): Promise<ImageInput> {
   const reader = await openTensorStream(input);
   const [height, width] = findColumn(reader.schema, 'image', reader.name).shape;
   async function* rows(): AsyncGenerator<DecodedImage> {
     for await (const batch of reader) {
       for (let row = 0; row < batch.rows; row++) {
         const image = { width, height, data: rawRow(batch, 'image', row) as Uint8Array };
-        yield { key: batch.keys[row], label: batch.labels[row], image: transform(image) };
+        yield { key: batch.keys[row], label: batch.labels[row], image: cropped(image, crop) };
       }
     }
     await reader.close();
@@ -103,7 +108,7 @@ async function fromStream(
   return { total: undefined, metadata: reader.schema.metadata, images: everyNth(rows(), shard) };
 }
 
-function fromNpz(file: string, { shard, transform = (image) => image }: ImageInputOptions): ImageInput {
+function fromNpz(file: string, { shard, crop }: ImageInputOptions): ImageInput {
   const archive = openNpz(file);
   const { shape, dtype } = archive.info('arr_0');
   const [count, height, width, channels] = shape;
@@ -113,16 +118,19 @@ function fromNpz(file: string, { shard, transform = (image) => image }: ImageInp
   async function* rows(): AsyncGenerator<DecodedImage> {
     const size = height * width * 3;
     let row = 0;
-    for await (const batch of archive.batches('arr_0', DECODED_AT_ONCE)) {
+    for await (const batch of archive.batches('arr_0', LEAST_AHEAD)) {
       for (let start = 0; start < batch.length; start += size, row++) {
         const image = { width, height, data: batch.subarray(start, start + size) as Uint8Array };
-        yield { key: String(row).padStart(6, '0'), label: -1, image: transform(image) };
+        yield { key: String(row).padStart(6, '0'), label: -1, image: cropped(image, crop) };
       }
     }
     archive.close();
   }
   return { total: shard ? undefined : count, metadata: {}, images: everyNth(rows(), shard) };
 }
+
+const cropped = (image: RgbImage, side: number | undefined): RgbImage =>
+  side === undefined ? image : centerCrop(image, side);
 
 async function* everyNth<T>(items: AsyncIterable<T>, shard: Shard | undefined): AsyncGenerator<T> {
   let i = 0;
