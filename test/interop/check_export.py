@@ -4,9 +4,9 @@
     pip install torch safetensors numpy pillow
     python test/interop/check_export.py [FOLDER_OF_THE_OFFICIAL_CODE]
 
-A small SiT is trained, exported as .pt and .safetensors, and loaded with strict=True into the module of sit.py, or, where
-its folder is given, into the official `models/sit.py` as well; its output has to be that of `repa sample`, and AdamW has
-to go on from the saved state. Then streams are written as .npy, .npz, .tar and folders, and read back.
+A small SiT with REPA, one with two encoders and normalised queries and keys, and a DiT are trained, exported as .pt and
+.safetensors, and loaded with strict=True into the module of sit.py and, where the folder of REPA's code is given, into its
+`models/sit.py`; what these sample has to be what `repa sample` gives, and AdamW has to go on from the saved state. Then streams are written as .npy, .npz, .tar and folders, and read back.
 """
 import io
 import json
@@ -41,59 +41,102 @@ np.save('z.npy', rng.standard_normal((rows, 4, 8, 8), dtype=np.float32))
 np.save('f.npy', rng.standard_normal((rows, 16, 12), dtype=np.float32))
 repa('import', 'imgs', '-o', 'images')
 repa('import', 'z.npy', '--like', 'images', '-o', 'latents')
+np.save('g.npy', rng.standard_normal((rows, 16, 20), dtype=np.float32))
 repa('import', 'f.npy', '--like', 'images', '-o', 'feats')
+repa('import', 'g.npy', '--like', 'images', '-o', 'feats2')
 size = dict(width=32, depth=2, heads=2)
-repa('train', '--model', 'SiT-S/2', *(f'--{key}={value}' for key, value in size.items()), '--align-depth=1', '--projector-dim=16',
-     '--batch-size=4', '--steps=3', '--lr=1e-2', '--ema=0.5')
-repa('export', 'ckpt', '-o', 'model.safetensors')
-repa('export', 'ckpt', '--raw', '-o', 'raw.safetensors')
-repa('export', 'ckpt', '-o', 'all.pt')
-
-
-def modules():
-    yield 'sit.py', SiT(input_size=8, patch=2, channels=4, classes=classes, z_dims=[12], projector=16, **size)
-    if len(sys.argv) > 1:
-        sys.path.insert(0, sys.argv[1])
-        from models.sit import SiT as Official
-        yield 'the official code', Official(
-            input_size=8, patch_size=2, in_channels=4, hidden_size=32, decoder_hidden_size=32, encoder_depth=1, depth=2,
-            num_heads=2, num_classes=classes, z_dims=[12], projector_dim=16, fused_attn=False, qk_norm=False)
-
-
-saved = torch.load('all.pt')  # weights_only: nothing but tensors and plain values
-assert saved['steps'] == 3 and saved['args']['path_type'] == 'linear'
-for name, tensor in load_file('raw.safetensors').items():
-    assert torch.equal(tensor, saved['model'][name]), name
 noise = rng.standard_normal((4, 4, 8, 8), dtype=np.float32)
 np.save('noise.npy', noise)
 labels = [0, 1, 2, 3]
-repa('sample', '--noise', 'noise.npy', '--labels', ','.join(map(str, labels)), '--steps', '1', '--latents', '--ckpt', 'ckpt', '-o', 'x')
-repa('export', 'x', '-o', 'x.npy')
-velocity = noise - np.load('x.npy') * 0.18215  # one Euler step from t = 1 to 0
-for what, module in modules():
-    for weights in (load_file('model.safetensors'), saved['ema']):
-        module.load_state_dict(weights, strict=True)
-        module.eval()
-        with torch.no_grad():
-            out = module(torch.from_numpy(noise), torch.ones(4), torch.tensor(labels))
-        out = (out[0] if isinstance(out, tuple) else out).numpy()
-        error = np.abs(out - velocity).max() / np.abs(out).max()
-        assert error < 1e-5, error
-        print(f'{what}: loads strictly, largest error of its output {error:.1e} of its largest value')
-    module.load_state_dict(saved['model'], strict=True)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=1.0)
-    optimizer.load_state_dict(saved['opt'])
-    assert optimizer.param_groups[0]['lr'] == 1e-2
-    assert all(state['step'] == 3 for state in optimizer.state.values())
-    names = [name for name, p in module.named_parameters()]
-    assert len(optimizer.state) == len(names) - 1  # all but the positions
-    before = {name: p.clone() for name, p in module.named_parameters()}
-    for p in module.parameters():
-        p.grad = torch.zeros_like(p)  # the moments alone move the parameters
-    optimizer.step()
-    moved = [name for name, p in module.named_parameters() if not torch.equal(p, before[name])]
-    assert set(moved) <= set(names) - {'pos_embed'} and 'blocks.1.mlp.fc1.weight' in moved, moved
-    print(f'{what}: AdamW goes on from step 3')
+
+
+def sampled(ckpt, *how):
+    repa('sample', '--noise', 'noise.npy', '--labels', ','.join(map(str, labels)), '--latents', '--ckpt', ckpt, '-o', 'x', *how)
+    repa('export', 'x', '-o', 'x.npy')
+    return np.load('x.npy') * 0.18215
+
+
+def run(module, x, t):
+    with torch.no_grad():
+        out = module(torch.from_numpy(x), torch.full((4,), t), torch.tensor(labels))
+    return (out[0] if isinstance(out, tuple) else out).numpy()
+
+
+def sit_sampled(module):
+    """One Euler step from t = 1 to 0."""
+    return noise - run(module, noise, 1.0)
+
+
+def dit_sampled(module):
+    """Two steps of DDIM, at 999 and 0 of 1000."""
+    kept = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+    x = noise
+    for t, before in ((999, kept[0]), (0, 1.0)):
+        eps = run(module, x.astype(np.float32), float(t))[:, :4]
+        data = x / np.sqrt(kept[t]) - np.sqrt(1 / kept[t] - 1) * eps
+        x = np.sqrt(before) * data + np.sqrt(1 - before) * eps
+    return x
+
+
+def official_sit(**more):
+    """REPA's own module, where the folder of its code is given."""
+    if len(sys.argv) < 2:
+        return
+    sys.path.insert(0, sys.argv[1])
+    from models.sit import SiT as Official
+    yield 'the official code', Official(
+        input_size=8, patch_size=2, in_channels=4, hidden_size=32, decoder_hidden_size=32, encoder_depth=1, depth=2,
+        num_heads=2, num_classes=classes, projector_dim=16, fused_attn=False, **more)
+
+
+def check(name, train, modules, how, expect):
+    """Trains a little, exports, and loads into PyTorch: weights, moving average and the optimiser's state."""
+    ckpt = f'ckpt-{name}'
+    repa('train', *(f'--{key}={value}' for key, value in size.items()), '--batch-size=4', '--steps=3', '--lr=1e-2', '--ema=0.5',
+         '--out', ckpt, *train)
+    repa('export', ckpt, '-o', f'{name}.safetensors')
+    repa('export', ckpt, '--raw', '-o', f'{name}-raw.safetensors')
+    repa('export', ckpt, '-o', f'{name}.pt')
+    saved = torch.load(f'{name}.pt')  # weights_only: nothing but tensors and plain values
+    assert saved['steps'] == 3
+    for tensor_name, tensor in load_file(f'{name}-raw.safetensors').items():
+        assert torch.equal(tensor, saved['model'][tensor_name]), tensor_name
+    ours = sampled(ckpt, *how)
+    for what, module in modules:
+        for weights in (load_file(f'{name}.safetensors'), saved['ema']):
+            module.load_state_dict(weights, strict=True)
+            module.eval()
+            theirs = expect(module)
+            error = np.abs(theirs - ours).max() / np.abs(theirs).max()
+            assert error < 1e-5, error
+        print(f'{name} in {what}: loads strictly, samples differ by {error:.1e} of their largest value')
+        module.load_state_dict(saved['model'], strict=True)
+        optimizer = torch.optim.AdamW(module.parameters(), lr=1.0)
+        optimizer.load_state_dict(saved['opt'])
+        assert optimizer.param_groups[0]['lr'] == 1e-2
+        assert all(state['step'] == 3 for state in optimizer.state.values())
+        names = [name for name, p in module.named_parameters()]
+        assert len(optimizer.state) == len(names) - 1  # all but the positions
+        before = {name: p.clone() for name, p in module.named_parameters()}
+        for p in module.parameters():
+            p.grad = torch.zeros_like(p)  # the moments alone move the parameters
+        optimizer.step()
+        moved = [name for name, p in module.named_parameters() if not torch.equal(p, before[name])]
+        assert set(moved) <= set(names) - {'pos_embed'} and 'blocks.1.mlp.fc1.weight' in moved, moved
+        print(f'{name} in {what}: AdamW goes on from step 3')
+
+
+def module(**more):
+    return SiT(input_size=8, patch=2, channels=4, classes=classes, projector=16, **size, **more)
+
+
+euler = '--mode', 'ode', '--solver', 'euler', '--steps', '1'
+repa_loss = '--align-depth=1', '--projector-dim=16'
+check('SiT', ('--model=SiT-S/2', *repa_loss),
+      [('sit.py', module(z_dims=[12])), *official_sit(z_dims=[12], qk_norm=False)], euler, sit_sampled)
+check('SiT-two-encoders-qk-norm', ('--model=SiT-S/2', *repa_loss, '--qk-norm', '--feats', 'feats,feats2'),
+      [('sit.py', module(z_dims=[12, 20], qk_norm=True)), *official_sit(z_dims=[12, 20], qk_norm=True)], euler, sit_sampled)
+check('DiT', ('--model=DiT-S/2', '--lambda=0'), [('sit.py', module(out_channels=8))], ('--mode', 'ddim', '--steps', '2'), dit_sampled)
 
 repa('export', 'feats', '-o', 'f2.npy')
 assert np.array_equal(np.load('f2.npy'), np.load('f.npy'))

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import fc from 'fast-check';
+import { writeFileAtomicAsync } from '../../src/lib/atomic-file.js';
 import { DataError, MissingInputError } from '../../src/lib/errors.js';
 import { isDict, type PickleDict, unpickle } from '../../src/lib/formats/pickle.js';
 import { openSafetensors, writeSafetensors } from '../../src/lib/formats/safetensors.js';
@@ -11,6 +12,7 @@ import { openTorch } from '../../src/lib/formats/torch.js';
 import { torchGlobals } from '../../src/lib/formats/torch-globals.js';
 import { TorchTensor } from '../../src/lib/formats/torch-tensor.js';
 import { openWeights } from '../../src/lib/formats/weights-file.js';
+import { ZipWriter } from '../../src/lib/formats/zip-writer.js';
 import { bytesOf } from '../../src/lib/typed-array.js';
 import { fixturePath, temporaryFolder } from '../support.js';
 
@@ -149,6 +151,16 @@ test('hostile checkpoints are refused before anything is run or allocated', () =
     );
   }
   assert.equal(existsSync('repa-pickle-ran'), false);
+});
+
+test('a TorchScript program is told from a checkpoint', async () => {
+  const file = path.join(folder, 'clip.pt');
+  await writeFileAtomicAsync(file, async (fd) => {
+    const zip = new ZipWriter(fd);
+    for (const name of ['clip/data.pkl', 'clip/code/__torch__.py', 'clip/constants.pkl']) await zip.add(name, 0, []);
+    zip.end();
+  });
+  assert.throws(() => openTorch(file), /clip\.pt: a TorchScript program/);
 });
 
 /** Opens, reads everything, and lets only a DataError pass. */

@@ -59,6 +59,12 @@ function readZip(zip: ZipFile, where: string): unknown {
   if (pickleName === undefined)
     throw new DataError(`${where}: a zip archive, but not a PyTorch checkpoint (no data.pkl)`);
   const root = pickleName.slice(0, -PICKLE.length);
+  if (zip.entries.has(`${root}/constants.pkl`)) {
+    throw new DataError(
+      `${where}: a TorchScript program (the files of OpenAI's clip are such), not a checkpoint`,
+      'Save the state_dict() of what torch.jit.load gives; for CLIP, repa pull clip-vit-l fetches one.',
+    );
+  }
   if (zip.entries.has(`${root}/byteorder`)) {
     const order = new TextDecoder().decode(zip.read(`${root}/byteorder`, 16));
     if (order !== 'little') throw new DataError(`${where}: saved on a ${order}-endian machine, which is not supported`);
