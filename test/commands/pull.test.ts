@@ -88,6 +88,29 @@ test("a hub's file goes into the hub's own cache, and is there for all verbs", a
   assert.match(used.stderr, /sd-vae-ft-ema/);
 });
 
+test('HF_HOME alone says where cache and token are; NO_PROXY where no proxy is wanted', async (t) => {
+  const { hub, store, cwd, env, cache } = await startHub(t);
+  mkdirSync(env.HF_HOME);
+  writeFileSync(path.join(env.HF_HOME, 'token'), 'from a file\n');
+  const unset = {
+    HF_HUB_CACHE: '',
+    HUGGINGFACE_HUB_CACHE: '',
+    HF_TOKEN: '',
+    HF_TOKEN_PATH: '',
+    no_proxy: '',
+    http_proxy: '',
+  };
+  const proxied = { ...env, ...unset, HTTP_PROXY: 'http://127.0.0.1:9', NO_PROXY: 'localhost, 127.0.0.1' };
+  const { code, stderr } = await repa(['pull', 'sd-vae-ft-ema'], { cwd, env: proxied });
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(readFileSync(path.join(cache, 'snapshots', COMMIT, FILE)), BODY);
+  assert.ok(hub.requests.every(({ headers }) => headers.authorization === 'Bearer from a file'));
+  assert.equal(store.requests.length, 1);
+  const dead = await repa(['pull', 'taesd'], { cwd, env: { ...proxied, NO_PROXY: 'example.org' } });
+  assert.equal(dead.code, 69);
+  assert.match(dead.stderr, /cannot be reached/);
+});
+
 test('what is here needs no network, and no hub', async (t) => {
   const { hub, cwd, env } = await startHub(t);
   assert.equal((await repa(['pull', 'sd-vae-ft-ema'], { cwd, env })).code, 0);

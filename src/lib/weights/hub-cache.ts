@@ -16,11 +16,12 @@ export interface HubFile {
 
 export const REVISION = 'main';
 
+// A variable that is set to nothing counts as not set.
 export const hubHome = (): string =>
-  process.env.HF_HOME ?? path.join(process.env.XDG_CACHE_HOME ?? path.join(os.homedir(), '.cache'), 'huggingface');
+  process.env.HF_HOME || path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'huggingface');
 
 const hubCache = (): string =>
-  process.env.HF_HUB_CACHE ?? process.env.HUGGINGFACE_HUB_CACHE ?? path.join(hubHome(), 'hub');
+  process.env.HF_HUB_CACHE || process.env.HUGGINGFACE_HUB_CACHE || path.join(hubHome(), 'hub');
 
 export const repoFolder = ({ repo }: HubFile): string => path.join(hubCache(), `models--${repo.replaceAll('/', '--')}`);
 

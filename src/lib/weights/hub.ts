@@ -7,14 +7,14 @@ import { download, type OnProgress, refusal } from './download.js';
 import { request, TransientError } from './http.js';
 import { type HubFile, hubHome, REVISION, repoFolder } from './hub-cache.js';
 
-const endpoint = (): string => (process.env.HF_ENDPOINT ?? 'https://huggingface.co').replace(/\/+$/, '');
+const endpoint = (): string => (process.env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
 
 const isTrue = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? '');
 
 /** From HF_TOKEN, or as `hf auth login` keeps it. */
 function token(): string | undefined {
-  const file = process.env.HF_TOKEN_PATH ?? path.join(hubHome(), 'token');
-  return process.env.HF_TOKEN ?? (existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined);
+  const file = process.env.HF_TOKEN_PATH || path.join(hubHome(), 'token');
+  return process.env.HF_TOKEN || (existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined);
 }
 
 /** What the hub says of a file before it is fetched. */
