@@ -64,6 +64,16 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./plot.js')).command(),
   },
   {
+    name: 'report',
+    summary: 'write a page about a run: settings, curves, samples, numbers',
+    load: async () => (await import('./report.js')).command(),
+  },
+  {
+    name: 'show',
+    summary: 'look at images in the terminal, or as a sheet',
+    load: async () => (await import('./show.js')).command(),
+  },
+  {
     name: 'pull',
     summary: 'download published weights',
     load: async () => (await import('./pull.js')).command(),
