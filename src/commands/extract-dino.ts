@@ -8,7 +8,7 @@ import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
 import {
   backendOption,
   batchSizeOption,
-  dtypeOption,
+  featureTypeOption,
   outputOption,
   shardOption,
   threadsOption,
@@ -59,7 +59,7 @@ export const command = () =>
     .option('--cls', 'add a column with the class token')
     .addOption(sizeOption())
     .addOption(skipBadOption())
-    .addOption(dtypeOption())
+    .addOption(featureTypeOption())
     .addOption(batchSizeOption(8))
     .addOption(shardOption())
     .addOption(outputOption())
@@ -77,7 +77,8 @@ export const command = () =>
       const { tokens, dim } = encoder;
       const { dtype } = options;
       const columns: TensorColumn[] = [{ name: 'feature', dtype, shape: [tokens, dim], dimNames: ['tokens', 'dim'] }];
-      if (options.cls) columns.push({ name: 'cls', dtype, shape: [dim], dimNames: ['dim'] });
+      if (options.cls)
+        columns.push({ name: 'cls', dtype: dtype === 'i8' ? 'f16' : dtype, shape: [dim], dimNames: ['dim'] });
       await runImageJob(input, options, {
         name: 'extract-dino',
         kind: 'features',

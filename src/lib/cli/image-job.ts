@@ -2,7 +2,7 @@
 import path from 'node:path';
 import { inBatches } from '../batches.js';
 import type { RgbImage } from '../images/rgb-image.js';
-import type { TensorColumn } from '../stream/schema.js';
+import { type TensorColumn, withScales } from '../stream/schema.js';
 import { sizeOf } from '../typed-array.js';
 import { type ImageOptions, imageInput } from './image-input.js';
 import { Progress } from './progress.js';
@@ -35,7 +35,7 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   const reference = input === '-' ? source.metadata['repa.reference'] : path.resolve(input);
   const metadata = provenance(kind, { ...job.metadata, 'repa.reference': reference });
   const progress = new Progress(name, { unit: 'images', total: source.total, quiet: options.quiet });
-  const written = await writeStream(options, { columns, metadata }, async (writer) => {
+  const written = await writeStream(options, { columns: withScales(columns), metadata }, async (writer) => {
     for await (const batch of inBatches(source.images, options.batchSize)) {
       const computed = compute(batch.map(({ image }) => image));
       for (const [row, { key, label }] of batch.entries()) {

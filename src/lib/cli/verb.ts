@@ -82,6 +82,12 @@ export const threadsOption = () =>
 export const dtypeOption = () =>
   new Option('--dtype <type>', 'how floats are stored').choices(['f16', 'f32'] as const).default('f16' as const);
 
+/** Of features, whose directions survive 8 bits. */
+export const featureTypeOption = () =>
+  new Option('--dtype <type>', 'how floats are stored; i8 with one f16 scale a token, half of f16')
+    .choices(['f16', 'f32', 'i8'] as const)
+    .default('f16' as const);
+
 export const outputOption = () =>
   new Option('-o, --out <path>', 'write here instead of stdout; a path that ends in / is a shard folder');
 

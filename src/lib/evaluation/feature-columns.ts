@@ -6,6 +6,7 @@ import { readNpy } from '../formats/npy.js';
 import { tokenMeans } from '../networks/token-means.js';
 import { openTensorStream } from '../stream/reader.js';
 import { floatColumn } from '../stream/rows.js';
+import { valueColumns } from '../stream/schema.js';
 import { concatenated } from '../typed-array.js';
 
 /** Pooled features of a file: one vector an image. */
@@ -26,7 +27,7 @@ export interface FeatureColumn {
 export async function readFeatureColumns(input: string): Promise<FeatureColumn[]> {
   if (path.extname(input) === '.npy') return [fromNpy(input)];
   const reader = await openTensorStream(input);
-  const columns = reader.schema.columns.filter(({ dtype, shape }) => dtype !== 'u8' && shape.length <= 2);
+  const columns = valueColumns(reader.schema.columns).filter(({ dtype, shape }) => dtype !== 'u8' && shape.length <= 2);
   if (columns.length === 0) {
     throw new DataError(`${reader.name}: has no features: one vector, or a list of tokens, a row`);
   }

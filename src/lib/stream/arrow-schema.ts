@@ -33,7 +33,7 @@ export function metadataBytes(table: Table, slot: number, key: string): Uint8Arr
 }
 
 /** Short name of a field's type, undefined for the types that a stream never holds. */
-function typeName(field: Table): 'utf8' | 'i32' | 'f16' | 'f32' | 'u8' | 'list' | undefined {
+function typeName(field: Table): 'utf8' | 'i32' | 'f16' | 'f32' | 'u8' | 'i8' | 'list' | undefined {
   if (field.has(FIELD.dictionary)) return undefined;
   const type = field.table(FIELD.type);
   switch (field.uint8(FIELD.typeType)) {
@@ -45,7 +45,8 @@ function typeName(field: Table): 'utf8' | 'i32' | 'f16' | 'f32' | 'u8' | 'list' 
       const signed = type?.uint8(INT.isSigned) === 1;
       const bits = type?.int32(INT.bitWidth);
       if (signed && bits === 32) return 'i32';
-      return !signed && bits === 8 ? 'u8' : undefined;
+      if (bits !== 8) return undefined;
+      return signed ? 'i8' : 'u8';
     }
     case TYPE.floatingPoint: {
       const precision = type?.int16(FLOATING_POINT.precision);
@@ -77,8 +78,8 @@ function decodeTensorField(field: Table): TensorColumn {
   }
   const [item] = field.tables(FIELD.children, 1);
   const dtype = item && typeName(item);
-  if (dtype !== 'f16' && dtype !== 'f32' && dtype !== 'u8') {
-    throw new FormatProblem(`column '${name}' does not hold f16, f32 or u8`);
+  if (dtype !== 'f16' && dtype !== 'f32' && dtype !== 'u8' && dtype !== 'i8') {
+    throw new FormatProblem(`column '${name}' does not hold f16, f32, u8 or i8`);
   }
   if (item?.uint8(FIELD.nullable)) throw new FormatProblem(`column '${name}' may hold nulls`);
   const column = { name, dtype, ...fixedShape(name, metadata.get(EXTENSION_METADATA) ?? '{}') };

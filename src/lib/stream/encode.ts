@@ -2,7 +2,7 @@
 import { MessageHeader, MetadataVersion } from 'apache-arrow/enum';
 import { BufferRegion, FieldNode, Message, RecordBatch } from 'apache-arrow/ipc/metadata/message';
 import { Field, Schema } from 'apache-arrow/schema';
-import { FixedSizeList, Float16, Float32, Int32, Uint8, Utf8 } from 'apache-arrow/type';
+import { FixedSizeList, Float16, Float32, Int8, Int32, Uint8, Utf8 } from 'apache-arrow/type';
 import { crc32, showCrc } from '../crc32.js';
 import { sizeOf } from '../typed-array.js';
 import { EXTENSION_METADATA, EXTENSION_NAME, FIXED_SHAPE_TENSOR, metadataBytes } from './arrow-schema.js';
@@ -14,7 +14,7 @@ import { FORMAT_KEY, FORMAT_VERSION, type StreamSchema, type TensorColumn } from
 export const END_OF_STREAM = Uint8Array.of(255, 255, 255, 255, 0, 0, 0, 0);
 
 const BLANK_CRC = '00000000';
-const ELEMENT_TYPE = { f16: Float16, f32: Float32, u8: Uint8 } as const;
+const ELEMENT_TYPE = { f16: Float16, f32: Float32, u8: Uint8, i8: Int8 } as const;
 
 function tensorField(column: TensorColumn): Field {
   const { name, dtype, shape, dimNames } = column;

@@ -9,7 +9,15 @@ import { batchLayout, tensorOffset } from './layout.js';
 import { checkBody } from './message.js';
 import { PositionedFile } from './positioned-file.js';
 import { firstDuplicate, toFloats } from './rows.js';
-import { rowBytes, STORAGE, type StreamSchema, sameColumns, type TensorData } from './schema.js';
+import {
+  rowBytes,
+  STORAGE,
+  type StreamSchema,
+  sameColumns,
+  scaleColumn,
+  type TensorColumn,
+  type TensorData,
+} from './schema.js';
 import { listParts } from './shards.js';
 
 interface Batch {
@@ -86,7 +94,7 @@ export class TensorFile {
   }
 
   /**
-   * Gathers rows of a tensor column as f32, u8 as 0..255.
+   * Gathers rows of a tensor column as f32, u8 as 0..255, i8 scaled back.
    *
    * @param rowIndices rows in any order, also repeated.
    * @param out [rowIndices.length, ...shape], in the order of `rowIndices`.
@@ -112,6 +120,19 @@ export class TensorFile {
       for (let r = 0; r < count; r++, i++) {
         toFloats(values.subarray(r * size, (r + 1) * size), out.subarray(order[i] * size, (order[i] + 1) * size));
       }
+    }
+    const stored = this.schema.columns[position];
+    if (stored.dtype === 'i8') this.scale(stored, rowIndices, out);
+  }
+
+  /** Multiplies the integers of an i8 column by their scales. */
+  private scale(column: TensorColumn, rowIndices: ArrayLike<number>, out: Float32Array): void {
+    const { name, shape } = scaleColumn(column);
+    const scales = new Float32Array(rowIndices.length * sizeOf(shape)); // [rows, ...]
+    this.read(name, rowIndices, scales);
+    const dim = column.shape.at(-1)!;
+    for (let vector = 0; vector < scales.length; vector++) {
+      for (let i = vector * dim; i < (vector + 1) * dim; i++) out[i] *= scales[vector];
     }
   }
 

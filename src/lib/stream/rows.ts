@@ -1,5 +1,6 @@
 /** Values of tensor columns as f32. */
 import { floatFromHalf } from '../half.js';
+import { expandVectors } from './compact.js';
 import type { TensorData } from './schema.js';
 
 /** One batch of rows as it lies in the stream. */
@@ -30,8 +31,12 @@ function rawColumn(batch: TensorBatch, column: string): TensorData {
   return raw;
 }
 
-/** All rows of a column of a batch: [rows, ...shape]. */
-export const floatColumn = (batch: TensorBatch, column: string): Float32Array => toFloats(rawColumn(batch, column));
+/** All rows of a column of a batch: [rows, ...shape]; i8 is scaled back. */
+export function floatColumn(batch: TensorBatch, column: string): Float32Array {
+  const raw = rawColumn(batch, column);
+  if (!(raw instanceof Int8Array)) return toFloats(raw);
+  return expandVectors({ values: raw, scales: rawColumn(batch, `${column}.scale`) as Uint16Array });
+}
 
 /** Raw values of one row (counted within the batch), as a view of the batch. */
 export function rawRow(batch: TensorBatch, column: string, row: number): TensorData {
@@ -40,9 +45,12 @@ export function rawRow(batch: TensorBatch, column: string, row: number): TensorD
   return raw.subarray(row * size, (row + 1) * size);
 }
 
-/** One row (counted within the batch) of a column: [...shape]. */
-export const floatRow = (batch: TensorBatch, column: string, row: number, out?: Float32Array): Float32Array =>
-  toFloats(rawRow(batch, column, row), out);
+/** One row (counted within the batch) of a column: [...shape]; i8 is scaled back. */
+export function floatRow(batch: TensorBatch, column: string, row: number, out?: Float32Array): Float32Array {
+  const raw = rawRow(batch, column, row);
+  if (!(raw instanceof Int8Array)) return toFloats(raw, out);
+  return expandVectors({ values: raw, scales: rawRow(batch, `${column}.scale`, row) as Uint16Array }, out);
+}
 
 /** The first key that comes a second time, and the two rows it stands in. */
 export function firstDuplicate(keys: Iterable<string>): { key: string; first: number; second: number } | undefined {

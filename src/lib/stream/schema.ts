@@ -2,10 +2,10 @@
 import { DataError } from '../errors.js';
 import { sameShape, showShape, sizeOf } from '../typed-array.js';
 
-export type TensorDType = 'f16' | 'f32' | 'u8';
+export type TensorDType = 'f16' | 'f32' | 'u8' | 'i8';
 
 /** Raw storage of a tensor column: f16 is held as its bits. */
-export type TensorData = Uint16Array | Float32Array | Uint8Array;
+export type TensorData = Uint16Array | Float32Array | Uint8Array | Int8Array;
 
 export interface TensorColumn {
   readonly name: string;
@@ -26,7 +26,7 @@ export const FORMAT_KEY = 'repa.format';
 export const FORMAT_VERSION = '1';
 
 /** Storage class of each element type; its BYTES_PER_ELEMENT is the type's width. */
-export const STORAGE = { f16: Uint16Array, f32: Float32Array, u8: Uint8Array } as const;
+export const STORAGE = { f16: Uint16Array, f32: Float32Array, u8: Uint8Array, i8: Int8Array } as const;
 
 /** Names that can be typed on a command line and used as properties. */
 const COLUMN_NAME = /^[A-Za-z][\w.-]*$/;
@@ -40,6 +40,22 @@ export const rowBytes = (column: TensorColumn): number =>
 export const showColumn = (column: TensorColumn): string =>
   `${column.name}: ${column.dtype} ${showShape(column.shape)}`;
 
+/** The column of the scales of an i8 column: one for each vector along its last dimension. */
+export const scaleColumn = ({ name, shape, dimNames }: TensorColumn): TensorColumn => ({
+  name: `${name}.scale`,
+  dtype: 'f16',
+  shape: shape.slice(0, -1),
+  ...(dimNames ? { dimNames: dimNames.slice(0, -1) } : {}),
+});
+
+/** The columns that hold values of their own: all but scales. */
+export const valueColumns = (columns: readonly TensorColumn[]): TensorColumn[] =>
+  columns.filter(({ name }) => !columns.some((other) => other.dtype === 'i8' && name === scaleColumn(other).name));
+
+/** The columns with the scales that i8 columns need, each behind its own. */
+export const withScales = (columns: readonly TensorColumn[]): TensorColumn[] =>
+  columns.flatMap((column) => (column.dtype === 'i8' ? [column, scaleColumn(column)] : [column]));
+
 /** What makes these columns impossible to store, or undefined if nothing does. */
 export function columnsProblem(columns: readonly TensorColumn[]): string | undefined {
   const names = new Set(['key', 'label']);
@@ -51,9 +67,18 @@ export function columnsProblem(columns: readonly TensorColumn[]): string | undef
       return `column '${name}' has the impossible shape ${showShape(shape)}`;
     }
     if (dimNames && dimNames.length !== shape.length) return `column '${name}' names ${dimNames.length} dimensions`;
+    if (dtype === 'i8' && !hasScales(columns, name, shape)) {
+      return `column '${name}' is i8, but no f16 column '${name}.scale' ${showShape(shape.slice(0, -1))} says of what`;
+    }
   }
   return undefined;
 }
+
+const hasScales = (columns: readonly TensorColumn[], name: string, shape: readonly number[]): boolean =>
+  shape.length > 1 &&
+  columns.some((other) => {
+    return other.name === `${name}.scale` && other.dtype === 'f16' && sameShape(other.shape, shape.slice(0, -1));
+  });
 
 const sameNames = (a: readonly string[] | undefined, b: readonly string[] | undefined): boolean =>
   JSON.stringify(a) === JSON.stringify(b);

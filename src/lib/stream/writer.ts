@@ -2,9 +2,18 @@
 import { DataError } from '../errors.js';
 import { halfFromFloat } from '../half.js';
 import { bytesOf, sizeOf, type TypedArray } from '../typed-array.js';
+import { compactVectors } from './compact.js';
 import { END_OF_STREAM, encodeBatchHead, encodeSchemaMessage } from './encode.js';
 import { batchLayout, padded } from './layout.js';
-import { columnsProblem, rowBytes, STORAGE, type StreamSchema, type TensorColumn, type TensorData } from './schema.js';
+import {
+  columnsProblem,
+  rowBytes,
+  STORAGE,
+  type StreamSchema,
+  scaleColumn,
+  type TensorColumn,
+  type TensorData,
+} from './schema.js';
 import type { ByteSink } from './sink.js';
 
 const DEFAULT_BATCH_BYTES = 4 * 2 ** 20;
@@ -75,8 +84,8 @@ export class TensorWriter {
   }
 
   /**
-   * Appends a row; await it before the next call. Values are copied. A Float32Array given for an f16 column is
-   * converted, anything else must be of the column's own storage.
+   * Appends a row; await it before the next call. Values are copied. A Float32Array given for an f16 or i8 column is
+   * converted, which gives the scales of i8 too; anything else must be of the column's own storage.
    *
    * @param tensors one entry for each column, of that column's size.
    * @throws RangeError on tensors that do not fit the schema; DataError on a value too large for f16.
@@ -85,11 +94,31 @@ export class TensorWriter {
     if (this.state === 'new') await this.start();
     if (this.state === 'ended') throw new Error('append after end');
     const row = this.keys.length;
-    for (const pending of this.columns) this.store(pending, row, key, tensors[pending.column.name]);
+    const all = this.compacted(key, tensors);
+    for (const pending of this.columns) this.store(pending, row, key, all[pending.column.name]);
     if ((label | 0) !== label) throw new RangeError(`label ${label} of '${key}' is no 32-bit integer`);
     this.labels[row] = label;
     this.keys.push(key);
     if (this.keys.length === this.rowsPerBatch) await this.flush(false);
+  }
+
+  /** The tensors, with floats for i8 columns converted to integers and scales. */
+  private compacted(key: string, given: Readonly<Record<string, TypedArray>>): Readonly<Record<string, TypedArray>> {
+    const tensors = { ...given };
+    for (const { column } of this.columns) {
+      const floats = given[column.name];
+      if (column.dtype !== 'i8' || !(floats instanceof Float32Array)) continue;
+      const { values, scales } = compactVectors(floats, column.shape.at(-1)!);
+      if (scales.includes(INFINITE_HALF)) {
+        throw new DataError(
+          `${key}: '${column.name}' is too large for i8, or not finite`,
+          'Store f32 instead: --dtype f32.',
+        );
+      }
+      tensors[column.name] = values;
+      tensors[scaleColumn(column).name] = scales;
+    }
+    return tensors;
   }
 
   private store({ column, size, values }: Pending, row: number, key: string, given: TypedArray | undefined): void {
