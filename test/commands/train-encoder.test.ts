@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { repa, shell, temporaryFolder } from './binary.js';
@@ -52,4 +52,34 @@ test('features computed on the way give the numbers of stored ones, whatever hol
     assert.equal(code, expected, `${args.join(' ')}: ${stderr}`);
     assert.match(stderr, message);
   }
+});
+
+test('features in 8 bits are half as large, verified, compared and trained on like others', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeImages(path.join(cwd, 'imgs'), 20, { side: 40 });
+  const made = await shell(
+    [
+      'repa encode-vae imgs --vae pixels --size 32 > latents',
+      'repa extract-dino imgs --encoder emoji-vit --cls --dtype f32 --threads 1 > f32',
+      'repa extract-dino imgs --encoder emoji-vit --cls --dtype i8 --threads 1 > i8',
+      'repa verify i8',
+      'repa cat i8 > again && cmp i8 again',
+    ].join(' && '),
+    { cwd },
+  );
+  assert.equal(made.code, 0, made.stderr);
+  assert.ok(statSync(path.join(cwd, 'i8')).size < 0.28 * statSync(path.join(cwd, 'f32')).size);
+  const compared = await repa(['cknna', 'i8', 'f32', '--metric', 'cka', '--json'], { cwd });
+  const [feature] = compared.stdout.toString().trim().split('\n');
+  const { column, value } = JSON.parse(feature);
+  assert.equal(column, 'feature ~ feature');
+  assert.ok(value > 0.999, `${value}`);
+  const losses = async (feats: string): Promise<number[]> => {
+    const args = ['train', ...RUN, '--steps', '3', '--feats', feats, '--out', `of-${feats}`];
+    const { code, stdout, stderr } = await repa(args, { cwd });
+    assert.equal(code, 0, stderr);
+    return parseLog(stdout.toString()).map(({ projection_loss }) => projection_loss);
+  };
+  const [exact, compact] = [await losses('f32'), await losses('i8')];
+  for (const [i, loss] of compact.entries()) assert.ok(loss !== exact[i] && Math.abs(loss - exact[i]) < 1e-3);
 });

@@ -27,6 +27,14 @@ interface Batch {
   readonly start: number;
 }
 
+/** What there is to know of an open file: plain data, by which another thread opens it without looking for it all again. */
+export interface OpenedFile {
+  readonly name: string;
+  readonly schema: StreamSchema;
+  readonly paths: readonly string[];
+  readonly places: readonly BatchPlace[][];
+}
+
 /**
  * A stream file, or a shard folder whose parts follow each other as one row space.
  *
@@ -39,6 +47,7 @@ export class TensorFile {
   readonly schema: StreamSchema;
   readonly rows: number;
   private readonly files: readonly PositionedFile[];
+  private readonly places: readonly BatchPlace[][];
   private readonly batches: readonly Batch[];
   private readonly checked: Uint8Array;
   private keyed: Keyed | undefined;
@@ -57,6 +66,7 @@ export class TensorFile {
     this.name = name;
     this.schema = schema;
     this.files = files;
+    this.places = places;
     let start = 0;
     this.batches = files.flatMap((file, part) =>
       places[part].map((place) => {
@@ -78,6 +88,23 @@ export class TensorFile {
   /** The label of each row, -1 for none. */
   labels(): Int32Array {
     return this.loadIndex().labels;
+  }
+
+  /** The key of one row, read from the file unless all keys are in memory. */
+  keyOf(row: number): string {
+    if (this.keyed) return this.keyed.keys[row];
+    const { file, place, start } = this.batches[this.findBatch(row)];
+    return readBatchAt(file, place, this.schema.columns).keys[row - start];
+  }
+
+  /** Lets go of keys and labels, of which there may be millions; they are read again when they are wanted. */
+  forget(): void {
+    this.keyed = undefined;
+  }
+
+  get opened(): OpenedFile {
+    const { name, schema, files, places } = this;
+    return { name, schema, paths: files.map((file) => file.name), places };
   }
 
   private loadIndex(): Keyed {
@@ -232,3 +259,12 @@ export async function openTensorFile(input: string): Promise<TensorFile> {
     throw error;
   }
 }
+
+/** Opens a file that was opened before; each batch is compared with what is known of it when it is first read. */
+export const reopenTensorFile = ({ name, schema, paths, places }: OpenedFile): TensorFile =>
+  new TensorFile(
+    name,
+    schema,
+    paths.map((path) => new PositionedFile(path)),
+    places,
+  );

@@ -8,7 +8,7 @@ import { RepaError } from '../errors.js';
 import type { ImagePlace } from '../images/image-store.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import type { ProcessGroup } from '../parallel/group.js';
-import type { TrainingBatch, TrainingSet } from './dataset.js';
+import type { OpenedSet, TrainingBatch, TrainingSet } from './dataset.js';
 import { divideBatch } from './ranks.js';
 import type { TrainingSettings } from './settings.js';
 
@@ -45,8 +45,7 @@ export interface WorkerRequest extends BatchRequest {
 }
 
 export interface WorkerSources {
-  latents: string;
-  features: readonly string[];
+  set: OpenedSet;
   /** Side that images are cropped to. */
   cropSize: number;
 }
@@ -75,7 +74,8 @@ export class BatchLoader {
   constructor(set: TrainingSet, requests: Iterator<BatchRequest>) {
     this.#set = set;
     this.#requests = requests;
-    this.#worker = new Worker(new URL('batch-worker.js', import.meta.url), { workerData: set.sources });
+    const workerData: WorkerSources = { set: set.opened, cropSize: set.computed?.cropSize ?? 0 };
+    this.#worker = new Worker(new URL('batch-worker.js', import.meta.url), { workerData });
     this.#worker.on('message', (answer: WorkerAnswer) => this.#answers.push(answer));
     for (let i = 0; i < AHEAD; i++) this.#request();
   }

@@ -7,17 +7,15 @@ import type { RgbImage } from '../images/rgb-image.js';
 import type { WorkerAnswer, WorkerRequest, WorkerSources } from './batch-loader.js';
 import { TrainingSet } from './dataset.js';
 
-const { latents, features, cropSize } = workerData as WorkerSources;
+const { set: opened, cropSize } = workerData as WorkerSources;
 const port = parentPort!;
 const images = new ImageReader();
-const opened = TrainingSet.open(latents, features);
-opened.catch(() => {}); // it is told in answer to the first request
+const set = TrainingSet.reopen(opened);
 
 const crop = async (place: ImagePlace): Promise<RgbImage> => centerCrop(await images.read(place), cropSize);
 
 async function answer({ rows, seed, step, position, withFeatures, images: places }: WorkerRequest): Promise<void> {
   try {
-    const set = await opened;
     const crops = await Promise.all(places.map(crop));
     const batch = await set.read(rows, seed, step, position, withFeatures);
     const buffers = [batch.latents, batch.labels, ...batch.features].map(({ buffer }) => buffer as ArrayBuffer);

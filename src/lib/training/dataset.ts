@@ -6,7 +6,8 @@ import { DataError } from '../errors.js';
 import type { ImagePlace } from '../images/image-store.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../networks/latent-scale.js';
 import { fillNormal, PURPOSE, permutation } from '../random.js';
-import { openTensorFile, type TensorFile } from '../stream/file.js';
+import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../stream/file.js';
+import type { TensorColumn } from '../stream/schema.js';
 import { showShape } from '../typed-array.js';
 import type { ComputedFeatures } from './computed-features.js';
 
@@ -32,6 +33,13 @@ interface JoinedFeatures extends FeatureSource {
   rowOf: Uint32Array;
 }
 
+/** A set as plain data, by which another thread opens it without joining keys again. */
+export interface OpenedSet {
+  latents: OpenedFile;
+  labels: Int32Array;
+  features: (FeatureSource & { file: OpenedFile; rowOf: Uint32Array })[];
+}
+
 export class TrainingSet {
   readonly rows: number;
   readonly latentShape: readonly [channels: number, height: number, width: number];
@@ -47,11 +55,13 @@ export class TrainingSet {
   #computed: ComputedFeatures | undefined;
   #order: { epoch: number; seed: number; rows: Uint32Array } | undefined;
 
-  private constructor(latents: TensorFile, features: JoinedFeatures[], column: 'moments' | 'latent', shape: number[]) {
+  private constructor(latents: TensorFile, labels: Int32Array, features: JoinedFeatures[]) {
+    const { name, shape } = latents.schema.columns.find(isLatents)!;
+    const column = name as 'moments' | 'latent';
     this.#latents = latents;
     this.#features = features;
     this.#column = column;
-    this.#labels = latents.labels();
+    this.#labels = labels;
     this.rows = latents.rows;
     this.metadata = latents.schema.metadata;
     const [planes, height, width] = shape;
@@ -66,7 +76,7 @@ export class TrainingSet {
    */
   static async open(latentsPath: string, featurePaths: readonly string[]): Promise<TrainingSet> {
     const latents = await openTensorFile(latentsPath);
-    const column = latents.schema.columns.find(({ name }) => name === 'moments' || name === 'latent');
+    const column = latents.schema.columns.find(isLatents);
     if (column?.shape.length !== 3) {
       const found = latents.schema.columns.map(({ name }) => name).join(', ');
       throw new DataError(`${latentsPath}: has no latents, but ${found}`, 'Make latents with repa encode-vae.');
@@ -74,7 +84,20 @@ export class TrainingSet {
     if (latents.rows === 0) throw new DataError(`${latentsPath}: holds no rows`);
     const keys = latents.keys();
     const features = await Promise.all(featurePaths.map((path) => joinFeatures(path, keys, latentsPath)));
-    return new TrainingSet(latents, features, column.name as 'moments' | 'latent', [...column.shape]);
+    const labels = latents.labels();
+    for (const file of [latents, ...features.map((joined) => joined.file)]) file.forget();
+    return new TrainingSet(latents, labels, features);
+  }
+
+  /** Opens what another thread has opened and joined. */
+  static reopen({ latents, labels, features }: OpenedSet): TrainingSet {
+    const joined = features.map(({ file, ...known }) => ({ ...known, file: reopenTensorFile(file) }));
+    return new TrainingSet(reopenTensorFile(latents), labels, joined);
+  }
+
+  get opened(): OpenedSet {
+    const features = this.#features.map(({ file, ...known }) => ({ ...known, file: file.opened }));
+    return { latents: this.#latents.opened, labels: this.#labels, features };
   }
 
   /** Has features computed of the images of the rows, in place of stored ones. */
@@ -103,23 +126,14 @@ export class TrainingSet {
     return computed ? Array.from(rows, (row) => computed.place(this.keyOf(row))) : [];
   }
 
-  /** What another thread needs to open the same set. */
-  get sources(): { latents: string; features: string[]; cropSize: number } {
-    return {
-      latents: this.#latents.name,
-      features: this.#features.map(({ file }) => file.name),
-      cropSize: this.#computed?.cropSize ?? 0,
-    };
-  }
-
-  /** The key of each row. */
+  /** The key of each row, which stay in memory from then on. */
   keys(): readonly string[] {
     return this.#latents.keys();
   }
 
   /** The key of a row. */
   keyOf(row: number): string {
-    return this.#latents.keys()[row];
+    return this.#latents.keyOf(row);
   }
 
   /**
@@ -192,6 +206,8 @@ function samplePosterior(
   }
 }
 
+const isLatents = ({ name }: TensorColumn): boolean => name === 'moments' || name === 'latent';
+
 async function joinFeatures(path: string, keys: readonly string[], latentsPath: string): Promise<JoinedFeatures> {
   const file = await openTensorFile(path);
   const column = file.schema.columns.find(({ name }) => name === 'feature');
@@ -199,7 +215,14 @@ async function joinFeatures(path: string, keys: readonly string[], latentsPath: 
     const found = file.schema.columns.map(({ name, shape }) => `${name} ${showShape(shape)}`).join(', ');
     throw new DataError(`${path}: has no features, but ${found}`, 'Make features with repa extract-dino.');
   }
-  const rowByKey = new Map(file.keys().map((key, row) => [key, row]));
+  const [tokens, dim] = column.shape;
+  const source = { name: file.schema.metadata['repa.model'] ?? path, tokens, dim, file };
+  const own = file.keys();
+  // Both are of the same images in the same order, as a rule, and a map of millions is saved.
+  if (own.length === keys.length && own.every((key, row) => key === keys[row])) {
+    return { ...source, rowOf: Uint32Array.from({ length: keys.length }, (_, row) => row) };
+  }
+  const rowByKey = new Map(own.map((key, row) => [key, row]));
   const missing = keys.filter((key) => !rowByKey.has(key));
   if (missing.length > 0) {
     throw new DataError(
@@ -207,7 +230,5 @@ async function joinFeatures(path: string, keys: readonly string[], latentsPath: 
       'Run repa extract-dino on the same images as repa encode-vae.',
     );
   }
-  const [tokens, dim] = column.shape;
-  const name = file.schema.metadata['repa.model'] ?? path;
-  return { name, tokens, dim, file, rowOf: Uint32Array.from(keys, (key) => rowByKey.get(key)!) };
+  return { ...source, rowOf: Uint32Array.from(keys, (key) => rowByKey.get(key)!) };
 }

@@ -23,10 +23,11 @@ export interface LogEntry {
   /** Before clipping. */
   gradient_norm: number;
   learning_rate: number;
-  /** Wall time of the step, and the parts of it spent waiting for data, for the other ranks, and computing features. */
+  /** Wall time of the step, and the parts of it that are not loss and gradients: data, other ranks, optimiser, features. */
   seconds: number;
   data_seconds: number;
   exchange_seconds: number;
+  optimizer_seconds: number;
   encoder_seconds?: number;
   [term: `${string}_loss`]: number;
 }
@@ -123,6 +124,7 @@ async function takeSteps(
     if (problem) throw await fail(`the loss of step ${step + 1} is ${problem}`);
 
     const learningRate = learningRateAt(step + 1, settings);
+    const optimised = performance.now();
     const gradientNorm = stepFinite(store, {
       step: step + 1,
       lr: learningRate,
@@ -143,6 +145,7 @@ async function takeSteps(
       seconds: (performance.now() - started) / 1000,
       data_seconds: waited / 1000,
       exchange_seconds: exchanged / 1000,
+      optimizer_seconds: (performance.now() - optimised) / 1000,
       ...(set.computed ? { encoder_seconds: encoded / 1000 } : {}),
     });
     if (anyRank(group, !goOn)) return;
