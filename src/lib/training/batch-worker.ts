@@ -1,22 +1,29 @@
 /** The thread of a batch loader: answers requests in their order. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { RepaError } from '../errors.js';
-import { centerCrop } from '../images/crop.js';
-import { type ImagePlace, ImageReader } from '../images/image-store.js';
+import type { ImagePlace, ImageReader } from '../images/image-store.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import type { WorkerAnswer, WorkerRequest, WorkerSources } from './batch-loader.js';
 import { TrainingSet } from './dataset.js';
 
 const { set: opened, cropSize } = workerData as WorkerSources;
 const port = parentPort!;
-const images = new ImageReader();
+let reader: ImageReader | undefined;
 const set = TrainingSet.reopen(opened);
 
-const crop = async (place: ImagePlace): Promise<RgbImage> => centerCrop(await images.read(place), cropSize);
+/** What decodes images is loaded only where there are some: it takes longer to start than the rest. */
+async function cropsAt(places: readonly ImagePlace[]): Promise<RgbImage[]> {
+  if (places.length === 0) return [];
+  const { ImageReader } = await import('../images/image-store.js');
+  const { centerCrop } = await import('../images/crop.js');
+  const images = reader ?? new ImageReader();
+  reader = images;
+  return Promise.all(places.map(async (place) => centerCrop(await images.read(place), cropSize)));
+}
 
 async function answer({ rows, seed, step, position, withFeatures, images: places }: WorkerRequest): Promise<void> {
   try {
-    const crops = await Promise.all(places.map(crop));
+    const crops = await cropsAt(places);
     const batch = await set.read(rows, seed, step, position, withFeatures);
     const buffers = [batch.latents, batch.labels, ...batch.features].map(({ buffer }) => buffer as ArrayBuffer);
     port.postMessage({ batch, crops } satisfies WorkerAnswer, buffers);
