@@ -86,6 +86,13 @@ describe('capture', () => {
     );
   });
 
+  test('an output that no memory holds is the same error', () => {
+    const spec: TensorSpec = { shape: [1], dtype: 'float32' };
+    const program = capture((x) => [tf.tile(x, [2 ** 50])], [spec]); // 4 PB
+    assert.throws(() => program.run(new Float32Array(1)), UnavailableError);
+    program.dispose();
+  });
+
   test('no tensor is left behind', () => {
     const before = tf.memory().numTensors;
     capture((x) => [tf.relu(x), tf.keep(tf.neg(x))], [vector]).run(new Float32Array(3));

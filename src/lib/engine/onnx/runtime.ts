@@ -103,16 +103,19 @@ const newArray = ({ dtype, shape }: TensorType): TypedArray => new ARRAYS[dtype]
 const wrap = ({ dtype, shape }: TensorType, data: TypedArray): Tensor =>
   new Tensor(dtype as 'float32', data as Float32Array, shape);
 
+/** As ONNX Runtime, C++ and JavaScript say it. */
+const OUT_OF_MEMORY = /allocate memory|bad_alloc|out of memory|buffer allocation failed|invalid typed array length/i;
+
 /** @throws UnavailableError when memory runs out in `call` */
 export function guard<T>(call: () => T): T {
   try {
     return call();
   } catch (error) {
     const { message } = error as Error;
-    if (!/allocate memory|bad_alloc|out of memory|buffer allocation failed/i.test(message)) throw error;
+    if (!OUT_OF_MEMORY.test(message)) throw error;
     const [, node] = /while running (\w+) node/.exec(message) ?? [];
     throw new UnavailableError(
-      `ONNX Runtime is out of memory${node ? ` in the operation ${node}` : ''}`,
+      `out of memory${node ? ` in the operation ${node}` : ''}`,
       'lower --batch-size, or choose a smaller model',
     );
   }
