@@ -37,6 +37,7 @@ export const command = () =>
     .addOption(new Option('--raw', 'the weights themselves, not their moving average').conflicts('ema'))
     .option('--ema <decay>', 'the moving average of this decay (default: the first that was trained)', decimal(0, 1))
     .option('--latents <path>', 'latents made by encode-vae', 'latents')
+    .option('--feats <path>', 'features, for a model that generates what they hold with the image (default: feats)')
     .option('--blocks <list>', 'all, or numbers of blocks, 1 is the first (default: the aligned one)', listOf(text))
     .option('--t <list>', 'times: 0 is data, 1 is noise', listOf(decimal(0, 1)), [0.5])
     .addOption(
@@ -58,13 +59,19 @@ export const command = () =>
       const { loadDiffusionModel } = await import('../lib/sampling/diffusion-model.js');
       const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
       const { TrainingSet } = await import('../lib/training/dataset.js');
+      const { storedIncluded } = await import('../lib/training/included.js');
       const { tokenMeans } = await import('../lib/networks/token-means.js');
 
       await selectBackend(options);
       const model = loadDiffusionModel(options.ckpt, options);
       const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses } = model.config;
       const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
-      const set = await TrainingSet.open(options.latents, []);
+      const included = storedIncluded(model.record, model.source);
+      const generates = included.classToken || included.components !== undefined;
+      if (options.feats !== undefined && !generates)
+        throw new UsageError(`--feats does nothing: ${model.source} needs none`);
+      const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : []);
+      set.include(included);
       const { batchSize, seed, pool, t: times, dtype } = options;
       const extractor = new HiddenStateExtractor(model, { blocks, times, batchSize, seed });
       const tokens = (inputSize / patchSize) ** 2;
@@ -93,10 +100,11 @@ export const command = () =>
           const count = Math.min(batchSize, rows - start);
           // The last batch is filled up with its last image: another size would have to be compiled.
           const indices = Uint32Array.from({ length: batchSize }, (_, row) => start + Math.min(row, count - 1));
-          const { latents, labels } = await set.read(indices, seed, 0, start);
+          const batch = await set.read(indices, seed, 0, start, false);
+          const { labels } = batch;
           const given = labels.map((label) => (options.nullLabel || label < 0 ? numClasses : label));
           const states = new Map<string, Float32Array>(); // [B, T, D] or [B, D] of each column
-          for (const { block, time, tokens: values } of extractor.states(latents, given, start)) {
+          for (const { block, time, tokens: values } of extractor.states(batch, given, start)) {
             states.set(nameOf(block, time), pool === 'mean' ? tokenMeans(values, tokens, hiddenSize) : values);
           }
           for (let row = 0; row < count; row++) {

@@ -78,7 +78,7 @@ export const command = () =>
     .option('--last-step-size <t>', 'time of that step (default: 0.04)', decimal(0.001, 0.999))
     .option(
       '--time-shift <s>',
-      'move the steps towards the noise: t becomes s t / (1 + (s - 1) t) (default: 1, evenly spaced)',
+      'move the steps towards the noise: t becomes s t / (1 + (s - 1) t) (default: as in training, else 1, evenly spaced)',
       decimal(0.01, 100),
     )
     .option('--steps <n>', 'steps of the sampler (default: 50, of a DiT 250)', integer(1))

@@ -3,8 +3,9 @@ import { Option } from '@commander-js/extra-typings';
 import { imageInput } from '../lib/cli/image-input.js';
 import { answerFirstSignal } from '../lib/cli/interrupt.js';
 import { withMonitorOptions } from '../lib/cli/monitor-options.js';
-import { blockPair, decimal, integer, listOf, text } from '../lib/cli/parse.js';
+import { decimal, integer, listOf, text } from '../lib/cli/parse.js';
 import { Progress } from '../lib/cli/progress.js';
+import { withVariantOptions } from '../lib/cli/variant-options.js';
 import { backendOption, seedOption, threadsOption, verb } from '../lib/cli/verb.js';
 import { checkMonitorOptions, type MonitorOptions } from '../lib/monitoring/options.js';
 import type { OpenMonitor } from '../lib/training/monitor.js';
@@ -14,6 +15,11 @@ const description = `Trains a SiT on cached latents with the REPA loss: the mean
 lambda times the misalignment between the tokens of one early block (through a small perceptron) and the cached features
 of a frozen encoder. With --lambda 0 it is a plain SiT, and no features are read. A DiT (--model DiT-XL/2) learns the
 noise and its variance at the 1000 steps of DDPM instead of a velocity, and is aligned in the same way.
+
+The follow-ups of REPA are options, and --preset gives the recipe of a paper: see it in full with --print-config. Of these, REG
+and ReDi generate what the encoder sees along with the image (its class token, or components of its features), which sample
+then leaves out; TREAD and SPRINT let a share of the tokens skip the middle blocks in training, and all of them see all
+blocks in sampling.
 
 Every logged step is one JSON object on stdout, also kept as log.ndjson in the output folder. Checkpoints are complete or
 absent, whatever kills the run; running the same command again continues from the newest one and gives the same numbers
@@ -40,6 +46,7 @@ found.`;
 const examples = [
   { why: 'the recipe of the paper on ./latents and ./feats', command: 'repa train --lambda 0.5 --align-depth 8' },
   { why: 'a plain SiT for comparison', command: 'repa train --lambda 0 --out ckpt-plain' },
+  { why: 'REG, on features with class tokens', command: 'repa train --preset reg --out ckpt-reg' },
   {
     why: 'features computed on the way, for a set whose features fit no disk',
     command: 'repa train --encoder dinov2-vit-b --images imagenet/train',
@@ -60,7 +67,7 @@ const examples = [
 ];
 
 export const command = () =>
-  withMonitorOptions(options())
+  withMonitorOptions(withVariantOptions(options()))
     .addOption(seedOption())
     .addOption(backendOption())
     .addOption(threadsOption())
@@ -147,7 +154,6 @@ const options = () =>
     .option('--heads <n>', 'attention heads, if not those of the model', integer(1))
     .option('--patch-size <n>', 'side of a patch, if not that of the model', integer(1))
     .option('--num-classes <n>', 'classes (default: as the labels need)', integer(1))
-    .option('--qk-norm', 'normalise queries and keys')
     .option('--lambda <w>', 'weight of the projection loss', decimal(0), 0.5)
     .addOption(
       new Option('--projection-loss <name>', 'minus the cosine similarity, or telling each target from the others')
@@ -159,37 +165,6 @@ const options = () =>
       'block whose tokens are aligned, 1 is the first (default: 8, or 4 for S and B)',
       integer(1),
     )
-    .addOption(
-      new Option('--projector <name>', 'a perceptron on each token, or a 3 x 3 convolution of their grid (iREPA)')
-        .choices(['mlp', 'conv'] as const)
-        .default('mlp' as const),
-    )
-    .option('--projector-dim <n>', 'width of the perceptron', integer(1), 2048)
-    .option(
-      '--spatial-norm <gamma>',
-      'features lose gamma of their mean over the image, then are divided by their deviation (iREPA: 1)',
-      decimal(0),
-    )
-    .option('--manifold <w>', 'weight, times lambda, of the similarities among tokens (U-REPA: 3)', decimal(0), 0)
-    .option('--align-until <step>', 'features are followed up to this step only (HASTE)', integer(1))
-    .option('--direction <w>', 'weight of the cosine between velocities (LightningDiT: 1)', decimal(0), 0)
-    .option(
-      '--contrastive <w>',
-      "weight of the distance to other images' velocities, which is made larger (Delta-FM: 0.05)",
-      decimal(0),
-      0,
-    )
-    .option('--layer-sync <w>', 'weight of a block following a later one (LayerSync: 0.2)', decimal(0), 0)
-    .option('--layer-sync-blocks <pair>', 'which follows which, such as 8,16', blockPair)
-    .option('--dispersive <w>', "weight of images' hidden states repelling each other (Dispersive: 0.5)", decimal(0), 0)
-    .option('--dispersive-block <n>', 'at which block (default: a quarter of them)', integer(1))
-    .option(
-      '--sra <w>',
-      'weight of a block following a later one of the moving average at less noise (SRA: 0.2)',
-      decimal(0),
-      0,
-    )
-    .option('--sra-blocks <pair>', 'which follows which, such as 8,20', blockPair)
     .option('--steps <n>', 'optimiser steps in all', integer(1), 400_000)
     .option('--batch-size <n>', 'images of one step', integer(1), 256)
     .option(

@@ -31,6 +31,10 @@ export const PURPOSE = {
   subset: 11,
   probe: 12,
   teacherTime: 13,
+  classNoise: 14,
+  route: 15,
+  pathDrop: 16,
+  components: 17,
 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;
@@ -187,15 +191,15 @@ export function randomInteger(bound: number, seed: number, purpose: number, row:
 }
 
 /**
- * A random order of 0..n-1 (Fisher-Yates from the end, each swap partner an unbiased integer), drawn with row 0 and
- * step = `epoch`.
+ * A random order of 0..n-1 (Fisher-Yates from the end, each swap partner an unbiased integer), drawn with row `row` and
+ * step `step` (of a shuffled set: row 0, and its epoch).
  *
  * @throws RangeError if `n` is not an integer in [0, 2^32), or as {@link fillNormal}.
  */
-export function permutation(n: number, seed: number, purpose: number, epoch: number): Uint32Array {
+export function permutation(n: number, seed: number, purpose: number, step: number, row = 0): Uint32Array {
   checkCounter('permutation size', n, TWO_32);
   const order = Uint32Array.from({ length: n }, (_, i) => i);
-  const source = new WordSource(seed, purpose, 0, epoch);
+  const source = new WordSource(seed, purpose, row, step);
   for (let last = n - 1; last > 0; last--) {
     const partner = source.integer(last + 1);
     const moved = order[last];

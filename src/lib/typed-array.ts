@@ -33,3 +33,14 @@ export function concatenated(parts: readonly Float32Array[]): Float32Array {
   }
   return whole;
 }
+
+/** Rows of `a` and `b`, side by side: [rows, A] and [rows, B] to [rows, A + B]. */
+export function joinRows(a: Float32Array, b: Float32Array, rows: number): Float32Array<ArrayBuffer> {
+  const [first, second] = [a.length / rows, b.length / rows];
+  const joined = new Float32Array(a.length + b.length);
+  for (let row = 0; row < rows; row++) {
+    joined.set(a.subarray(row * first, (row + 1) * first), row * (first + second));
+    joined.set(b.subarray(row * second, (row + 1) * second), row * (first + second) + first);
+  }
+  return joined;
+}

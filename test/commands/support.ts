@@ -28,17 +28,21 @@ export async function makeImages(folder: string, count: number, { classes = 2, s
 export async function makeTensors(
   file: string,
   keys: readonly string[],
-  column: TensorColumn,
+  column: TensorColumn | readonly TensorColumn[],
   metadata: Record<string, string> = {},
   change: (values: Float32Array, row: number) => void = () => {},
 ): Promise<void> {
   const sink = await atomicFileSink(file);
-  const writer = new TensorWriter(sink, { columns: [column], metadata });
+  const columns = [column].flat() as TensorColumn[];
+  const writer = new TensorWriter(sink, { columns, metadata });
   for (const [row, key] of keys.entries()) {
-    const values = new Float32Array(sizeOf(column.shape));
-    fillNormal(values, 1, PURPOSE.noise, row);
-    change(values, row);
-    await writer.append(key, row % 2, { [column.name]: values });
+    const tensors = columns.map(({ name, shape }) => {
+      const values = new Float32Array(sizeOf(shape));
+      fillNormal(values, 1, PURPOSE.noise, row);
+      change(values, row);
+      return [name, values];
+    });
+    await writer.append(key, row % 2, Object.fromEntries(tensors));
   }
   await writer.end();
 }

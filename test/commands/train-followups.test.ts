@@ -25,6 +25,16 @@ const FOLLOW_UPS: [name: string, args: string[], weights: Record<string, number>
   ['layer-sync', ['--preset', 'layer-sync'], { velocity_loss: 1, layer_sync_loss: 0.2 }],
   ['dispersive', ['--preset', 'dispersive'], { velocity_loss: 1, dispersive_loss: 0.5 }],
   ['sra', ['--preset', 'sra'], { velocity_loss: 1, self_alignment_loss: 0.2 }],
+  ['reg', ['--preset', 'reg'], { velocity_loss: 1, class_token_loss: 0.03, projection_loss: 0.5 }],
+  ['redi', ['--preset', 'redi', '--representation-channels', '3'], { velocity_loss: 1, representation_loss: 1 }],
+  ['tread', ['--preset', 'tread', '--depth', '4'], { velocity_loss: 1, projection_loss: 0.5 }],
+  ['sprint', ['--preset', 'sprint', '--depth', '5'], { velocity_loss: 1, projection_loss: 0.5 }],
+  ['lightning-dit', ['--preset', 'lightning-dit'], { velocity_loss: 1, direction_loss: 1 }],
+  [
+    'sr-dit',
+    ['--preset', 'sr-dit', '--depth', '5'],
+    { velocity_loss: 1, class_token_loss: 0.03, contrastive_loss: -0.05, projection_loss: 0.5 },
+  ],
 ];
 
 for (const [name, args, weights] of FOLLOW_UPS) {
@@ -41,17 +51,45 @@ for (const [name, args, weights] of FOLLOW_UPS) {
   });
 }
 
-for (const preset of ['irepa', 'sra']) {
-  test(`${preset}: a run resumes bit for bit, and is sampled`, async (t) => {
+/** Presets whose networks differ, and what a small one needs besides. */
+const RESUMED: Record<string, string[]> = {
+  irepa: [],
+  sra: [],
+  redi: ['--representation-channels', '3', '--lambda', '0.5'],
+  'sr-dit': ['--depth', '5'],
+};
+
+for (const [preset, more] of Object.entries(RESUMED)) {
+  test(`${preset}: a run resumes bit for bit; it is sampled, and its blocks looked into`, async (t) => {
     const cwd = await prepared(t);
-    const whole = await trained(cwd, '--preset', preset, '--steps', '6', '--out', 'whole');
-    for (const steps of ['2', '6']) await trained(cwd, '--preset', preset, '--steps', steps, '--out', 'parts');
+    const run = ['--preset', preset, ...more];
+    const whole = await trained(cwd, ...run, '--steps', '6', '--out', 'whole');
+    for (const steps of ['2', '6']) await trained(cwd, ...run, '--steps', steps, '--out', 'parts');
     const log = parseLog(readFileSync(path.join(cwd, 'parts/log.ndjson'), 'utf8'));
     assert.deepEqual(numbers(log), numbers(whole));
-    const sampled = await repa(['sample', '--ckpt', 'whole', '--num', '1', '--steps', '2', '-o', 'out'], { cwd });
+    const sampled = await repa(['sample', '--ckpt', 'whole', '--num', '2', '--steps', '2', '--cfg', '2', '-o', 'out'], {
+      cwd,
+    });
     assert.equal(sampled.code, 0, sampled.stderr);
+    const hidden = await repa(['extract-hidden', '--ckpt', 'whole', '--pool', 'none', '-o', 'hidden'], { cwd });
+    assert.equal(hidden.code, 0, hidden.stderr);
+    const { stdout } = await repa(['info', 'hidden'], { cwd });
+    assert.match(stdout.toString(), /hidden: f16 \[16, 32\]/); // of the patches alone
   });
 }
+
+test('what is generated with the image needs features that hold it', async (t) => {
+  const cwd = await prepared(t);
+  const cases: [string[], RegExp][] = [
+    [['--preset', 'reg', '--feats', 'plain'], /plain: has no class tokens.*--cls/s],
+    [['--preset', 'redi', '--representation-channels', '9'], /vary in 8 directions, not in 9/],
+  ];
+  for (const [args, message] of cases) {
+    const { code, stderr } = await repa(['train', ...RUN, '--steps', '1', ...args], { cwd });
+    assert.equal(code, 65, stderr);
+    assert.match(stderr, message);
+  }
+});
 
 test('HASTE: after its step features are no longer followed, and a resumed run knows', async (t) => {
   const cwd = await prepared(t);
@@ -88,6 +126,17 @@ test('an option that would do nothing, or cannot do what it says, is refused', a
     [['--contrastive', '1', '--micro-batch', '1'], /--contrastive compares the images/],
     [['--model', 'DiT-S/4', '--contrastive', '1', '--sra', '1'], /--contrastive, --sra: for a SiT/],
     [['--preset', 'rope'], /rope/],
+    [['--middle-blocks', '2,2'], /--middle-blocks .* --route or --fusion/],
+    [['--route', '0.5'], /--middle-blocks 2,1: not blocks in the middle of the model's 2/],
+    [
+      ['--depth', '4', '--route', '0.5', '--middle-blocks', '2,3', '--layer-sync', '1'],
+      /--layer-sync needs all tokens/,
+    ],
+    [['--path-drop', '0.1'], /--path-drop .* --fusion/],
+    [['--representation-channels', '3'], /--representation-channels .* --representation/],
+    [['--class-token', '1', '--feats', 'feats,feats'], /class token of one encoder/],
+    [['--model', 'DiT-S/4', '--class-token', '1', '--time-shift', '2'], /--time-shift, --class-token: for a SiT/],
+    [['--time-shift', 'fast'], /a number from 0.01 to 100, or auto/],
   ];
   for (const [args, message] of cases) {
     const { code, stderr } = await repa(['train', ...RUN, '--steps', '1', ...args], { cwd });

@@ -12,14 +12,16 @@ export const RUN = ['--model', 'SiT-S/4', ...MODEL, '--batch-size', '4', '--lr',
   ['--log-every', '1', '--threads', '1'], // every step, and the same numbers on any machine
 );
 
-/** A folder with latents and features of 10 images. */
+/** A folder with latents and features of 10 images, and `plain`: the same features without class tokens. */
 export async function prepared(t: TestContext): Promise<string> {
   const cwd = temporaryFolder(t);
   const keys = await makeImages(path.join(cwd, 'imgs'), 10);
   const { code, stdout } = await repa(['encode-vae', 'imgs/', '--vae', 'pixels', '--size', '16'], { cwd });
   assert.equal(code, 0);
   writeFileSync(path.join(cwd, 'latents'), stdout);
-  await makeTensors(path.join(cwd, 'feats'), keys, { name: 'feature', dtype: 'f32', shape: [16, 8] });
+  const patches = { name: 'feature', dtype: 'f32', shape: [16, 8] } as const;
+  await makeTensors(path.join(cwd, 'feats'), keys, [patches, { name: 'cls', dtype: 'f32', shape: [8] }]);
+  await makeTensors(path.join(cwd, 'plain'), keys, patches);
   return cwd;
 }
 

@@ -1,10 +1,12 @@
 /** Sampling with a small SiT, to be run on both backends, or many times over. The backend is selected before. */
+
 import { capture, type TensorSpec, tf } from '../../src/lib/engine/index.js';
 import { toParameters } from '../../src/lib/models/parameters.js';
 import { sit, sitConfig } from '../../src/lib/models/sit.js';
 import { sitParameters } from '../../src/lib/models/sit-parameters.js';
 import { sampleLatents } from '../../src/lib/sampling/sample.js';
 import type { SamplerSettings } from '../../src/lib/sampling/settings.js';
+import { sizeOf } from '../../src/lib/typed-array.js';
 import { randomWeights } from './random-weights.js';
 
 const config = sitConfig('SiT-S/2', { inputSize: 16, depth: 3, hiddenSize: 64, numHeads: 2, numClasses: 5, zDims: [] });
@@ -34,7 +36,7 @@ export async function guidedSamples(settings: Partial<SamplerSettings>): Promise
     const program = rows === LABELS.length ? programs[0] : both;
     return program.run(x, new Float32Array(rows).fill(t), labels)[0] as Float32Array;
   };
-  const networks = { network, nullLabel: config.numClasses };
+  const networks = { network, stateSize: sizeOf(LATENT), nullLabel: config.numClasses };
   const samples = await sampleLatents(
     networks,
     LATENT,

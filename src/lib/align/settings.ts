@@ -23,6 +23,13 @@ export interface SelfAlignment {
   maxTimeShift: number;
 }
 
+/** ReDi: features, in a few components, are generated with the latents as channels of their own. */
+export interface Representation {
+  weight: number;
+  /** How many components, and so channels. */
+  channels: number;
+}
+
 /** Weights of the terms, and their variants. A term of weight 0 is not computed, nor is one that is null. */
 export interface AlignmentSettings {
   /** Of all terms that follow an encoder's features. */
@@ -41,6 +48,9 @@ export interface AlignmentSettings {
   layerSync: LayerSync | null;
   dispersive: Dispersive | null;
   selfAlignment: SelfAlignment | null;
+  /** REG: of the velocity of the encoder's class token, which is generated with the image. */
+  classToken: number;
+  representation: Representation | null;
 }
 
 /** The recipe of the paper (arXiv 2410.06940, section 4). */
@@ -55,4 +65,6 @@ export const REPA: AlignmentSettings = {
   layerSync: null,
   dispersive: null,
   selfAlignment: null,
+  classToken: 0,
+  representation: null,
 };

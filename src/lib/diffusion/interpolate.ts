@@ -15,7 +15,8 @@ function pathTensors(path: TrainingPath, t: tf.Tensor): PathTensors {
 
 /**
  * Noises a batch and gives the network's target.
- * `x` and `noise` [B, C, h, w], `t` [B]; returns x_t = alpha x + sigma e and v = alpha' x + sigma' e, both [B, C, h, w].
+ * `x` and `noise` [B, ...], such as latents [B, C, h, w], `t` [B]; returns x_t = alpha x + sigma e and
+ * v = alpha' x + sigma' e, both of the shape of x.
  */
 export function interpolate(
   path: TrainingPath,
@@ -23,9 +24,12 @@ export function interpolate(
   noise: tf.Tensor,
   t: tf.Tensor,
 ): { xT: tf.Tensor; velocity: tf.Tensor } {
-  const { alpha, sigma, alphaPrime, sigmaPrime } = pathTensors(path, tf.reshape(t, [-1, 1, 1, 1])); // [B, 1, 1, 1]
+  const { alpha, sigma, alphaPrime, sigmaPrime } = pathTensors(
+    path,
+    tf.reshape(t, [-1, ...x.shape.slice(1).map(() => 1)]),
+  ); // [B, 1, ...]
   return {
-    xT: tf.add(tf.mul(alpha, x), tf.mul(sigma, noise)), // [B, C, h, w]
-    velocity: tf.add(tf.mul(alphaPrime, x), tf.mul(sigmaPrime, noise)), // [B, C, h, w]
+    xT: tf.add(tf.mul(alpha, x), tf.mul(sigma, noise)), // [B, ...]
+    velocity: tf.add(tf.mul(alphaPrime, x), tf.mul(sigmaPrime, noise)), // [B, ...]
   };
 }

@@ -15,6 +15,18 @@ export function lognormalTime(normal: number, path: TrainingPath): number {
 }
 
 /**
+ * The time t moved towards the noise (t = 1): s t / (1 + (s - 1) t), after Stable Diffusion 3 (arXiv 2403.03206,
+ * equation 23). Below 1, s moves it towards the data.
+ */
+export const shiftTime = (t: number, shift: number): number => (shift * t) / (1 + (shift - 1) * t);
+
+/** Values of a latent for which no shift is needed (SR-DiT, arXiv 2512.12386; RAE, arXiv 2510.11690). */
+const UNSHIFTED_SIZE = 4096;
+
+/** The shift for latents of `size` values: the more of them, the more noise it takes to hide an image. */
+export const shiftForSize = (size: number): number => Math.sqrt(size / UNSHIFTED_SIZE);
+
+/**
  * Which times to draw: those of training step `step` for the samples `firstRow ... firstRow + rows - 1` of the global
  * batch. A time depends only on the seed, the step and the row, never on how the batch is split.
  */

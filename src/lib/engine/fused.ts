@@ -5,4 +5,5 @@ export { checkpoint } from './fused/checkpoint.js';
 export { detach } from './fused/detach.js';
 export { avgPool2d, conv2d, maxPool2d, upsampleNearest2x, type Window } from './fused/image.js';
 export { linear } from './fused/linear.js';
-export { groupNorm, layerNorm } from './fused/normalise.js';
+export { groupNorm, layerNorm, rmsNorm } from './fused/normalise.js';
+export { reorder } from './fused/reorder.js';

@@ -3,7 +3,7 @@ import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { silu } from '../nn/functional.js';
 import { conv, dense, type Parameters } from '../nn/layers.js';
-import type { TransformerConfig } from './diffusion-transformer.js';
+import type { TransformerConfig, TransformerOptions } from './diffusion-transformer.js';
 import { countLayers, type Shapes } from './parameters.js';
 
 export interface AlignedConfig extends TransformerConfig {
@@ -19,11 +19,9 @@ export interface AlignedConfig extends TransformerConfig {
   selfAlignment: boolean;
 }
 
-export interface ForwardOptions {
+export interface ForwardOptions extends TransformerOptions {
   /** False leaves the projectors out: sampling does not need them. */
   projectors?: boolean;
-  /** How many blocks, from the first, are computed again in the backward pass, which saves memory. */
-  checkpointBlocks?: number;
 }
 
 const PROJECTOR_DIM = 2048;
@@ -67,9 +65,11 @@ function perceptron(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
   return dense(p, `${name}.4`, second); // [B, T, zDim]
 }
 
-/** The convolution `name` of the grid that the tokens are: `x` [B, T, D] to [B, T, zDim]. */
-function convolution(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
-  const [batch, tokens, dim] = x.shape;
+/** The convolution `name` of the grid that the last tokens are, a class token left out: `x` [B, T, D] to [B, T, zDim]. */
+function convolution(p: Parameters, name: string, all: tf.Tensor): tf.Tensor {
+  const [batch, count, dim] = all.shape;
+  const tokens = Math.floor(Math.sqrt(count)) ** 2;
+  const x = tf.slice(all, [0, count - tokens, 0], [-1, -1, -1]); // [B, T, D]
   const side = Math.sqrt(tokens);
   const grid = tf.reshape(tf.transpose(x, [0, 2, 1]), [batch, dim, side, side]); // [B, D, side, side]
   const projected = conv(p, `${name}.projection_layer`, grid, { padding: 1 }); // [B, zDim, side, side]

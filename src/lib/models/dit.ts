@@ -25,7 +25,7 @@ export function ditConfig(name: string, overrides: Partial<DiTConfig> = {}): DiT
  * @throws DataError if the names are not those of such a network.
  */
 export const inferDiTConfig = (shapes: Shapes, source: string, known: Partial<DiTConfig> = {}): DiTConfig =>
-  inferAlignment(inferTransformerConfig(shapes, source, known.numHeads), shapes, known);
+  inferAlignment(inferTransformerConfig(shapes, source, known), shapes, known);
 
 export interface DiTOutput {
   /** [B, 2C, H, W]: the noise, then where the log variance lies between its bounds, from -1 to 1. */
@@ -48,8 +48,8 @@ export function dit(
   x: tf.Tensor,
   t: tf.Tensor,
   y: tf.Tensor,
-  { projectors = true, checkpointBlocks = 0 }: ForwardOptions = {},
+  { projectors = true, ...options }: ForwardOptions = {},
 ): DiTOutput {
-  const { output, hidden } = diffusionTransformer(p, config, x, t, y, checkpointBlocks);
+  const { output, hidden } = diffusionTransformer(p, config, x, t, y, options);
   return { prediction: output, projected: projectors ? projectTokens(p, config, hidden) : [], hidden };
 }

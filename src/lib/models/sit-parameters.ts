@@ -1,9 +1,10 @@
 /** The parameters of SiT and DiT: names, shapes, and the distributions that the official code draws them from. */
 import { sinCosPositions } from '../nn/embeddings.js';
+import type { NormKind } from '../nn/layers.js';
 import { fillNormal, fillUniform, PURPOSE } from '../random.js';
 import { sizeOf } from '../typed-array.js';
 import type { AlignedConfig } from './alignment.js';
-import { TIME_EMBEDDING_DIM } from './diffusion-transformer.js';
+import { TIME_EMBEDDING_DIM, tokenCount } from './diffusion-transformer.js';
 import type { Weight } from './parameters.js';
 
 /** How a parameter starts; `positions` are computed and never trained. */
@@ -22,23 +23,61 @@ const linear = (name: string, outputs: number, inputs: number, start: Start): [s
   [`${name}.bias`, { shape: [outputs], start: 'zeros' }],
 ];
 
-const norm = (name: string, dim: number): [string, ParameterPlan][] => [
+/** An affine norm; that of the root mean square has no shift. */
+const affineNorm = (name: string, dim: number, kind: NormKind): [string, ParameterPlan][] => [
   [`${name}.weight`, { shape: [dim], start: 'ones' }],
-  [`${name}.bias`, { shape: [dim], start: 'zeros' }],
+  ...(kind === 'rms' ? [] : [[`${name}.bias`, { shape: [dim], start: 'zeros' }] as [string, ParameterPlan]]),
 ];
 
-function blockPlan(name: string, { hiddenSize, numHeads, mlpRatio, qkNorm }: AlignedConfig): [string, ParameterPlan][] {
-  const headDim = hiddenSize / numHeads;
+/** The norm before a modulation, which has a scale only if it is of the root mean square. */
+const plainNorm = (name: string, { norm, hiddenSize }: AlignedConfig): [string, ParameterPlan][] =>
+  norm === 'rms' ? affineNorm(name, hiddenSize, norm) : [];
+
+function feedForwardPlan(
+  name: string,
+  { hiddenSize, mlpRatio, feedForward }: AlignedConfig,
+): [string, ParameterPlan][] {
   const inner = Math.trunc(hiddenSize * mlpRatio);
+  if (feedForward !== 'swiglu') {
+    return [
+      ...linear(`${name}.fc1`, inner, hiddenSize, 'xavier'),
+      ...linear(`${name}.fc2`, hiddenSize, inner, 'xavier'),
+    ];
+  }
+  const gated = Math.trunc((2 / 3) * inner); // as many parameters as without the gate
   return [
+    ...linear(`${name}.w12`, 2 * gated, hiddenSize, 'xavier'),
+    ...linear(`${name}.w3`, hiddenSize, gated, 'xavier'),
+  ];
+}
+
+function blockPlan(name: string, config: AlignedConfig): [string, ParameterPlan][] {
+  const { hiddenSize, numHeads, qkNorm, norm } = config;
+  const headNorms = qkNorm ? ['q_norm', 'k_norm'] : [];
+  return [
+    ...plainNorm(`${name}.norm1`, config),
     ...linear(`${name}.attn.qkv`, 3 * hiddenSize, hiddenSize, 'xavier'),
-    ...(qkNorm ? [...norm(`${name}.attn.q_norm`, headDim), ...norm(`${name}.attn.k_norm`, headDim)] : []),
+    ...headNorms.flatMap((each) => affineNorm(`${name}.attn.${each}`, hiddenSize / numHeads, norm)),
     ...linear(`${name}.attn.proj`, hiddenSize, hiddenSize, 'xavier'),
-    ...linear(`${name}.mlp.fc1`, inner, hiddenSize, 'xavier'),
-    ...linear(`${name}.mlp.fc2`, hiddenSize, inner, 'xavier'),
+    ...plainNorm(`${name}.norm2`, config),
+    ...feedForwardPlan(`${name}.mlp`, config),
     ...linear(`${name}.adaLN_modulation.1`, 6 * hiddenSize, hiddenSize, 'zeros'),
   ];
 }
+
+/** What a class token comes in by, and out. */
+const classTokenPlan = ({ classTokenDim, hiddenSize, norm }: AlignedConfig): [string, ParameterPlan][] =>
+  classTokenDim
+    ? [...linear('cls_projectors2', hiddenSize, classTokenDim, 'xavier'), ...affineNorm('wg_norm', hiddenSize, norm)]
+    : [];
+
+const fusionPlan = ({ fusion, hiddenSize }: AlignedConfig): [string, ParameterPlan][] =>
+  fusion
+    ? [
+        ['mask_token', { shape: [1, 1, hiddenSize], start: 'zeros' }],
+        ...linear('fusion_proj', hiddenSize, 2 * hiddenSize, 'xavier'),
+      ]
+    : [];
 
 function projectorPlan(
   name: string,
@@ -60,10 +99,10 @@ function projectorPlan(
 
 /** Every parameter of the model, in the order of the official state dict. */
 export function sitParameters(config: AlignedConfig): Map<string, ParameterPlan> {
-  const { inputSize, patchSize, inChannels, outChannels, hiddenSize, depth, numClasses, zDims, selfAlignment } = config;
+  const { patchSize, inChannels, outChannels, hiddenSize, depth, numClasses, zDims, selfAlignment } = config;
   const blocks = Array.from({ length: depth }, (_, i) => blockPlan(`blocks.${i}`, config));
   return new Map([
-    ['pos_embed', { shape: [1, (inputSize / patchSize) ** 2, hiddenSize], start: 'positions' }],
+    ['pos_embed', { shape: [1, tokenCount(config), hiddenSize], start: 'positions' }],
     ['x_embedder.proj.weight', { shape: [hiddenSize, inChannels, patchSize, patchSize], start: 'xavier' }],
     ['x_embedder.proj.bias', { shape: [hiddenSize], start: 'zeros' }],
     ...linear('t_embedder.mlp.0', hiddenSize, TIME_EMBEDDING_DIM, 'normal'),
@@ -71,9 +110,13 @@ export function sitParameters(config: AlignedConfig): Map<string, ParameterPlan>
     ['y_embedder.embedding_table.weight', { shape: [numClasses + 1, hiddenSize], start: 'normal' }],
     ...blocks.flat(),
     ...zDims.flatMap((zDim, i) => projectorPlan(`projectors.${i}`, config, zDim)),
+    ...classTokenPlan(config),
+    ...fusionPlan(config),
     ...(selfAlignment ? linear('ap_head.linear1', 2 * hiddenSize, hiddenSize, 'xavier') : []),
     ...(selfAlignment ? linear('ap_head.linear2', hiddenSize, 2 * hiddenSize, 'xavier') : []),
+    ...plainNorm('final_layer.norm_final', config),
     ...linear('final_layer.linear', patchSize * patchSize * outChannels, hiddenSize, 'zeros'),
+    ...(config.classTokenDim ? linear('final_layer.linear_cls', config.classTokenDim, hiddenSize, 'zeros') : []),
     ...linear('final_layer.adaLN_modulation.1', 2 * hiddenSize, hiddenSize, 'zeros'),
   ]);
 }
@@ -105,8 +148,12 @@ function start(plan: ParameterPlan, seed: number, row: number): Float32Array {
       return values.map((e) => NORMAL_STD * e);
     case 'ones':
       return values.fill(1);
-    case 'positions':
-      return sinCosPositions(Math.sqrt(plan.shape[1]), plan.shape[2]);
+    case 'positions': {
+      const [, tokens, dim] = plan.shape;
+      const side = Math.floor(Math.sqrt(tokens));
+      values.set(sinCosPositions(side, dim), (tokens - side * side) * dim); // those of a class token are zero
+      return values;
+    }
     case 'zeros':
       return values;
   }

@@ -30,7 +30,7 @@ export function sitConfig(name: string, overrides: Partial<SiTConfig> = {}): SiT
  * @throws DataError if the names are not those of such a network.
  */
 export function inferSiTConfig(shapes: Shapes, source: string, known: Partial<SiTConfig> = {}): SiTConfig {
-  const base = inferTransformerConfig(shapes, source, known.numHeads);
+  const base = inferTransformerConfig(shapes, source, known);
   const reversedTime = known.reversedTime ?? base.outChannels === 2 * base.inChannels;
   return { ...inferAlignment(base, shapes, known), reversedTime };
 }
@@ -40,6 +40,8 @@ export interface SiTOutput {
   velocity: tf.Tensor;
   /** The aligned block's tokens through each projector: [B, T, zDim] each; empty where they were not asked for. */
   projected: tf.Tensor[];
+  /** Of a model that generates a class token: how that moves, [B, Z]. */
+  classVelocity?: tf.Tensor;
   /** The tokens after each block, [B, T, D]; block number n of 1..depth is at n - 1. */
   hidden: tf.Tensor[];
 }
@@ -56,15 +58,17 @@ export function sit(
   xT: tf.Tensor,
   t: tf.Tensor,
   y: tf.Tensor,
-  { projectors = true, checkpointBlocks = 0 }: ForwardOptions = {},
+  { projectors = true, ...options }: ForwardOptions = {},
 ): SiTOutput {
   const { inChannels, outChannels, reversedTime } = config;
-  const { output, hidden } = diffusionTransformer(p, config, xT, reversedTime ? tf.sub(1, t) : t, y, checkpointBlocks);
+  const time = reversedTime ? tf.sub(1, t) : t;
+  const { output, classToken, hidden } = diffusionTransformer(p, config, xT, time, y, options);
   // The original SiT also predicts a variance that nothing uses.
   const drift = outChannels === inChannels ? output : tf.slice(output, [0, 0, 0, 0], [-1, inChannels, -1, -1]);
   return {
     velocity: reversedTime ? tf.neg(drift) : drift,
     projected: projectors ? projectTokens(p, config, hidden) : [],
+    classVelocity: classToken,
     hidden,
   };
 }

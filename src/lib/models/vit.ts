@@ -6,8 +6,8 @@
 import { tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
 import type { PlaneSize } from '../images/resample.js';
-import { type GeluForm, silu } from '../nn/functional.js';
-import { dense, mlp, norm, type Parameters, parameter, patchEmbed, selfAttention } from '../nn/layers.js';
+import type { GeluForm } from '../nn/functional.js';
+import { mlp, norm, type Parameters, parameter, patchEmbed, selfAttention, swiglu } from '../nn/layers.js';
 import { countLayers, type Shapes } from './parameters.js';
 
 export interface ViTConfig {
@@ -132,12 +132,6 @@ function embed(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.Tensor {
   const prefix = prefixTokens(p, config);
   const tokens = prefix ? tf.concat([tf.tile(prefix, [images.shape[0], 1, 1]), patches], 1) : patches;
   return config.preNorm ? norm(p, 'norm_pre', tokens, config.epsilon) : tokens;
-}
-
-/** The gated feed-forward `name` of DINOv2's giant: w3(silu(a) b), [a, b] = w12(x). */
-function swiglu(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
-  const [gate, value] = tf.split(dense(p, `${name}.w12`, x), 2, -1); // each [B, N, inner]
-  return dense(p, `${name}.w3`, tf.mul(silu(gate), value));
 }
 
 function block(p: Parameters, name: string, config: ViTConfig, x: tf.Tensor): tf.Tensor {

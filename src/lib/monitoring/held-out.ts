@@ -62,6 +62,7 @@ export class HeldOut {
   static async open(options: MonitorOptions, run: MonitoredRun): Promise<HeldOut> {
     const set = await TrainingSet.open(options.valLatents!, options.valFeats ?? []);
     checkFit(set, run);
+    set.include(run.included);
     return new HeldOut(run, set, options);
   }
 
@@ -134,7 +135,7 @@ export class HeldOut {
         const rows = this.#rows.subarray(position, position + this.#batch);
         const batch = await this.#set.read(rows, VALIDATION_SEED, 0, position, false);
         const unlabelled = new Int32Array(rows.length).fill(numClasses);
-        for (const { tokens } of extractor.states(batch.latents, unlabelled, position)) {
+        for (const { tokens } of extractor.states(batch, unlabelled, position)) {
           values.set(tokenMeans(tokens, (inputSize / patchSize) ** 2, dim), position * dim);
         }
         labels.set(batch.labels, position);

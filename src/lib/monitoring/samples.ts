@@ -15,6 +15,7 @@ import { anyRank } from '../parallel/group.js';
 import { compiledNetwork, type DiffusionModel } from '../sampling/diffusion-model.js';
 import { type SampleJob, sampleImages } from '../sampling/images.js';
 import { describeSampler, type SamplerSettings, settleSampler } from '../sampling/settings.js';
+import { stateSize } from '../sampling/state.js';
 import type { Measure, MonitoredRun } from '../training/monitor.js';
 import type { MonitorInputs } from './monitor.js';
 import { DEFAULT_BATCH, type MonitorOptions, sampleCounts } from './options.js';
@@ -76,7 +77,7 @@ export class SampleMeasure implements Measure {
       throw new MissingInputError(`--eval-ref ${options.evalRef}: no such file or folder`);
     }
     const vae = record.data.latents.metadata['repa.model'];
-    const decoder = await openCodec({ vae, weights: options.evalVaeWeights, half: 'decoder' });
+    const decoder = await openCodec({ vae, weights: options.evalVaeWeights });
     const model = { source: out, record, config: record.model, parameters: store.emaTensors };
     const side = record.model.inputSize * decoder.downsampling;
     const comparison = compared > 0 ? await openComparison(options, side, group.rank === 0, inputs) : undefined;
@@ -86,7 +87,8 @@ export class SampleMeasure implements Measure {
   async run(step: number): Promise<Record<string, unknown> | undefined> {
     const network = compiledNetwork(this.#model, 'feed');
     try {
-      const networks = { network, nullLabel: this.#model.config.numClasses };
+      const { config } = this.#model;
+      const networks = { network, stateSize: stateSize(config), nullLabel: config.numClasses };
       const sampled = await this.#sample({
         model: this.#model,
         networks,

@@ -1,23 +1,19 @@
 /** The autoencoder of latent diffusion as a codec. */
 import { decode, downsampling, encode, inferAutoencoderKLConfig } from '../models/autoencoder-kl.js';
-import { autoencoderKLShapes, halfOf } from '../models/autoencoder-kl-parameters.js';
+import { autoencoderKLShapes } from '../models/autoencoder-kl-parameters.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
+import { joinRows } from '../typed-array.js';
 import type { LoadedNetwork } from '../weights/load.js';
-import type { Codec, CodecHalf } from './codec.js';
+import type { Codec } from './codec.js';
 import { CompiledByShape } from './compiled.js';
 
 /** 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by. */
 const SD_VAE_SCALE = 0.18215;
 
-/**
- * @param half the only half that will be used, if so
- * @throws DataError for weights of another network
- */
-export function klCodec({ name, sha256, weights }: LoadedNetwork, half?: CodecHalf): Codec {
+/** @throws DataError for weights of another network */
+export function klCodec({ name, sha256, weights }: LoadedNetwork): Codec {
   const config = inferAutoencoderKLConfig(weights, name);
-  const matched = matchWeights(weights, autoencoderKLShapes(config), name);
-  const used = [...matched].filter(([parameter]) => half === undefined || halfOf(parameter) === half);
-  const parameters = toParameters(new Map(used));
+  const parameters = toParameters(matchWeights(weights, autoencoderKLShapes(config), name));
   const encoder = new CompiledByShape((images) => {
     const { mean, std } = encode(parameters, config, images); // [N, C, h, w] each
     return [mean, std];
@@ -32,7 +28,7 @@ export function klCodec({ name, sha256, weights }: LoadedNetwork, half?: CodecHa
     scale: { scale: [SD_VAE_SCALE], shift: [0] },
     encode(images, count, size) {
       const [mean, std] = encoder.run(images, [count, 3, size, size]);
-      return interleave(mean, std, count);
+      return joinRows(mean, std, count); // [N, 2C, h, w]
     },
     decode: (latents, count, size) => decoder.run(latents, [count, config.latentChannels, size, size])[0],
     dispose() {
@@ -40,15 +36,4 @@ export function klCodec({ name, sha256, weights }: LoadedNetwork, half?: CodecHa
       decoder.dispose();
     },
   };
-}
-
-/** Row by row, a's values then b's: two [N, C, h, w] make [N, 2C, h, w]. */
-function interleave(a: Float32Array, b: Float32Array, rows: number): Float32Array {
-  const size = a.length / rows;
-  const out = new Float32Array(2 * a.length);
-  for (let row = 0; row < rows; row++) {
-    out.set(a.subarray(row * size, (row + 1) * size), 2 * row * size);
-    out.set(b.subarray(row * size, (row + 1) * size), (2 * row + 1) * size);
-  }
-  return out;
 }

@@ -17,6 +17,10 @@ export function layerNorm(
   return bias ? tf.add(scaled, bias) : scaled;
 }
 
+/** Divides by the root of the mean square of the last axis, then scales by `weight` [D]. */
+export const rmsNorm = (x: tf.Tensor, weight: tf.Tensor, epsilon: number): tf.Tensor =>
+  tf.mul(engine.rmsNorm(x, epsilon), weight);
+
 export type GeluForm = 'erf' | 'tanh' | 'quick';
 
 /** x Phi(x): exact with the error function, PyTorch's `approximate="tanh"`, or CLIP's x sigmoid(1.702 x). */

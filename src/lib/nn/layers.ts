@@ -9,7 +9,10 @@ import {
   groupNorm,
   layerNorm,
   linear,
+  rmsNorm,
+  silu,
 } from './functional.js';
+import { type RotaryAngles, rotate } from './rotary.js';
 
 /** Tensors of a network under the names and in the layouts of its PyTorch state dict. */
 export type Parameters = Readonly<Record<string, tf.Tensor>>;
@@ -28,6 +31,13 @@ export const dense = (p: Parameters, name: string, x: tf.Tensor): tf.Tensor =>
 /** The affine layer norm `name`. */
 export const norm = (p: Parameters, name: string, x: tf.Tensor, epsilon: number): tf.Tensor =>
   layerNorm(x, { weight: parameter(p, `${name}.weight`), bias: parameter(p, `${name}.bias`), epsilon });
+
+/** Which norm: of mean and deviation, or of the root mean square alone. */
+export type NormKind = 'layer' | 'rms';
+
+/** The RMS norm `name`. */
+export const rmsNormed = (p: Parameters, name: string, x: tf.Tensor, epsilon: number): tf.Tensor =>
+  rmsNorm(x, parameter(p, `${name}.weight`), epsilon);
 
 /** The convolution `name`. */
 export const conv = (p: Parameters, name: string, x: tf.Tensor, options?: ConvOptions): tf.Tensor =>
@@ -61,21 +71,37 @@ export function unpatchify(patches: tf.Tensor, size: number, channels: number): 
   return tf.reshape(tf.transpose(cells, [0, 5, 1, 3, 2, 4]), [batch, channels, side * size, side * size]);
 }
 
-const QK_NORM_EPSILON = 1e-5;
+export interface AttentionOptions {
+  heads: number;
+  /** The norm of queries and keys, each head by itself; none by default. */
+  qkNorm?: NormKind | null;
+  /** By how much queries and keys turn with their position; not at all by default. */
+  rotary?: RotaryAngles;
+}
+
+/** PyTorch's default of the one, LightningDiT's of the other. */
+const QK_NORM = {
+  layer: (p: Parameters, name: string, x: tf.Tensor): tf.Tensor => norm(p, name, x, 1e-5),
+  rms: (p: Parameters, name: string, x: tf.Tensor): tf.Tensor => rmsNormed(p, name, x, 1e-6),
+};
 
 /** Multi-head self-attention `name` with one `qkv` projection: `x` [B, T, D] to [B, T, D]. */
 export function selfAttention(
   p: Parameters,
   name: string,
   x: tf.Tensor,
-  { heads, qkNorm = false }: { heads: number; qkNorm?: boolean },
+  { heads, qkNorm = null, rotary }: AttentionOptions,
 ): tf.Tensor {
   const [batch, tokens, dim] = x.shape;
   const qkv = tf.reshape(dense(p, `${name}.qkv`, x), [batch, tokens, 3, heads, dim / heads]);
   let [q, k, v] = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4])); // [B, H, T, d]
   if (qkNorm) {
-    q = norm(p, `${name}.q_norm`, q, QK_NORM_EPSILON);
-    k = norm(p, `${name}.k_norm`, k, QK_NORM_EPSILON);
+    q = QK_NORM[qkNorm](p, `${name}.q_norm`, q);
+    k = QK_NORM[qkNorm](p, `${name}.k_norm`, k);
+  }
+  if (rotary) {
+    q = rotate(q, rotary);
+    k = rotate(k, rotary);
   }
   const mixed = tf.transpose(attention(q, k, v), [0, 2, 1, 3]); // [B, T, H, d]
   return dense(p, `${name}.proj`, tf.reshape(mixed, [batch, tokens, dim]));
@@ -84,3 +110,9 @@ export function selfAttention(
 /** The two-layer perceptron `name` with GELU: `x` [B, T, D] to [B, T, D]. */
 export const mlp = (p: Parameters, name: string, x: tf.Tensor, form: GeluForm): tf.Tensor =>
   dense(p, `${name}.fc2`, gelu(dense(p, `${name}.fc1`, x), form));
+
+/** The gated perceptron `name` (SwiGLU, arXiv 2002.05202): w3(silu(a) b) with [a, b] = w12(x); `x` [B, T, D] to [B, T, D]. */
+export function swiglu(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
+  const [gate, value] = tf.split(dense(p, `${name}.w12`, x), 2, -1); // each [B, T, inner]
+  return dense(p, `${name}.w3`, tf.mul(silu(gate), value));
+}

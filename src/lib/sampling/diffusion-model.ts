@@ -16,6 +16,7 @@ import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
 import { locateWeights } from '../weights/locate.js';
 import { openOfficialCheckpoint, type StateDict } from '../weights/official-checkpoint.js';
 import { REGISTRY } from '../weights/registry.js';
+import { packStates, stateSize, unpackStates } from './state.js';
 
 export interface DiffusionModel {
   /** The checkpoint's folder or file. */
@@ -63,6 +64,7 @@ export function loadGuide(location: string, model: DiffusionModel, options: Mode
     'latent shape': record.latent.shape.join(' x '),
     'number of classes': config.numClasses,
     'number of output channels': config.outChannels,
+    'width of the class token': config.classTokenDim ?? 0,
   });
   const own = facts(model);
   for (const [name, value] of Object.entries(facts(guide))) {
@@ -98,17 +100,28 @@ function assemble(source: string, record: RunRecord, tensors: Iterable<[string, 
   return { source, record, config, parameters: toParameters(matchWeights(weights, sitParameters(config), source)) };
 }
 
-/**
- * The forward pass without projectors: a SiT's velocity [N, C, h, w] or a DiT's noise and variance [N, 2C, h, w], and
- * the tokens after each block, [N, T, D].
- */
-export function forward({ record, parameters }: DiffusionModel, x: tf.Tensor, t: tf.Tensor, y: tf.Tensor) {
+export interface Prediction {
+  /** A SiT's velocity or a DiT's noise and variance, of a state: [N, S] or [N, 2S]. */
+  output: tf.Tensor;
+  /** The tokens after each block, [N, T, D]. */
+  hidden: tf.Tensor[];
+}
+
+/** The forward pass, without projectors, of states [N, S]. */
+export function forward(
+  { record, parameters }: DiffusionModel,
+  states: tf.Tensor,
+  t: tf.Tensor,
+  y: tf.Tensor,
+): Prediction {
+  const { x, classToken } = unpackStates(record.model, states);
   if (record.architecture === 'DiT') {
     const { prediction, hidden } = dit(parameters, record.model, x, t, y, { projectors: false });
-    return { output: prediction, hidden };
+    return { output: packStates(prediction), hidden };
   }
-  const { velocity, hidden } = sit(parameters, record.model, x, t, y, { projectors: false });
-  return { output: velocity, hidden };
+  const options = { projectors: false, classToken };
+  const { velocity, classVelocity, hidden } = sit(parameters, record.model, x, t, y, options);
+  return { output: packStates(velocity, classVelocity), hidden };
 }
 
 /**
@@ -120,13 +133,12 @@ export function compiledNetwork(
   model: DiffusionModel,
   constants: 'bake' | 'feed' = 'bake',
 ): ConditionalNetwork & { dispose(): void } {
-  const { inChannels, inputSize } = model.config;
   const compiled = new Map<number, Captured>();
   const compile = (rows: number): Captured =>
     capture(
       (x, t, y) => [forward(model, x, t, y).output],
       [
-        { shape: [rows, inChannels, inputSize, inputSize], dtype: 'float32' },
+        { shape: [rows, stateSize(model.config)], dtype: 'float32' },
         { shape: [rows], dtype: 'float32' },
         { shape: [rows], dtype: 'int32' },
       ],

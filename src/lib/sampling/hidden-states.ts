@@ -1,11 +1,14 @@
 /** What a diffusion transformer makes of noisy latents on the way: the tokens after chosen blocks, at chosen times. */
 import { DDPM_STEPS, ddpmSchedule } from '../diffusion/ddpm-schedule.js';
 import { interpolants } from '../diffusion/interpolant.js';
-import { type Captured, capture } from '../engine/index.js';
+import { type Captured, capture, tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { fillNormal, PURPOSE } from '../random.js';
+import type { TrainingBatch } from '../training/dataset.js';
 import type { RunRecord } from '../training/settings.js';
+import { joinRows } from '../typed-array.js';
 import { type DiffusionModel, forward } from './diffusion-model.js';
+import { stateSize } from './state.js';
 
 export interface HiddenRequest {
   /** 1 is the first block. */
@@ -34,13 +37,15 @@ export class HiddenStateExtractor {
     if (missing !== undefined) throw new UsageError(`there is no block ${missing}: the model has 1 to ${config.depth}`);
     this.#model = model;
     this.#request = request;
+    const patchTokens = (tokens: tf.Tensor): tf.Tensor =>
+      config.classTokenDim ? tf.slice(tokens, [0, 1, 0], [-1, -1, -1]) : tokens;
     this.#program = capture(
       (x, t, y) => {
         const { hidden } = forward(model, x, t, y);
-        return request.blocks.map((block) => hidden[block - 1]); // [B, T, D] each
+        return request.blocks.map((block) => patchTokens(hidden[block - 1])); // [B, T, D] each
       },
       [
-        { shape: [request.batchSize, config.inChannels, config.inputSize, config.inputSize], dtype: 'float32' },
+        { shape: [request.batchSize, stateSize(config)], dtype: 'float32' },
         { shape: [request.batchSize], dtype: 'float32' },
         { shape: [request.batchSize], dtype: 'int32' },
       ],
@@ -49,21 +54,27 @@ export class HiddenStateExtractor {
 
   /**
    * Hidden states of one batch, block by block for each time.
-   * @param latents scaled, [batchSize, C, h, w]
+   * @param batch latents, scaled, and what is generated with them
    * @param labels [batchSize]
    * @param firstRow number of the first image: each image's noise depends on it and the seed alone, and is the same at
    *   every time
    */
-  *states(latents: Float32Array, labels: Int32Array, firstRow: number): Generator<HiddenStates> {
+  *states(
+    batch: Pick<TrainingBatch, 'latents' | 'classTokens'>,
+    labels: Int32Array,
+    firstRow: number,
+  ): Generator<HiddenStates> {
     const { batchSize, blocks, times, seed } = this.#request;
-    const size = latents.length / batchSize;
-    const noise = new Float32Array(latents.length);
+    const { latents, classTokens } = batch;
+    const states = classTokens ? joinRows(latents, classTokens, batchSize) : latents; // [B, S]
+    const size = states.length / batchSize;
+    const noise = new Float32Array(states.length);
     for (let row = 0; row < batchSize; row++) {
       fillNormal(noise.subarray(row * size, (row + 1) * size), seed, PURPOSE.probe, firstRow + row);
     }
     for (const time of times) {
       const { alpha, sigma, t } = noiseLevel(this.#model.record, time);
-      const xT = latents.map((value, i) => alpha * value + sigma * noise[i]);
+      const xT = states.map((value, i) => alpha * value + sigma * noise[i]);
       const outputs = this.#program.run(xT, new Float32Array(batchSize).fill(t), labels);
       for (const [i, block] of blocks.entries()) yield { block, time, tokens: outputs[i] as Float32Array };
     }

@@ -25,6 +25,7 @@ import { partsOf, type Range, rangeOf, WHOLE } from './parts.js';
 import { PictureOutput } from './picture-output.js';
 import type { LabelPlan } from './sample.js';
 import { type SamplerOptions, settleSampler } from './settings.js';
+import { stateSize } from './state.js';
 
 export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'>, BackendOptions {
   ckpt: string;
@@ -116,7 +117,8 @@ async function* samples(job: Job, { first, end }: Range, options: SamplingOption
   const size = sizeOf(model.record.latent.shape);
   const network = compiledNetwork(model);
   const guideNetwork = guide && compiledNetwork(guide);
-  const networks = { network, nullLabel: model.config.numClasses, guide: guideNetwork };
+  const { config } = model;
+  const networks = { network, stateSize: stateSize(config), nullLabel: config.numClasses, guide: guideNetwork };
   const sampled = { ...job, networks, labels: labelPlan(options.labels), rounding: options.rounding };
   for (let start = first; start < end; start += options.batchSize) {
     const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);
@@ -134,12 +136,12 @@ function labelPlan(text: string): LabelPlan {
 }
 
 const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights }: SamplingOptions): Promise<Codec> =>
-  openCodec({ vae, weights: vaeWeights, half: 'decoder' });
+  openCodec({ vae, weights: vaeWeights });
 
 /** The codec of the training latents, unless the command line names another. */
 function openSampleCodec({ record }: DiffusionModel, { vae, vaeWeights }: SamplingOptions): Promise<Codec> {
   const trained = record.data.latents.metadata['repa.model'];
-  return openCodec({ vae: vae ?? trained, weights: vaeWeights, half: 'decoder' });
+  return openCodec({ vae: vae ?? trained, weights: vaeWeights });
 }
 
 /** @throws DataError when a codec is not of these latents */

@@ -13,6 +13,7 @@ import { sampleSde } from '../diffusion/samplers/sde.js';
 import { UsageError } from '../errors.js';
 import { fillNormal, PURPOSE, randomInteger } from '../random.js';
 import type { SamplerSettings } from './settings.js';
+import { initialStates, latentsOf } from './state.js';
 
 /** Which class each image shows. */
 export type LabelPlan = 'random' | 'balanced' | readonly number[];
@@ -35,12 +36,14 @@ export interface SampleBatch {
   /** Numbers of the images: what their noise is drawn from. */
   indices: readonly number[];
   labels: Int32Array; // [N]
-  /** Initial noise, if not drawn from the seed. */
+  /** Initial noise of the latents, if not drawn from the seed. */
   noise?: Float32Array; // [N, C, h, w]
 }
 
 export interface SamplingNetworks {
   network: ConditionalNetwork;
+  /** How many numbers the network moves for an image: its latent, and what is generated with it. */
+  stateSize: number;
   /** The label of no class, whose prediction guides away from itself. */
   nullLabel: number;
   /** A weaker network that guides in place of it. */
@@ -53,7 +56,7 @@ export interface SamplingNetworks {
  * @returns latents as the model sees them, [N, C, h, w]
  */
 export async function sampleLatents(
-  { network, nullLabel, guide }: SamplingNetworks,
+  { network, stateSize, nullLabel, guide }: SamplingNetworks,
   shape: readonly number[],
   { indices, labels, noise }: SampleBatch,
   settings: SamplerSettings,
@@ -65,8 +68,9 @@ export async function sampleLatents(
   const predictor = guide
     ? autoguidance(network, guide, batch, guidance)
     : classifierFreeGuidance(network, batch, nullLabel, guidance);
-  const start = noise ?? drawNoise(indices, channels * height * width, seed);
-  return Float32Array.from(await integrate(predictor, start, indices, settings));
+  const start = initialStates(indices, stateSize, seed, noise); // [N, S]
+  const states = await integrate(predictor, start, indices, settings); // [N, S]
+  return latentsOf(states, indices.length, channels * height * width);
 }
 
 /** From noise to latents by the chosen sampler. */
@@ -93,12 +97,4 @@ function integrate(
       return sample(predictor, noise, rows, { schedule, noise: stepNoise });
     }
   }
-}
-
-function drawNoise(indices: readonly number[], size: number, seed: number): Float32Array {
-  const noise = new Float32Array(indices.length * size);
-  indices.forEach((index, row) => {
-    fillNormal(noise.subarray(row * size, (row + 1) * size), seed, PURPOSE.sampleNoise, index);
-  });
-  return noise;
 }

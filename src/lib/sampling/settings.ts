@@ -69,8 +69,9 @@ export function settleSampler({ record, config }: DiffusionModel, options: Sampl
   const mode = samplerMode(record.architecture, options.mode);
   checkOptions(mode, options);
   const predictsVariance = config.outChannels === 2 * config.inChannels;
-  const { solver = 'euler', diffusion = 'linear', diffusionNorm = 1, timeShift = 1 } = options;
+  const { solver = 'euler', diffusion = 'linear', diffusionNorm = 1 } = options;
   const { lastStep = 'mean', lastStepSize = LAST_STEP_SIZE } = options;
+  const trainedShift = mode === 'sde' || (mode === 'ode' && solver !== 'dopri5') ? record.training.timeShift : 1;
   const { cfg, guidanceLow, guidanceHigh, seed } = options;
   return {
     mode,
@@ -82,7 +83,7 @@ export function settleSampler({ record, config }: DiffusionModel, options: Sampl
     steps: options.steps ?? DEFAULT_STEPS[mode],
     absoluteTolerance: options.atol ?? DOPRI5_TOLERANCES.absolute,
     relativeTolerance: options.rtol ?? DOPRI5_TOLERANCES.relative,
-    timeShift,
+    timeShift: options.timeShift ?? trainedShift ?? 1,
     cfg,
     guidanceLow,
     guidanceHigh,

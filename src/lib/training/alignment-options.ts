@@ -22,7 +22,13 @@ export interface AlignmentOptions {
   dispersiveBlock?: number;
   sra: number;
   sraBlocks?: BlockPair;
+  classToken: number;
+  representation: number;
+  representationChannels?: number;
 }
+
+/** How many components ReDi generates. */
+export const REDI_CHANNELS = 8;
 
 /** The most by which SRA's teacher is earlier (its paper's choice). */
 const SRA_TIME_SHIFT = 0.2;
@@ -61,6 +67,11 @@ export function alignmentSettings(options: AlignmentOptions, depth: number, alig
     selfAlignment: taught
       ? { weight: options.sra, block: taught[0], teacher: taught[1], maxTimeShift: SRA_TIME_SHIFT }
       : null,
+    classToken: options.classToken,
+    representation:
+      options.representation > 0
+        ? { weight: options.representation, channels: options.representationChannels ?? REDI_CHANNELS }
+        : null,
   };
 }
 
@@ -74,5 +85,11 @@ function checkDependencies(options: AlignmentOptions): void {
     ['--layer-sync-blocks', options.layerSyncBlocks !== undefined, '--layer-sync', options.layerSync > 0],
     ['--dispersive-block', options.dispersiveBlock !== undefined, '--dispersive', options.dispersive > 0],
     ['--sra-blocks', options.sraBlocks !== undefined, '--sra', options.sra > 0],
+    [
+      '--representation-channels',
+      options.representationChannels !== undefined,
+      '--representation',
+      options.representation > 0,
+    ],
   ]);
 }

@@ -5,9 +5,9 @@
  */
 
 import type { TrainingPath } from '../diffusion/interpolant.js';
-import { drawTimes, drawTimesteps, type TimeDistribution } from '../diffusion/time.js';
+import { drawTimes, drawTimesteps, shiftTime, type TimeDistribution } from '../diffusion/time.js';
 import type { TensorSpec } from '../engine/index.js';
-import { fillNormal, fillUniform, PURPOSE } from '../random.js';
+import { fillNormal, fillUniform, PURPOSE, permutation } from '../random.js';
 import type { TypedArray } from '../typed-array.js';
 import { sizeOf } from '../typed-array.js';
 import type { FeatureSource, TrainingBatch } from './dataset.js';
@@ -51,11 +51,14 @@ export const normals = (shape: readonly number[], purpose: number): BatchInput =
   },
 });
 
-/** Times in (0, 1): [B]. */
-export const times = (distribution: TimeDistribution, path: TrainingPath): BatchInput => ({
+/** Times in (0, 1), moved towards the noise by `shift`: [B]. */
+export const times = (distribution: TimeDistribution, path: TrainingPath, shift: number): BatchInput => ({
   shape: [],
   dtype: 'float32',
-  values: (batch) => drawTimes(distribution, path, { ...batch, firstRow: batch.position }),
+  values(batch) {
+    const drawn = drawTimes(distribution, path, { ...batch, firstRow: batch.position });
+    return shift === 1 ? drawn : drawn.map((t) => shiftTime(t, shift));
+  },
 });
 
 /** The times of a teacher that sees less noise: earlier than `times` by up to `maxShift`, but not before 0. [B] */
@@ -66,6 +69,42 @@ export const earlierTimes = ({ values, ...spec }: BatchInput, maxShift: number):
     return Float32Array.from(values(batch) as Float32Array, (t, row) => {
       fillUniform(share, batch.seed, PURPOSE.teacherTime, batch.position + row, batch.step);
       return Math.max(0, t - maxShift * share[0]);
+    });
+  },
+});
+
+/** The encoder's class tokens [B, Z]. */
+export const classTokens = (dim: number): BatchInput => ({
+  shape: [dim],
+  dtype: 'float32',
+  values: (batch) => batch.classTokens!,
+});
+
+/** Tokens of an image in a random order [B, T], or with `places` the place of each in that order. */
+export const tokenOrder = (tokens: number, { places }: { places: boolean }): BatchInput => ({
+  shape: [tokens],
+  dtype: 'int32',
+  values({ rows, seed, step, position }) {
+    const out = new Int32Array(rows * tokens);
+    for (let row = 0; row < rows; row++) {
+      permutation(tokens, seed, PURPOSE.route, step, position + row).forEach((token, place) => {
+        if (places) out[row * tokens + token] = place;
+        else out[row * tokens + place] = token;
+      });
+    }
+    return out;
+  },
+});
+
+/** 0 for images whose middle blocks are left out, with chance `dropout`, 1 for the others: [B]. */
+export const pathKept = (dropout: number): BatchInput => ({
+  shape: [],
+  dtype: 'float32',
+  values({ rows, seed, step, position }) {
+    const chance = new Float32Array(1);
+    return Float32Array.from({ length: rows }, (_, row) => {
+      fillUniform(chance, seed, PURPOSE.pathDrop, position + row, step);
+      return chance[0] < dropout ? 0 : 1;
     });
   },
 });

@@ -25,7 +25,9 @@ async function answer({ rows, seed, step, position, withFeatures, images: places
   try {
     const crops = await cropsAt(places);
     const batch = await set.read(rows, seed, step, position, withFeatures);
-    const buffers = [batch.latents, batch.labels, ...batch.features].map(({ buffer }) => buffer as ArrayBuffer);
+    const { classTokens } = batch;
+    const arrays = [batch.latents, batch.labels, ...batch.features, ...(classTokens ? [classTokens] : [])];
+    const buffers = arrays.map(({ buffer }) => buffer as ArrayBuffer);
     port.postMessage({ batch, crops } satisfies WorkerAnswer, buffers);
   } catch (error) {
     port.postMessage({ error: described(error as Error) } satisfies WorkerAnswer);

@@ -2,14 +2,15 @@
  * What training reads: cached latents, joined by key with cached encoder features or with images to compute them of, in a
  * reproducible order.
  */
-import { DataError } from '../errors.js';
+import { DataError, UsageError } from '../errors.js';
 import type { ImagePlace } from '../images/image-store.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../networks/latent-scale.js';
 import { fillNormal, PURPOSE, permutation } from '../random.js';
 import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../stream/file.js';
 import type { TensorColumn } from '../stream/schema.js';
-import { showShape } from '../typed-array.js';
+import { joinRows, showShape } from '../typed-array.js';
 import type { ComputedFeatures } from './computed-features.js';
+import { componentChannels, type FeatureComponents } from './feature-components.js';
 
 /** Features of one encoder: [tokens, dim] for each image. */
 export interface FeatureSource {
@@ -23,8 +24,18 @@ export interface TrainingBatch {
   /** Scaled latents. */
   latents: Float32Array; // [B, C, h, w]
   labels: Int32Array; // [B]
+  /** The class tokens of the first encoder, where they are included. */
+  classTokens?: Float32Array; // [B, Z]
   /** One array per encoder; none where features were not asked for, or are still to be computed. */
   features: Float32Array[]; // [B, T, D]
+}
+
+/** What a set gives besides latents and labels: made of the features of the first encoder. */
+export interface Included {
+  /** Its class token. */
+  classToken: boolean;
+  /** Its components, as further channels of the latents. */
+  components?: FeatureComponents;
 }
 
 interface JoinedFeatures extends FeatureSource {
@@ -38,6 +49,7 @@ export interface OpenedSet {
   latents: OpenedFile;
   labels: Int32Array;
   features: (FeatureSource & { file: OpenedFile; rowOf: Uint32Array })[];
+  included: Included;
 }
 
 export class TrainingSet {
@@ -53,6 +65,7 @@ export class TrainingSet {
   readonly #column: 'moments' | 'latent';
   readonly #features: JoinedFeatures[];
   #computed: ComputedFeatures | undefined;
+  #included: Included = { classToken: false };
   #order: { epoch: number; seed: number; rows: Uint32Array } | undefined;
 
   private constructor(latents: TensorFile, labels: Int32Array, features: JoinedFeatures[]) {
@@ -90,19 +103,55 @@ export class TrainingSet {
   }
 
   /** Opens what another thread has opened and joined. */
-  static reopen({ latents, labels, features }: OpenedSet): TrainingSet {
+  static reopen({ latents, labels, features, included }: OpenedSet): TrainingSet {
     const joined = features.map(({ file, ...known }) => ({ ...known, file: reopenTensorFile(file) }));
-    return new TrainingSet(reopenTensorFile(latents), labels, joined);
+    const set = new TrainingSet(reopenTensorFile(latents), labels, joined);
+    set.include(included);
+    return set;
   }
 
   get opened(): OpenedSet {
     const features = this.#features.map(({ file, ...known }) => ({ ...known, file: file.opened }));
-    return { latents: this.#latents.opened, labels: this.#labels, features };
+    return { latents: this.#latents.opened, labels: this.#labels, features, included: this.#included };
   }
 
   /** Has features computed of the images of the rows, in place of stored ones. */
   computeFeatures(computed: ComputedFeatures): void {
     this.#computed = computed;
+  }
+
+  /**
+   * Adds to every batch what is made of the first encoder's features.
+   * @throws UsageError when there are none; DataError when they have no class token, or another width
+   */
+  include(included: Included): void {
+    const { classToken, components } = included;
+    if (!classToken && !components) return;
+    const [first] = this.#features;
+    if (!first) {
+      throw new UsageError(
+        'the model generates what an encoder sees along with the image, but there are no features',
+        'Make them with repa extract-dino --cls.',
+      );
+    }
+    if (classToken && first.file.schema.columns.every(({ name }) => name !== 'cls')) {
+      throw new DataError(
+        `${first.file.name}: has no class tokens`,
+        'Make the features again with repa extract-dino --cls.',
+      );
+    }
+    if (components && components.dim !== first.dim) {
+      throw new DataError(
+        `${first.file.name}: features of width ${first.dim}, but the components are of ${components.dim}`,
+      );
+    }
+    this.#included = included;
+  }
+
+  /** The shape of what a batch holds as latents: with the channels that are included. */
+  get inputShape(): readonly [channels: number, height: number, width: number] {
+    const [channels, height, width] = this.latentShape;
+    return [channels + (this.#included.components?.channels ?? 0), height, width];
   }
 
   get features(): readonly FeatureSource[] {
@@ -170,18 +219,22 @@ export class TrainingSet {
       );
     }
     normaliseLatents(latents, channels, height * width, this.scale);
-    const features = await Promise.all(
-      (withFeatures ? this.#features : []).map(async ({ file, rowOf, tokens, dim }) => {
-        const out = new Float32Array(rows.length * tokens * dim); // [B, T, D]
-        await file.read(
-          'feature',
-          Uint32Array.from(rows, (row) => rowOf[row]),
-          out,
-        );
-        return out;
-      }),
-    );
-    return { latents, labels: Int32Array.from(rows, (row) => this.#labels[row]), features };
+    const { classToken, components } = this.#included;
+    const needed = withFeatures ? this.#features : components ? this.#features.slice(0, 1) : [];
+    const features = await Promise.all(needed.map((source) => readFeatures(source, 'feature', rows)));
+    return {
+      latents: components
+        ? joinRows(latents, componentChannels(components, features[0], this.#features[0].tokens, height), rows.length)
+        : latents, // [B, C + K, h, w]
+      labels: Int32Array.from(rows, (row) => this.#labels[row]),
+      classTokens: classToken ? await readFeatures(this.#features[0], 'cls', rows) : undefined,
+      features: withFeatures ? features : [],
+    };
+  }
+
+  /** The features of rows, [n, T, D], of encoder number `index`. */
+  readFeatures(rows: Uint32Array, index: number): Promise<Float32Array> {
+    return readFeatures(this.#features[index], 'feature', rows);
   }
 
   async close(): Promise<void> {
@@ -189,6 +242,21 @@ export class TrainingSet {
     await this.#latents.close();
     await Promise.all(this.#features.map(({ file }) => file.close()));
   }
+}
+
+/** One column of an encoder's rows: patch features [B, T, D], or class tokens [B, D]. */
+async function readFeatures(
+  { file, rowOf, tokens, dim }: JoinedFeatures,
+  column: 'feature' | 'cls',
+  rows: Uint32Array,
+): Promise<Float32Array> {
+  const out = new Float32Array(rows.length * dim * (column === 'cls' ? 1 : tokens));
+  await file.read(
+    column,
+    Uint32Array.from(rows, (row) => rowOf[row]),
+    out,
+  );
+  return out;
 }
 
 /** z = mean + std * e with e ~ N(0, 1), row by row: the VAE's posterior, sampled afresh at every step. */

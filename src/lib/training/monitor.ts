@@ -1,6 +1,7 @@
 /** What measures a run while it trains. The trainer says when; what is measured, and how, it need not know. */
 import type { ParameterStore } from '../engine/index.js';
 import type { ProcessGroup } from '../parallel/group.js';
+import type { Included } from './dataset.js';
 import type { RunRecord } from './settings.js';
 
 /** The run that is measured, by its moving average. */
@@ -8,6 +9,8 @@ export interface MonitoredRun {
   store: ParameterStore;
   record: RunRecord;
   group: ProcessGroup;
+  /** What its data hold besides latents and labels. */
+  included: Included;
   /** The folder of the run. */
   out: string;
   /** Whether a signal asks for the end. */

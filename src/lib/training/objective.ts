@@ -1,7 +1,9 @@
 /** What training minimises, compiled together with its gradients. */
 import type { Losses } from '../align/terms.js';
-import { ditTrainingLoss, sitTrainingLoss } from '../align/training-loss.js';
+import { ditTrainingLoss, type LossInputs, sitTrainingLoss } from '../align/training-loss.js';
 import { capture, captureGradients, type ParameterStore, tf } from '../engine/index.js';
+import { tokenCount } from '../models/diffusion-transformer.js';
+import { keptTokens } from '../models/token-route.js';
 import { PURPOSE } from '../random.js';
 import type { TypedArray } from '../typed-array.js';
 import type { BatchInput, PlacedBatch } from './batch-inputs.js';
@@ -36,34 +38,69 @@ function objectiveOf(
 ): Objective {
   const { training } = record;
   const shared = {
-    x: inputs.latents(set.latentShape),
-    noise: inputs.normals(set.latentShape, PURPOSE.noise),
+    x: inputs.latents(set.inputShape),
+    noise: inputs.normals(set.inputShape, PURPOSE.noise),
     y: inputs.labels(training.labelDropout, record.model.numClasses),
   };
-  const features = Object.fromEntries(
-    aligned ? set.features.map((source, i) => [`features${i}`, inputs.features(source, i)]) : [],
-  );
+  const followed = aligned
+    ? set.features.map((source, i) => [`features${i}`, inputs.features(source, i)] as const)
+    : [];
+  const features = Object.fromEntries(followed);
+  const variant = variantInputs(record);
+  const shaped = (tensors: Readonly<Record<string, tf.Tensor>>) => ({
+    ...variantTensors(record, tensors),
+    targets: followed.map(([name]) => tensors[name]),
+    checkpointBlocks,
+  });
   if (record.architecture === 'DiT') {
     return {
-      inputs: { ...shared, t: inputs.timesteps, ...features },
-      loss: ({ x, noise, t, y, ...targets }) => {
-        const tensors = { x, noise, t, y, targets: Object.values(targets), checkpointBlocks };
-        return ditTrainingLoss(store.tensors, record.model, tensors, training);
-      },
+      inputs: { ...shared, t: inputs.timesteps, ...variant, ...features },
+      loss: ({ x, noise, t, y, ...others }) =>
+        ditTrainingLoss(store.tensors, record.model, { x, noise, t, y, ...shaped(others) }, training),
     };
   }
   const { selfAlignment } = training;
-  const t = inputs.times(training.time, training.path);
+  const t = inputs.times(training.time, training.path, training.timeShift);
   const earlier = selfAlignment && { teacherT: inputs.earlierTimes(t, selfAlignment.maxTimeShift) };
   // Made before the loss is traced: made within, they would be constants of it.
   const average = selfAlignment && store.emaTensors;
   return {
-    inputs: { ...shared, t, ...earlier, ...features },
-    loss: ({ x, noise, t, y, teacherT, ...targets }) => {
+    inputs: { ...shared, t, ...earlier, ...variant, ...features },
+    loss: ({ x, noise, t, y, teacherT, ...others }) => {
       const teacher = average ? { parameters: average, t: teacherT } : undefined;
-      const tensors = { x, noise, t, y, targets: Object.values(targets), teacher, checkpointBlocks };
-      return sitTrainingLoss(store.tensors, record.model, tensors, training);
+      return sitTrainingLoss(store.tensors, record.model, { x, noise, t, y, teacher, ...shaped(others) }, training);
     },
+  };
+}
+
+/** What variants of the network read besides: the class token, and which tokens and images skip blocks. */
+function variantInputs({ model, training }: RunRecord): Record<string, BatchInput> {
+  const { classTokenDim } = model;
+  const tokens = tokenCount(model);
+  return {
+    ...(classTokenDim && {
+      classToken: inputs.classTokens(classTokenDim),
+      classNoise: inputs.normals([classTokenDim], PURPOSE.classNoise),
+    }),
+    ...(training.route && {
+      order: inputs.tokenOrder(tokens, { places: false }),
+      places: inputs.tokenOrder(tokens, { places: true }),
+    }),
+    ...(training.pathDrop > 0 && { pathKept: inputs.pathKept(training.pathDrop) }),
+  };
+}
+
+/** The same as tensors, as a loss takes them. */
+function variantTensors(
+  { model, training: { route } }: RunRecord,
+  { classToken, classNoise, order, places, pathKept }: Readonly<Record<string, tf.Tensor>>,
+): Pick<LossInputs, 'classToken' | 'route' | 'pathKept'> {
+  return {
+    classToken: classToken && { x: classToken, noise: classNoise },
+    route: route
+      ? { blocks: route.blocks, order, places, kept: keptTokens(tokenCount(model), route.share) }
+      : undefined,
+    pathKept,
   };
 }
 
@@ -108,7 +145,7 @@ export function compileObjective(
   return { prepare, run: (prepared) => named(program.run(...prepared)), dispose: () => program.dispose() };
 }
 
-/** Compiles the losses of the moving average, for validation: no gradients, and no label is dropped. */
+/** Compiles the losses of the moving average, for validation: no gradients, and nothing is left out. */
 export function compileValidation(
   store: ParameterStore,
   record: RunRecord,
@@ -116,7 +153,7 @@ export function compileValidation(
   { rows, aligned }: { rows: number; aligned: boolean },
 ): CompiledObjective {
   const weights = { tensors: store.emaTensors, emaTensors: store.emaTensors };
-  const sure = { ...record, training: { ...record.training, labelDropout: 0 } };
+  const sure = { ...record, training: { ...record.training, labelDropout: 0, route: null, pathDrop: 0 } };
   const objective = objectiveOf(weights, sure, set, { aligned, checkpointBlocks: 0 });
   const { specs, prepare, losses, named } = traced(objective, rows);
   const program = capture((...tensors) => losses(tensors), specs);

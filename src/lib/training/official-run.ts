@@ -41,6 +41,9 @@ const RECIPE: TrainingSettings = {
   labelDropout: 0.1,
   path: 'linear',
   time: 'uniform',
+  timeShift: 1,
+  route: null,
+  pathDrop: 0,
 };
 
 /**

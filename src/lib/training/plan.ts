@@ -1,22 +1,25 @@
 /** What a training run will be: its options, checked against the data and against the run that it continues. */
 import type { TrainingPath } from '../diffusion/interpolant.js';
-import type { TimeDistribution } from '../diffusion/time.js';
+import { shiftForSize, type TimeDistribution } from '../diffusion/time.js';
 import { UsageError } from '../errors.js';
 import { ditConfig } from '../models/dit.js';
-import { sitConfig } from '../models/sit.js';
+import { type SiTConfig, sitConfig } from '../models/sit.js';
+import type { NormKind } from '../nn/layers.js';
 import type { ProcessGroup } from '../parallel/group.js';
+import { sizeOf } from '../typed-array.js';
 import { version } from '../version.js';
-import { type AlignmentOptions, alignmentSettings } from './alignment-options.js';
+import { type AlignmentOptions, alignmentSettings, REDI_CHANNELS } from './alignment-options.js';
 import { checkpointSteps, readCheckpointConfig, stepFolder } from './checkpoint.js';
 import { type EncoderChoice, openComputedFeatures } from './computed-features.js';
 import { TrainingSet } from './dataset.js';
 import type { LearningRate } from './learning-rate.js';
 import { checkNeeds } from './option-needs.js';
 import { divideBatch } from './ranks.js';
+import { middleBlocks, type RouteOptions, routeSettings } from './route-options.js';
 import { checkContinuation, type ModelRecord, type RunRecord, type TrainingSettings } from './settings.js';
 
 /** The options of `repa train` that decide what is computed. */
-export interface RunOptions extends AlignmentOptions, Partial<EncoderChoice> {
+export interface RunOptions extends AlignmentOptions, RouteOptions, Partial<EncoderChoice> {
   latents: string;
   feats: string[];
   out: string;
@@ -27,6 +30,9 @@ export interface RunOptions extends AlignmentOptions, Partial<EncoderChoice> {
   patchSize?: number;
   numClasses?: number;
   qkNorm?: true;
+  norm: NormKind;
+  feedForward: SiTConfig['feedForward'];
+  rotary?: true;
   alignDepth?: number;
   projectorDim: number;
   steps: number;
@@ -44,6 +50,7 @@ export interface RunOptions extends AlignmentOptions, Partial<EncoderChoice> {
   labelDropout: number;
   path: TrainingPath;
   time: TimeDistribution;
+  timeShift: number | 'auto';
   resume?: true;
 }
 
@@ -67,12 +74,14 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
   checkEncoder(options);
   const set = await openSet(options, divideBatch({ batchSize: options.batchSize, microBatch }, group).microBatch);
   const network = modelRecord(options, set);
+  const { model } = network;
+  const terms = alignmentSettings(options, model.depth, model.alignDepth);
   const record: RunRecord = {
     step: 0,
     version,
     ...network,
     training: {
-      ...alignmentSettings(options, network.model.depth, network.model.alignDepth),
+      ...terms,
       batchSize: options.batchSize,
       microBatch,
       seed: options.seed,
@@ -88,6 +97,9 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
       labelDropout: options.labelDropout,
       path: options.path,
       time: options.time,
+      timeShift: options.timeShift === 'auto' ? shiftForSize(sizeOf(set.latentShape)) : options.timeShift,
+      route: routeSettings(options, middleBlocks(options, model.depth), model, terms),
+      pathDrop: options.pathDrop,
     },
     latent: { shape: set.latentShape, ...set.scale },
     data: {
@@ -103,17 +115,27 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
   return { set, record: { ...record, step: saved.step }, checkpoint };
 }
 
+/** Whether anything is made of an encoder's features. */
+const usesFeatures = ({ lambda, classToken, representation }: RunOptions): boolean =>
+  lambda > 0 || classToken > 0 || representation > 0;
+
 /** The data, with features that are stored or computed, or without where none are followed. */
 async function openSet(options: RunOptions, rows: number): Promise<TrainingSet> {
   const { encoder, images } = options;
   const computes = encoder !== undefined && images !== undefined;
-  const set = await TrainingSet.open(options.latents, options.lambda > 0 && !computes ? options.feats : []);
+  const set = await TrainingSet.open(options.latents, usesFeatures(options) && !computes ? options.feats : []);
   if (computes) set.computeFeatures(await openComputedFeatures({ ...options, encoder, images }, set.keys(), rows));
   return set;
 }
 
 function checkEncoder(options: RunOptions): void {
   const { encoder, images } = options;
+  if (encoder !== undefined && (options.classToken > 0 || options.representation > 0)) {
+    throw new UsageError(
+      '--class-token and --representation need stored features',
+      'Give --feats in place of --encoder.',
+    );
+  }
   const ofEncoder = {
     '--images': images,
     '--encoder-weights': options.encoderWeights,
@@ -138,6 +160,9 @@ function checkDiT(options: RunOptions): void {
     '--direction': options.direction > 0,
     '--contrastive': options.contrastive > 0,
     '--sra': options.sra > 0,
+    '--time-shift': options.timeShift !== 1,
+    '--class-token': options.classToken > 0,
+    '--representation': options.representation > 0,
   };
   const given = Object.entries(velocityOptions).flatMap(([option, isGiven]) => (isGiven ? [option] : []));
   if (given.length === 0) return;
@@ -171,23 +196,33 @@ function modelRecord(options: RunOptions, set: TrainingSet): ModelRecord {
   const sizes = {
     ...chosen,
     inputSize: height,
-    inChannels: channels,
+    inChannels: channels + (options.representation > 0 ? (options.representationChannels ?? REDI_CHANNELS) : 0),
     numClasses: options.numClasses ?? Math.max(1, set.classes),
     qkNorm: options.qkNorm ?? false,
+    norm: options.norm,
+    feedForward: options.feedForward,
+    rotary: options.rotary ?? false,
+    classTokenDim: options.classToken > 0 ? set.features[0].dim : 0,
     projector: options.projector,
     projectorDim: options.projectorDim,
     selfAlignment: options.sra > 0,
-    zDims: set.features.map(({ dim }) => dim),
+    zDims: options.lambda > 0 ? set.features.map(({ dim }) => dim) : [],
   };
-  const record: ModelRecord = options.model.startsWith('DiT')
-    ? { architecture: 'DiT', model: ditConfig(options.model, sizes) }
-    : { architecture: 'SiT', model: sitConfig(options.model, sizes) };
+  const isDiT = options.model.startsWith('DiT');
+  const { depth } = isDiT ? ditConfig(options.model, sizes) : sitConfig(options.model, sizes);
+  const whole = { ...sizes, fusion: options.fusion ? middleBlocks(options, depth) : null };
+  const record: ModelRecord = isDiT
+    ? { architecture: 'DiT', model: ditConfig(options.model, whole) }
+    : { architecture: 'SiT', model: sitConfig(options.model, whole) };
   const config = record.model;
   if (set.classes > config.numClasses) {
     throw new UsageError(`the labels go up to ${set.classes - 1}, but --num-classes is ${config.numClasses}`);
   }
   const tokens = (config.inputSize / config.patchSize) ** 2;
-  for (const feature of set.features) {
+  if (options.classToken > 0 && set.features.length > 1) {
+    throw new UsageError('--class-token takes the class token of one encoder, but --feats names several');
+  }
+  for (const feature of options.lambda > 0 ? set.features : []) {
     if (feature.tokens === tokens) continue;
     throw new UsageError(
       `${feature.name} gives ${feature.tokens} tokens an image, the model has ${tokens}`,

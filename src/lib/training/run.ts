@@ -3,6 +3,8 @@
 import { UnavailableError } from '../errors.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint.js';
+import { storedComponents } from './feature-components.js';
+import { COMPONENTS_PART, includedIn } from './included.js';
 import { openLog } from './log.js';
 import type { Measure, OpenMonitor, RunMonitor } from './monitor.js';
 import type { RunPlan } from './plan.js';
@@ -68,7 +70,9 @@ async function trainLocked(
   if (writes) discardUnfinished(hooks.out);
   const log = writes ? await openLog(hooks.out, record.step) : undefined;
   const { out, shouldStop } = hooks;
-  const monitor = await hooks.openMonitor?.({ store, record, group, out, shouldStop });
+  const included = await includedIn(record, set, checkpoint, group);
+  set.include(included);
+  const monitor = await hooks.openMonitor?.({ store, record, group, included, out, shouldStop });
   const measure = async (step: number): Promise<void> => {
     if (!monitor || step === 0 || step % monitor.every !== 0) return;
     for (const each of missingMeasures(monitor, group, log?.measuresOf(step))) {
@@ -78,11 +82,13 @@ async function trainLocked(
       await log?.write({ step, evaluation: each.name, ...result, seconds: (performance.now() - started) / 1000 });
     }
   };
+  const parts = checkpointParts(record, store);
+  if (included.components) parts.set(COMPONENTS_PART, storedComponents(included.components));
   let saved = record.step;
   const save = (step: number) => {
     checkRanksAgree(group, store, { ...record, step });
     lock?.check();
-    if (writes) saveCheckpoint(out, { ...record, step }, checkpointParts(record, store), hooks.keep);
+    if (writes) saveCheckpoint(out, { ...record, step }, parts, hooks.keep);
     saved = step;
   };
   let last = record.step;

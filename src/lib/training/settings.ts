@@ -7,6 +7,7 @@ import { UsageError } from '../errors.js';
 import type { DiTConfig } from '../models/dit.js';
 import type { SiTConfig } from '../models/sit.js';
 import type { LearningRate } from './learning-rate.js';
+import type { RouteSettings } from './route-options.js';
 
 /** The defaults of the official code are the defaults of `repa train`. */
 export interface TrainingSettings extends AlignmentSettings, LearningRate {
@@ -27,6 +28,11 @@ export interface TrainingSettings extends AlignmentSettings, LearningRate {
   labelDropout: number;
   path: TrainingPath;
   time: TimeDistribution;
+  /** By how much times are moved towards the noise; 1 for not at all. */
+  timeShift: number;
+  route: RouteSettings | null;
+  /** Chance that an image's middle blocks are left out, of a model with fusion. */
+  pathDrop: number;
 }
 
 /** What is the same in every run. */

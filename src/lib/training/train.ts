@@ -59,8 +59,8 @@ export async function trainLoop(
   options: LoopOptions,
 ): Promise<void> {
   const isAligned = (step: number): boolean => {
-    const { alignUntil } = record.training;
-    return alignUntil === null || step < alignUntil;
+    const { lambda, alignUntil } = record.training;
+    return lambda > 0 && (alignUntil === null || step < alignUntil);
   };
   const loader = new BatchLoader(set, microBatches(set, record.training, group, { ...options, isAligned }));
   try {

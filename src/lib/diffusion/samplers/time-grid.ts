@@ -1,3 +1,5 @@
+import { shiftTime } from '../time.js';
+
 /**
  * `count` evenly spaced values from `start` to `end`, both included. The second half is counted back from the end, as
  * PyTorch does on a GPU: whether a step falls inside a guidance interval can hang on the last bit of its time.
@@ -9,16 +11,10 @@ export function evenlySpaced(start: number, end: number, count: number): Float64
   );
 }
 
-/**
- * The time u moved towards the noise (t = 1): s u / (1 + (s - 1) u), after Stable Diffusion 3 (arXiv 2403.03206,
- * equation 23). Below 1, s moves it towards the data.
- */
-const shifted = (u: number, shift: number): number => (shift * u) / (1 + (shift - 1) * u);
-
 /** `count` times from 1 to `end`, both included, evenly spaced before they are shifted. */
 export function shiftedTimes(end: number, count: number, shift: number): Float64Array {
   if (shift === 1) return evenlySpaced(1, end, count);
-  const times = evenlySpaced(1, shifted(end, 1 / shift), count).map((u) => shifted(u, shift));
+  const times = evenlySpaced(1, shiftTime(end, 1 / shift), count).map((u) => shiftTime(u, shift));
   [times[0], times[count - 1]] = [1, end]; // and not a rounding error next to them
   return times;
 }

@@ -19,6 +19,27 @@ export function layerNorm(x: tf.Tensor, epsilon: number): tf.Tensor {
 }
 
 /**
+ * x / sqrt(mean(x^2) + epsilon) over the last axis, without scale (RMSNorm, arXiv 1910.07467).
+ * @param x [..., D]
+ */
+export function rmsNorm(x: tf.Tensor, epsilon: number): tf.Tensor {
+  const normalise = tf.customGrad((...parameters) => {
+    const [x, save] = parameters as unknown as [tf.Tensor, tf.GradSaveFunc];
+    const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(x), -1, true), epsilon)) as tf.Tensor; // [..., 1]
+    const y = tf.mul(x, inverse);
+    save([y, inverse]);
+    return {
+      value: y,
+      gradFunc(dy: tf.Tensor, [y, inverse]: tf.Tensor[]) {
+        const slope = tf.mean(tf.mul(dy, y), -1, true); // [..., 1]
+        return tf.mul(tf.sub(dy, tf.mul(y, slope)), inverse);
+      },
+    };
+  });
+  return normalise(x);
+}
+
+/**
  * Group normalisation of images: each group of channels has mean 0 and variance 1, then each channel its scale and shift.
  * @param x [B, C, H, W]
  * @param weight [C]

@@ -1,0 +1,53 @@
+/**
+ * Rotary positions on a grid (RoPE, arXiv 2104.09864, in the two dimensions of EVA-02, arXiv 2303.11331, as LightningDiT
+ * uses them, arXiv 2501.01423): queries and keys are turned by angles that grow with their token's row and column.
+ */
+import { tf } from '../engine/index.js';
+
+/** Cosines and sines of the angles, [T, d] for one order of tokens, or [B, 1, T, d] for an order of each image. */
+export interface RotaryAngles {
+  cos: tf.Tensor;
+  sin: tf.Tensor;
+}
+
+const BASE = 10_000;
+
+/**
+ * The angles of a `side` x `side` grid, row by row, for heads of width `dim` (a multiple of 4). The first half of a head
+ * turns with the row, the second with the column, neighbouring elements together: element pair j of a half by
+ * position * 10000^(-2j / (dim / 2)). `prefix` tokens in front of the grid do not turn.
+ */
+export function rotaryAngles(side: number, dim: number, prefix = 0): RotaryAngles {
+  const half = dim / 2;
+  const tokens = prefix + side * side;
+  const cos = new Float32Array(tokens * dim).fill(1);
+  const sin = new Float32Array(tokens * dim);
+  for (let cell = 0; cell < side * side; cell++) {
+    const positions = [Math.floor(cell / side), cell % side];
+    for (let i = 0; i < dim; i++) {
+      const pair = Math.floor((i % half) / 2);
+      const angle = positions[Math.floor(i / half)] * BASE ** ((-2 * pair) / half);
+      cos[(prefix + cell) * dim + i] = Math.cos(angle);
+      sin[(prefix + cell) * dim + i] = Math.sin(angle);
+    }
+  }
+  return { cos: tf.tensor(cos, [tokens, dim]), sin: tf.tensor(sin, [tokens, dim]) };
+}
+
+/** The matrix [dim, dim] by which (a, b) of every pair becomes (-b, a). */
+function quarterTurn(dim: number): tf.Tensor {
+  const matrix = new Float32Array(dim * dim);
+  for (let i = 0; i < dim; i += 2) {
+    matrix[(i + 1) * dim + i] = -1;
+    matrix[i * dim + i + 1] = 1;
+  }
+  return tf.tensor(matrix, [dim, dim]);
+}
+
+/** Turns `x` [B, H, T, d] by the angles of its tokens. */
+export function rotate(x: tf.Tensor, { cos, sin }: RotaryAngles): tf.Tensor {
+  const dim = x.shape.at(-1)!;
+  // A product with a small matrix: moving every other element would cost more than these few operations.
+  const turned = tf.reshape(tf.matMul(tf.reshape(x, [-1, dim]), quarterTurn(dim)), x.shape); // [B, H, T, d]
+  return tf.add(tf.mul(x, cos), tf.mul(turned, sin));
+}
