@@ -14,7 +14,7 @@ import {
   threadsOption,
   verb,
 } from '../lib/cli/verb.js';
-import { UsageError } from '../lib/errors.js';
+import { DataError, UsageError } from '../lib/errors.js';
 
 const description = `Adds noise to latents as training does, runs a checkpoint on them, and keeps the tokens after chosen blocks: the
 hidden states that cknna compares with an encoder's features, and that probe classifies.
@@ -67,6 +67,12 @@ export const command = () =>
       const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses } = model.config;
       const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
       const included = storedIncluded(model.record, model.source);
+      if (model.record.training.representation && !included.components) {
+        throw new DataError(
+          `${model.source}: generates components of features, but does not say which`,
+          'Name the folder that train wrote: an export holds the weights alone.',
+        );
+      }
       const generates = included.classToken || included.components !== undefined;
       if (options.feats !== undefined && !generates)
         throw new UsageError(`--feats does nothing: ${model.source} needs none`);
