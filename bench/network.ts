@@ -7,7 +7,7 @@
 import { parseArgs } from 'node:util';
 import { type Captured, capture, selectBackend, type TensorSpec, type tf } from '../src/lib/engine/index.js';
 import { type AutoencoderKLConfig, decode, encode } from '../src/lib/models/autoencoder-kl.js';
-import { autoencoderKLShapes } from '../src/lib/models/autoencoder-kl-parameters.js';
+import { autoencoderKLShapes, halfOf } from '../src/lib/models/autoencoder-kl-parameters.js';
 import { inception } from '../src/lib/models/inception.js';
 import { foldBatchNorms, inceptionShapes } from '../src/lib/models/inception-parameters.js';
 import { type Parameters, type Shapes, toParameters, type Weights } from '../src/lib/models/parameters.js';
@@ -96,11 +96,11 @@ function encoder(): () => unknown {
 
 /** One half of the autoencoder of Stable Diffusion, at 256 pixels. */
 function autoencoder(
-  half: RegExp,
+  half: 'encoder' | 'decoder',
   run: (p: Parameters, x: tf.Tensor) => tf.Tensor[],
   shape: readonly number[],
 ): () => unknown {
-  const shapes = new Map([...autoencoderKLShapes(SD_VAE)].filter(([name]) => half.test(name)));
+  const shapes = new Map([...autoencoderKLShapes(SD_VAE)].filter(([name]) => halfOf(name) === half));
   const p = toParameters(randomWeights(shapes));
   return compile((x) => run(p, x), shape);
 }
@@ -121,8 +121,8 @@ function inceptionNetwork(): () => unknown {
 const networks: Readonly<Record<string, () => () => unknown>> = {
   sample: samplingStep,
   vit: encoder,
-  'vae-encode': () => autoencoder(/^(encoder|quant)/, (p, x) => [encode(p, SD_VAE, x).mean], [batch, 3, 256, 256]),
-  'vae-decode': () => autoencoder(/^(decoder|post_quant)/, (p, z) => [decode(p, SD_VAE, z)], [batch, 4, 32, 32]),
+  'vae-encode': () => autoencoder('encoder', (p, x) => [encode(p, SD_VAE, x).mean], [batch, 3, 256, 256]),
+  'vae-decode': () => autoencoder('decoder', (p, z) => [decode(p, SD_VAE, z)], [batch, 4, 32, 32]),
   inception: inceptionNetwork,
 };
 

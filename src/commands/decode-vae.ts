@@ -39,7 +39,11 @@ export const command = () =>
 
       const source = await openLatents(input);
       await selectBackend(options);
-      const codec = await openCodec({ vae: options.vae ?? source.codec, weights: options.weights });
+      const codec = await openCodec({
+        vae: options.vae ?? source.codec,
+        weights: options.weights,
+        half: 'decoder',
+      });
       const [channels, size] = source.shape;
       const side = size * codec.downsampling;
       const schema = {

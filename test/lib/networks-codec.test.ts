@@ -29,6 +29,21 @@ test('the autoencoder of latent diffusion: moments are mean, then standard devia
   codec.dispose();
 });
 
+test('one half of the autoencoder computes the same with the other half unread', async () => {
+  const io = fixtureTensors('vae/io');
+  const images = io.get('x')!.data; // [1, 3, 64, 64]
+  const latents = io.get('z')!.data; // [1, 4, 8, 8]
+  const weights = fixtureWeightsFile('vae');
+  const both = await openCodec({ vae: 'tiny-sd', weights });
+  const encoder = await openCodec({ vae: 'tiny-sd', weights, half: 'encoder' });
+  assert.deepEqual(encoder.encode(images, 1, 64), both.encode(images, 1, 64));
+  assert.throws(() => encoder.decode(latents, 1, 8), /decoder|post_quant/);
+  const decoder = await openCodec({ vae: 'tiny-sd', weights, half: 'decoder' });
+  assert.deepEqual(decoder.decode(latents, 1, 8), both.decode(latents, 1, 8));
+  assert.throws(() => decoder.encode(images, 1, 64), /encoder/);
+  for (const codec of [both, encoder, decoder]) codec.dispose();
+});
+
 describe('tiny autoencoders', () => {
   const folder = temporaryFolder();
   const write = (half: 'encoder' | 'decoder'): string => {

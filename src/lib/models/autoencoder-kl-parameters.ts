@@ -63,3 +63,7 @@ export function autoencoderKLShapes(config: AutoencoderKLConfig): Shapes {
     ...conv('decoder.conv_out', IMAGE_CHANNELS, widths[0]),
   ]);
 }
+
+/** Which half a parameter belongs to. */
+export const halfOf = (name: string): 'encoder' | 'decoder' =>
+  name.startsWith('encoder.') || name.startsWith('quant_conv.') ? 'encoder' : 'decoder';

@@ -39,6 +39,8 @@ const pixels: Codec = {
   dispose() {},
 };
 
+export type CodecHalf = 'encoder' | 'decoder';
+
 export interface CodecOptions {
   /** `pixels`, or the name of a VAE that was pulled. */
   vae: string;
@@ -47,6 +49,8 @@ export interface CodecOptions {
   /** Overrides what is known of the latents' scale. */
   latentScale?: number[];
   latentShift?: number[];
+  /** The only half that will be used, so that the weights of the other need not be read. */
+  half?: CodecHalf;
 }
 
 /**
@@ -59,7 +63,7 @@ export async function openCodec(options: CodecOptions): Promise<Codec> {
     return pixels;
   }
   const codec = await loadNetwork({ kind: 'vae', name: options.vae, file: options.weights }, (network) =>
-    isTinyAutoencoder(network.weights) ? tinyCodec(network) : klCodec(network),
+    isTinyAutoencoder(network.weights) ? tinyCodec(network) : klCodec(network, options.half),
   );
   const { scale, shift } = codec.scale;
   return { ...codec, scale: { scale: options.latentScale ?? scale, shift: options.latentShift ?? shift } };

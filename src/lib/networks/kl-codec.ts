@@ -1,19 +1,24 @@
 /** The autoencoder of latent diffusion as a codec. */
 import { decode, downsampling, encode, inferAutoencoderKLConfig } from '../models/autoencoder-kl.js';
-import { autoencoderKLShapes } from '../models/autoencoder-kl-parameters.js';
+import { autoencoderKLShapes, halfOf } from '../models/autoencoder-kl-parameters.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { joinRows } from '../typed-array.js';
 import type { LoadedNetwork } from '../weights/load.js';
-import type { Codec } from './codec.js';
+import type { Codec, CodecHalf } from './codec.js';
 import { CompiledByShape } from './compiled.js';
 
 /** 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by. */
 const SD_VAE_SCALE = 0.18215;
 
-/** @throws DataError for weights of another network */
-export function klCodec({ name, sha256, weights }: LoadedNetwork): Codec {
+/**
+ * @param half the only half that will be used, if so
+ * @throws DataError for weights of another network
+ */
+export function klCodec({ name, sha256, weights }: LoadedNetwork, half?: CodecHalf): Codec {
   const config = inferAutoencoderKLConfig(weights, name);
-  const parameters = toParameters(matchWeights(weights, autoencoderKLShapes(config), name));
+  const matched = matchWeights(weights, autoencoderKLShapes(config), name);
+  const used = [...matched].filter(([parameter]) => half === undefined || halfOf(parameter) === half);
+  const parameters = toParameters(new Map(used));
   const encoder = new CompiledByShape((images) => {
     const { mean, std } = encode(parameters, config, images); // [N, C, h, w] each
     return [mean, std];

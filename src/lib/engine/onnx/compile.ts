@@ -5,17 +5,18 @@ import { onnxBackend } from './backend.js';
 import { nextValueId, Value } from './graph.js';
 import { encodeInPlace } from './in-place.js';
 import { lower, sortOperations } from './lower.js';
+import type { ExternalData } from './model.js';
 import { Session } from './runtime.js';
-
-/** What may be baked in: an ONNX file, a protocol buffer, ends at 2 GiB. */
-const BAKED_BYTES = 1.75 * 2 ** 30;
 
 export function compile(fn: TensorFunction, specs: readonly TensorSpec[], constants: 'feed' | 'bake'): Program {
   const inputs = specs.map(({ dtype, shape }) => new Value(dtype, shape, { kind: 'input' }));
   const outputs = trace(fn, inputs);
   const baked = constants === 'bake' ? bakedValues(outputs) : new Set<Value>();
   const { graph, feeds } = lower(outputs, (leaf) => baked.has(leaf));
-  const session = new Session(encodeInPlace(graph), graph, { threads: onnxBackend().threads, reused: true });
+  // Weights that are part of a model's message are in memory four times while it loads.
+  const externalData: ExternalData[] = [];
+  const model = encodeInPlace(graph, externalData);
+  const session = new Session(model, graph, { threads: onnxBackend().threads, reused: true, externalData });
   const positions = feeds.map((feed) => inputs.indexOf(feed));
   return {
     run: (data, into) =>
@@ -33,14 +34,9 @@ export function compile(fn: TensorFunction, specs: readonly TensorSpec[], consta
  */
 function bakedValues(outputs: readonly Value[]): Set<Value> {
   const baked = new Set<Value>();
-  let left = BAKED_BYTES;
   for (const { type, inputs } of sortOperations(outputs).operations) {
     if (type !== 'Conv') continue;
-    for (const value of inputs.slice(1)) {
-      if (value?.kind !== 'data' || baked.has(value)) continue;
-      left -= value.data!.byteLength;
-      if (left >= 0) baked.add(value);
-    }
+    for (const value of inputs.slice(1)) if (value?.kind === 'data') baked.add(value);
   }
   return baked;
 }

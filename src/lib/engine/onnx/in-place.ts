@@ -7,21 +7,18 @@
  * is a constant of bfloat16: the run is over by then, and no output is copied.
  */
 import type { Tensor } from 'onnxruntime-node';
-import { encodeModel, type OnnxGraph } from './model.js';
+import { type ExternalData, encodeModel, type OnnxGraph } from './model.js';
 import type { RawSession } from './runtime.js';
 
 const UNREADABLE = 'unreadable';
 /** What the binding says of it. */
 const REFUSAL = /^Tensor type \(16\) is not supported/;
 
-/** A model for `runInPlace`. */
-export function encodeInPlace(graph: OnnxGraph): Uint8Array<ArrayBuffer> {
+/** A model for `runInPlace`; `external` as of `encodeModel`. */
+export function encodeInPlace(graph: OnnxGraph, external?: ExternalData[]): Uint8Array<ArrayBuffer> {
   const first = { name: UNREADABLE, dtype: 'bfloat16', shape: [1] } as const;
-  return encodeModel({
-    ...graph,
-    outputs: [first, ...graph.outputs],
-    initializers: [...graph.initializers, { ...first, data: Uint16Array.of(0) }],
-  });
+  const initializers = [...graph.initializers, { ...first, data: Uint16Array.of(0) }];
+  return encodeModel({ ...graph, outputs: [first, ...graph.outputs], initializers }, external);
 }
 
 /** Computes `outputs`, whose arrays are written. */

@@ -50,10 +50,22 @@ const OPSET = 21;
 export const CONTRIB_DOMAIN = 'com.microsoft';
 const ATTRIBUTE_KIND = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
-export function encodeModel(graph: OnnxGraph): Uint8Array<ArrayBuffer> {
+/** Data of an initializer that stays outside of the model, which knows it by name. */
+export interface ExternalData {
+  readonly path: string;
+  readonly data: Uint8Array;
+}
+
+/** Initializers that are worth it, in bytes. */
+const LARGE = 4096;
+/** TensorProto.DataLocation. */
+const EXTERNAL = 1;
+
+/** @param external receives the data of large initializers; without it all are part of the model */
+export function encodeModel(graph: OnnxGraph, external?: ExternalData[]): Uint8Array<ArrayBuffer> {
   const model = new ProtobufWriter();
   model.integer(1, IR_VERSION);
-  model.message(7, (writer) => writeGraph(writer, graph));
+  model.message(7, (writer) => writeGraph(writer, graph, external));
   writeOpset(model, '', OPSET);
   writeOpset(model, CONTRIB_DOMAIN, 1);
   return model.finish();
@@ -66,10 +78,11 @@ function writeOpset(model: ProtobufWriter, domain: string, version: number): voi
   });
 }
 
-function writeGraph(writer: ProtobufWriter, graph: OnnxGraph): void {
+function writeGraph(writer: ProtobufWriter, graph: OnnxGraph, external?: ExternalData[]): void {
   for (const node of graph.nodes) writer.message(1, (nested) => writeNode(nested, node));
   writer.string(2, 'repa');
-  for (const initializer of graph.initializers) writer.message(5, (nested) => writeTensor(nested, initializer));
+  for (const initializer of graph.initializers)
+    writer.message(5, (nested) => writeTensor(nested, initializer, external));
   for (const input of graph.inputs) writer.message(11, (nested) => writeValueInfo(nested, input));
   for (const output of graph.outputs) writer.message(12, (nested) => writeValueInfo(nested, output));
 }
@@ -101,11 +114,24 @@ function writeAttribute(writer: ProtobufWriter, name: string, value: Attribute):
   }
 }
 
-function writeTensor(writer: ProtobufWriter, tensor: Initializer): void {
+function writeTensor(writer: ProtobufWriter, tensor: Initializer, external?: ExternalData[]): void {
   for (const dim of tensor.shape) writer.integer(1, dim);
   writer.integer(2, ONNX_TYPE[tensor.dtype]);
   writer.string(8, tensor.name);
-  writer.bytes(9, bytesOf(tensor.data));
+  const data = bytesOf(tensor.data);
+  if (!external || data.length < LARGE) writer.bytes(9, data);
+  else {
+    external.push({ path: tensor.name, data });
+    writeEntry(writer, 13, 'location', tensor.name);
+    writer.integer(14, EXTERNAL);
+  }
+}
+
+function writeEntry(writer: ProtobufWriter, field: number, key: string, value: string): void {
+  writer.message(field, (entry) => {
+    entry.string(1, key);
+    entry.string(2, value);
+  });
 }
 
 function writeValueInfo(writer: ProtobufWriter, value: TensorType): void {

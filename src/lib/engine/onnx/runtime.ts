@@ -5,7 +5,7 @@ import { env, Tensor } from 'onnxruntime-node';
 import { UnavailableError } from '../../errors.js';
 import { sizeOf, type TypedArray } from '../../typed-array.js';
 import { runInPlace } from './in-place.js';
-import type { OnnxGraph, TensorType } from './model.js';
+import type { ExternalData, OnnxGraph, TensorType } from './model.js';
 
 // The package's public `run` is asynchronous; the binding beneath it is not, and tfjs needs `dataSync`.
 const require = createRequire(import.meta.url);
@@ -18,6 +18,8 @@ export interface SessionOptions {
   readonly threads: number;
   /** For graphs that run often: full optimisation, and freed memory is kept for the next run. */
   readonly reused: boolean;
+  /** What the model refers to; read while it loads. */
+  readonly externalData?: readonly ExternalData[];
 }
 
 export type RawSession = InstanceType<typeof binding.InferenceSession>;
@@ -26,7 +28,10 @@ export type RawSession = InstanceType<typeof binding.InferenceSession>;
  * Loads a model from its bytes or its file; a file may refer to weights in files beside it.
  * @throws UnavailableError when memory runs out; whatever ONNX Runtime says of a model that it cannot run
  */
-export function loadSession(model: string | Uint8Array<ArrayBuffer>, { threads, reused }: SessionOptions): RawSession {
+export function loadSession(
+  model: string | Uint8Array<ArrayBuffer>,
+  { threads, reused, externalData = [] }: SessionOptions,
+): RawSession {
   initOrt();
   const session = new binding.InferenceSession();
   const options = {
@@ -39,6 +44,7 @@ export function loadSession(model: string | Uint8Array<ArrayBuffer>, { threads, 
     enableMemPattern: false,
     // Threads that wait for work at full speed would slow down the other sessions, and other programs.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
+    externalData,
     // Only what is fatal: errors are thrown, and said where they are caught.
     logSeverityLevel: 4,
   } as const;
