@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import {
+  activate,
   attention,
   avgPool2d,
   conv2d,
-  geluErf,
-  geluTanh,
+  GELU_ERF,
+  GELU_QUICK,
+  GELU_TANH,
   groupNorm,
   layerNorm,
   linear,
   maxPool2d,
+  SILU,
   selectBackend,
-  silu,
   tf,
   upsampleNearest2x,
 } from '../../src/lib/engine/index.js';
@@ -112,6 +114,17 @@ function convReference(
   };
 }
 
+const ACTIVATIONS = [
+  {
+    name: 'GELU with tanh',
+    activation: GELU_TANH,
+    definition: (x: number) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  },
+  { name: 'GELU with erf', activation: GELU_ERF, definition: (x: number) => x * normalProbability(x) },
+  { name: 'quick GELU', activation: GELU_QUICK, definition: (x: number) => x / (1 + Math.exp(-1.702 * x)) },
+  { name: 'SiLU', activation: SILU, definition: (x: number) => x / (1 + Math.exp(-x)) },
+];
+
 const cases: Case[] = [
   {
     name: 'linear',
@@ -135,14 +148,19 @@ const cases: Case[] = [
         return value * weight[channel] + bias[channel];
       }),
   },
-  {
-    name: 'geluTanh',
+  ...ACTIVATIONS.map(({ name, activation, definition }) => ({
+    name,
     shapes: [[3, 7]],
-    fused: geluTanh,
-    reference: map((x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))),
-  },
-  { name: 'geluErf', shapes: [[3, 7]], fused: geluErf, reference: map((x) => x * normalProbability(x)) },
-  { name: 'silu', shapes: [[3, 7]], fused: silu, reference: map((x) => x / (1 + Math.exp(-x))) },
+    fused: (x: tf.Tensor) => activate(activation, x),
+    reference: map(definition),
+  })),
+  ...ACTIVATIONS.map(({ name, activation, definition }) => ({
+    name: `linear of ${name}`,
+    shapes: [[2, 3, 4], [5, 4], [5]],
+    fused: (x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor) => linear(x, weight, bias, activation),
+    reference: (x: Float64Array, weight: Float64Array, bias: Float64Array) =>
+      linearReference(map(definition)(x), weight, bias),
+  })),
   {
     name: 'attention',
     shapes: [
@@ -226,7 +244,8 @@ describe('fused operations', () => {
 
   test('activations of large numbers neither overflow nor lose their slope', () => {
     const x = tf.tensor([-1e4, -40, 40, 1e4]);
-    for (const activation of [geluTanh, geluErf, silu]) {
+    for (const { activation: kind } of ACTIVATIONS) {
+      const activation = (x: tf.Tensor) => activate(kind, x);
       assertClose(activation(x).dataSync(), [0, 0, 40, 1e4], 1e-6);
       assertClose(tf.grad(activation)(x).dataSync(), [0, 0, 1, 1], 1e-6);
     }

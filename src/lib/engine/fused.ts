@@ -1,5 +1,5 @@
 /** Operations that tfjs has only in pieces, each with its own gradient; backends run them whole where they can. */
-export { geluErf, geluTanh, silu } from './fused/activations.js';
+export { type Activation, activate, GELU_ERF, GELU_QUICK, GELU_TANH, SILU } from './fused/activations.js';
 export { attention } from './fused/attention.js';
 export { checkpoint } from './fused/checkpoint.js';
 export { detach } from './fused/detach.js';

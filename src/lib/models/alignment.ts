@@ -1,7 +1,6 @@
 /** The alignment of a diffusion transformer's early tokens to encoders (REPA, arXiv 2410.06940): its projectors. */
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
-import { silu } from '../nn/functional.js';
 import { conv, dense, type Parameters } from '../nn/layers.js';
 import type { TransformerConfig, TransformerOptions } from './diffusion-transformer.js';
 import { countLayers, type Shapes } from './parameters.js';
@@ -60,9 +59,9 @@ export function inferAlignment(base: TransformerConfig, shapes: Shapes, known: P
 
 /** The three-layer perceptron `name`, each token by itself: `x` [B, T, D] to [B, T, zDim]. */
 function perceptron(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
-  const first = silu(dense(p, `${name}.0`, x)); // [B, T, projectorDim]
-  const second = silu(dense(p, `${name}.2`, first)); // [B, T, projectorDim]
-  return dense(p, `${name}.4`, second); // [B, T, zDim]
+  const first = dense(p, `${name}.0`, x); // [B, T, projectorDim]
+  const second = dense(p, `${name}.2`, first, 'silu'); // [B, T, projectorDim]
+  return dense(p, `${name}.4`, second, 'silu'); // [B, T, zDim]
 }
 
 /** The convolution `name` of the grid that the last tokens are, a class token left out: `x` [B, T, D] to [B, T, zDim]. */
@@ -84,4 +83,4 @@ export function projectTokens(p: Parameters, config: AlignedConfig, hidden: read
 
 /** The head of self-alignment: `x` [B, T, D] to [B, T, D]. */
 export const selfAlignmentHead = (p: Parameters, x: tf.Tensor): tf.Tensor =>
-  dense(p, 'ap_head.linear2', silu(dense(p, 'ap_head.linear1', x)));
+  dense(p, 'ap_head.linear2', dense(p, 'ap_head.linear1', x), 'silu');

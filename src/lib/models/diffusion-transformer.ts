@@ -63,7 +63,7 @@ export const tokenCount = ({ inputSize, patchSize, classTokenDim }: TransformerC
 /** The sum of the embeddings of time `t` [B] and class `y` [B], past the SiLU that every modulation starts with: [B, D]. */
 function condition(p: Parameters, t: tf.Tensor, y: tf.Tensor): tf.Tensor {
   const sinusoids = timestepEmbedding(t, TIME_EMBEDDING_DIM); // [B, 256]
-  const time = dense(p, 't_embedder.mlp.2', silu(dense(p, 't_embedder.mlp.0', sinusoids))); // [B, D]
+  const time = dense(p, 't_embedder.mlp.2', dense(p, 't_embedder.mlp.0', sinusoids), 'silu'); // [B, D]
   return silu(tf.add(time, embedding(parameter(p, 'y_embedder.embedding_table.weight'), y))); // [B, D]
 }
 

@@ -5,7 +5,7 @@
 import * as engine from '../engine/index.js';
 import { tf } from '../engine/index.js';
 
-export { groupNorm, linear, silu, upsampleNearest2x } from '../engine/index.js';
+export { groupNorm, upsampleNearest2x } from '../engine/index.js';
 
 /** Normalises the last axis to mean 0 and variance 1 (biased), then scales and shifts when weights are given. */
 export function layerNorm(
@@ -21,13 +21,11 @@ export function layerNorm(
 export const rmsNorm = (x: tf.Tensor, weight: tf.Tensor, epsilon: number): tf.Tensor =>
   tf.mul(engine.rmsNorm(x, epsilon), weight);
 
-export type GeluForm = 'erf' | 'tanh' | 'quick';
+/** x sigmoid(x). */
+export const silu = (x: tf.Tensor): tf.Tensor => engine.activate(engine.SILU, x);
 
-/** x Phi(x): exact with the error function, PyTorch's `approximate="tanh"`, or CLIP's x sigmoid(1.702 x). */
-export function gelu(x: tf.Tensor, form: GeluForm): tf.Tensor {
-  if (form === 'quick') return tf.mul(x, tf.sigmoid(tf.mul(x, 1.702)));
-  return form === 'tanh' ? engine.geluTanh(x) : engine.geluErf(x);
-}
+/** Exact with the error function, PyTorch's `approximate="tanh"`, or CLIP's x sigmoid(1.702 x). */
+export type GeluForm = 'erf' | 'tanh' | 'quick';
 
 /** Over the last axis. */
 export const softmax = (x: tf.Tensor): tf.Tensor => tf.softmax(x);
@@ -35,6 +33,24 @@ export const softmax = (x: tf.Tensor): tf.Tensor => tf.softmax(x);
 /** softmax(q k^T scale) v; all [B, H, N, d], `scale` 1 / sqrt(d) unless given. */
 export const attention = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, scale = q.shape.at(-1)! ** -0.5): tf.Tensor =>
   engine.attention(q, k, v, scale);
+
+/** What a linear layer may do to its input first. */
+export type ActivationName = 'silu' | `gelu-${GeluForm}`;
+
+const ACTIVATIONS: Readonly<Record<ActivationName, engine.Activation>> = {
+  silu: engine.SILU,
+  'gelu-erf': engine.GELU_ERF,
+  'gelu-tanh': engine.GELU_TANH,
+  'gelu-quick': engine.GELU_QUICK,
+};
+
+/** x W^T + b, or a(x) W^T + b with an activation a: `x` [..., in], `weight` [out, in], `bias` [out] or null. */
+export const linear = (
+  x: tf.Tensor,
+  weight: tf.Tensor,
+  bias: tf.Tensor | null = null,
+  activation?: ActivationName,
+): tf.Tensor => engine.linear(x, weight, bias, activation && ACTIVATIONS[activation]);
 
 export interface ConvOptions {
   stride?: number;

@@ -1,11 +1,11 @@
 /** Layers of transformers and convolutional networks, addressed by their name in a PyTorch state dict. */
 import { tf } from '../engine/index.js';
 import {
+  type ActivationName,
   attention,
   type ConvOptions,
   conv2d,
   type GeluForm,
-  gelu,
   groupNorm,
   layerNorm,
   linear,
@@ -24,9 +24,9 @@ export function parameter(p: Parameters, name: string): tf.Tensor {
   return tensor;
 }
 
-/** The linear layer `name`; its bias is used where it has one. */
-export const dense = (p: Parameters, name: string, x: tf.Tensor): tf.Tensor =>
-  linear(x, parameter(p, `${name}.weight`), p[`${name}.bias`]);
+/** The linear layer `name`, of x or what an activation makes of it; its bias is used where it has one. */
+export const dense = (p: Parameters, name: string, x: tf.Tensor, activation?: ActivationName): tf.Tensor =>
+  linear(x, parameter(p, `${name}.weight`), p[`${name}.bias`], activation);
 
 /** The affine layer norm `name`. */
 export const norm = (p: Parameters, name: string, x: tf.Tensor, epsilon: number): tf.Tensor =>
@@ -109,7 +109,7 @@ export function selfAttention(
 
 /** The two-layer perceptron `name` with GELU: `x` [B, T, D] to [B, T, D]. */
 export const mlp = (p: Parameters, name: string, x: tf.Tensor, form: GeluForm): tf.Tensor =>
-  dense(p, `${name}.fc2`, gelu(dense(p, `${name}.fc1`, x), form));
+  dense(p, `${name}.fc2`, dense(p, `${name}.fc1`, x), `gelu-${form}`);
 
 /** The gated perceptron `name` (SwiGLU, arXiv 2002.05202): w3(silu(a) b) with [a, b] = w12(x); `x` [B, T, D] to [B, T, D]. */
 export function swiglu(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {

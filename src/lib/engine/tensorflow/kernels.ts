@@ -52,7 +52,7 @@ function defineActivations(): void {
       ? tf.mul(x, tf.sigmoid(tf.mul(x, tf.add(tf.mul(tf.square(x), CUBIC), LINEAR))))
       : tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)),
   );
-  defineKernel('Silu', ({ x }) => tf.mul(x, tf.sigmoid(x)));
+  defineKernel<{ steepness: number }>('Silu', ({ x }, { steepness }) => tf.mul(x, tf.sigmoid(tf.mul(x, steepness))));
 }
 
 // TensorFlow on the CPU has images channels last, weights [kh, kw, I, O], and no padding of single sides.

@@ -28,4 +28,6 @@ defineKernel<{ groups: number; epsilon: number }>('GroupStandardise', ({ x }, { 
 defineKernel<{ approximate: 'tanh' | 'none' }>('Gelu', ({ x }, { approximate }) =>
   op('Gelu', [x], 'float32', x.shape, { approximate }),
 );
-defineKernel('Silu', ({ x }) => contribOp('QuickGelu', [x], 'float32', x.shape, { alpha: float(1) }));
+defineKernel<{ steepness: number }>('Silu', ({ x }, { steepness }) =>
+  contribOp('QuickGelu', [x], 'float32', x.shape, { alpha: float(steepness) }),
+);
