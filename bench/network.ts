@@ -32,23 +32,39 @@ await selectBackend({ backend: flags.backend as 'onnx' });
 
 const WIDTHS: Readonly<Record<string, number>> = { S: 384, B: 768, L: 1024 };
 
-/** Random weights; variances are made positive, and norms keep the size of activations. */
+/** Random weights, made when they are asked for, as those of a file are read; norms keep the size of activations. */
 function randomWeights(shapes: Shapes): Weights {
   return new Map(
     [...shapes].map(([name, { shape }]) => {
       const scale = shape.length === 1 ? 0.1 : sizeOf(shape.slice(1)) ** -0.5;
-      const values = normals(shape, scale);
       const isScale = shape.length === 1 && !name.endsWith('.bias');
-      return [name, { shape, data: isScale ? values.map((value) => 1 + Math.abs(value)) : values }];
+      return [
+        name,
+        {
+          shape,
+          get data() {
+            const values = normals(shape, scale);
+            return isScale ? values.map((value) => 1 + Math.abs(value)) : values;
+          },
+        },
+      ];
     }),
   );
 }
 
-function compile(fn: (x: tf.Tensor) => tf.Tensor[], shape: readonly number[]): () => unknown {
+/** `weights` are asked for once, and kept by nobody but the program. */
+function compile(
+  weights: () => Weights,
+  fn: (p: Parameters, x: tf.Tensor) => tf.Tensor[],
+  shape: readonly number[],
+): () => unknown {
   const x = normals(shape);
-  const program = capture((input) => fn(input), [{ shape, dtype: 'float32' }], { constants: 'bake' });
+  const program = frozen(toParameters(weights()), fn, shape);
   return () => program.run(x);
 }
+
+const frozen = (p: Parameters, fn: (p: Parameters, x: tf.Tensor) => tf.Tensor[], shape: readonly number[]): Captured =>
+  capture((input) => fn(p, input), [{ shape, dtype: 'float32' }], { constants: 'bake' });
 
 /** The conditional and the unconditional velocity of a batch, in one call. */
 function samplingStep(): () => unknown {
@@ -90,8 +106,8 @@ function encoder(): () => unknown {
     activation: 'erf',
     epsilon: 1e-6,
   };
-  const p = toParameters(randomWeights(vitShapes(config)));
-  return compile((images) => [vit(p, config, images).patchTokens], [batch, 3, 224, 224]);
+  const weights = () => randomWeights(vitShapes(config));
+  return compile(weights, (p, images) => [vit(p, config, images).patchTokens], [batch, 3, 224, 224]);
 }
 
 /** One half of the autoencoder of Stable Diffusion, at 256 pixels. */
@@ -101,8 +117,7 @@ function autoencoder(
   shape: readonly number[],
 ): () => unknown {
   const shapes = new Map([...autoencoderKLShapes(SD_VAE)].filter(([name]) => halfOf(name) === half));
-  const p = toParameters(randomWeights(shapes));
-  return compile((x) => run(p, x), shape);
+  return compile(() => randomWeights(shapes), run, shape);
 }
 
 const SD_VAE: AutoencoderKLConfig = {
@@ -114,8 +129,8 @@ const SD_VAE: AutoencoderKLConfig = {
 };
 
 function inceptionNetwork(): () => unknown {
-  const p = toParameters(foldBatchNorms(randomWeights(inceptionShapes())));
-  return compile((images) => Object.values(inception(p, images)), [batch, 3, 299, 299]);
+  const weights = () => foldBatchNorms(randomWeights(inceptionShapes()));
+  return compile(weights, (p, images) => Object.values(inception(p, images)), [batch, 3, 299, 299]);
 }
 
 const networks: Readonly<Record<string, () => () => unknown>> = {

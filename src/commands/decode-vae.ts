@@ -39,11 +39,7 @@ export const command = () =>
 
       const source = await openLatents(input);
       await selectBackend(options);
-      const codec = await openCodec({
-        vae: options.vae ?? source.codec,
-        weights: options.weights,
-        half: 'decoder',
-      });
+      const codec = await openCodec({ vae: options.vae ?? source.codec, weights: options.weights });
       const [channels, size] = source.shape;
       const side = size * codec.downsampling;
       const schema = {

@@ -63,7 +63,7 @@ export const command = () =>
 
       const size = options.size ?? (options.vae === 'pixels' ? 32 : 256);
       await selectBackend(options);
-      const codec = await openCodec({ ...options, half: 'encoder' });
+      const codec = await openCodec(options);
       const side = size / codec.downsampling;
       const planes = codec.column === 'moments' ? 2 * codec.channels : codec.channels;
       const pixels = new Float32Array(options.batchSize * 3 * size * size); // [B, 3, H, W]

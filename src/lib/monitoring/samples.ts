@@ -77,7 +77,7 @@ export class SampleMeasure implements Measure {
       throw new MissingInputError(`--eval-ref ${options.evalRef}: no such file or folder`);
     }
     const vae = record.data.latents.metadata['repa.model'];
-    const decoder = await openCodec({ vae, weights: options.evalVaeWeights, half: 'decoder' });
+    const decoder = await openCodec({ vae, weights: options.evalVaeWeights });
     const model = { source: out, record, config: record.model, parameters: store.emaTensors };
     const side = record.model.inputSize * decoder.downsampling;
     const comparison = compared > 0 ? await openComparison(options, side, group.rank === 0, inputs) : undefined;

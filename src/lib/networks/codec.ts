@@ -4,7 +4,7 @@
  */
 import { UsageError } from '../errors.js';
 import { isTinyAutoencoder } from '../models/tiny-autoencoder.js';
-import { loadNetwork } from '../weights/load.js';
+import { openNetwork } from '../weights/load.js';
 import { klCodec } from './kl-codec.js';
 import type { LatentScale } from './latent-scale.js';
 import { tinyCodec } from './tiny-codec.js';
@@ -39,8 +39,6 @@ const pixels: Codec = {
   dispose() {},
 };
 
-export type CodecHalf = 'encoder' | 'decoder';
-
 export interface CodecOptions {
   /** `pixels`, or the name of a VAE that was pulled. */
   vae: string;
@@ -49,8 +47,6 @@ export interface CodecOptions {
   /** Overrides what is known of the latents' scale. */
   latentScale?: number[];
   latentShift?: number[];
-  /** The only half that will be used, so that the weights of the other need not be read. */
-  half?: CodecHalf;
 }
 
 /**
@@ -62,11 +58,15 @@ export async function openCodec(options: CodecOptions): Promise<Codec> {
     if (options.latentScale ?? options.latentShift) throw new UsageError('pixels have no scale to change');
     return pixels;
   }
-  const codec = await loadNetwork({ kind: 'vae', name: options.vae, file: options.weights }, (network) =>
-    isTinyAutoencoder(network.weights) ? tinyCodec(network) : klCodec(network, options.half),
-  );
-  const { scale, shift } = codec.scale;
-  return { ...codec, scale: { scale: options.latentScale ?? scale, shift: options.latentShift ?? shift } };
+  const network = await openNetwork({ kind: 'vae', name: options.vae, file: options.weights });
+  try {
+    const codec = isTinyAutoencoder(network.weights) ? tinyCodec(network) : klCodec(network);
+    const { scale, shift } = codec.scale;
+    return { ...codec, scale: { scale: options.latentScale ?? scale, shift: options.latentShift ?? shift } };
+  } catch (error) {
+    network.close();
+    throw error;
+  }
 }
 
 /** What turned latents into bytes, as told with images and numbers. */

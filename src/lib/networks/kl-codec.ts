@@ -3,27 +3,33 @@ import { decode, downsampling, encode, inferAutoencoderKLConfig } from '../model
 import { autoencoderKLShapes, halfOf } from '../models/autoencoder-kl-parameters.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { joinRows } from '../typed-array.js';
-import type { LoadedNetwork } from '../weights/load.js';
-import type { Codec, CodecHalf } from './codec.js';
+import type { OpenNetwork } from '../weights/load.js';
+import type { Codec } from './codec.js';
 import { CompiledByShape } from './compiled.js';
 
 /** 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by. */
 const SD_VAE_SCALE = 0.18215;
 
 /**
- * @param half the only half that will be used, if so
+ * The weights of a half are read when it is compiled, and not kept.
  * @throws DataError for weights of another network
  */
-export function klCodec({ name, sha256, weights }: LoadedNetwork, half?: CodecHalf): Codec {
+export function klCodec({ name, sha256, weights, close }: OpenNetwork): Codec {
   const config = inferAutoencoderKLConfig(weights, name);
   const matched = matchWeights(weights, autoencoderKLShapes(config), name);
-  const used = [...matched].filter(([parameter]) => half === undefined || halfOf(parameter) === half);
-  const parameters = toParameters(new Map(used));
-  const encoder = new CompiledByShape((images) => {
-    const { mean, std } = encode(parameters, config, images); // [N, C, h, w] each
-    return [mean, std];
+  const parameters = (half: 'encoder' | 'decoder') =>
+    toParameters(new Map([...matched].filter(([key]) => halfOf(key) === half)));
+  const encoder = new CompiledByShape(() => {
+    const p = parameters('encoder');
+    return (images) => {
+      const { mean, std } = encode(p, config, images); // [N, C, h, w] each
+      return [mean, std];
+    };
   });
-  const decoder = new CompiledByShape((z) => [decode(parameters, config, z)]);
+  const decoder = new CompiledByShape(() => {
+    const p = parameters('decoder');
+    return (z) => [decode(p, config, z)];
+  });
   return {
     name,
     sha256,
@@ -39,6 +45,7 @@ export function klCodec({ name, sha256, weights }: LoadedNetwork, half?: CodecHa
     dispose() {
       encoder.dispose();
       decoder.dispose();
+      close();
     },
   };
 }

@@ -136,12 +136,12 @@ function labelPlan(text: string): LabelPlan {
 }
 
 const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights }: SamplingOptions): Promise<Codec> =>
-  openCodec({ vae, weights: vaeWeights, half: 'decoder' });
+  openCodec({ vae, weights: vaeWeights });
 
 /** The codec of the training latents, unless the command line names another. */
 function openSampleCodec({ record }: DiffusionModel, { vae, vaeWeights }: SamplingOptions): Promise<Codec> {
   const trained = record.data.latents.metadata['repa.model'];
-  return openCodec({ vae: vae ?? trained, weights: vaeWeights, half: 'decoder' });
+  return openCodec({ vae: vae ?? trained, weights: vaeWeights });
 }
 
 /** @throws DataError when a codec is not of these latents */

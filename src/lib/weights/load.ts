@@ -25,7 +25,13 @@ export interface LoadedNetwork {
   /** As recorded in `repa.model`: the name, or the file's base name. */
   name: string;
   sha256: string;
+  /** In f32, each tensor read when its data is asked for. */
   weights: Weights;
+}
+
+export interface OpenNetwork extends LoadedNetwork {
+  /** Closes the weights' file: nothing more can be read. */
+  close(): void;
 }
 
 const TRANSLATE: Record<NetworkKind, (weights: Weights) => Weights> = {
@@ -52,24 +58,34 @@ class StoredWeight implements Weight {
 }
 
 /**
- * Opens the weights of a network and gives them to `use`, in f32, each tensor read when its data is asked for; the file
- * is closed afterwards.
- * @returns what `use` made of them
+ * Opens the weights of a network.
  * @throws UnavailableError for a name whose weights are not here; MissingInputError for a file that is not; DataError
  *   for a damaged one
  */
-export async function loadNetwork<T>(
-  { kind, name, file }: NetworkRequest,
-  use: (network: LoadedNetwork) => T,
-): Promise<T> {
+export async function openNetwork({ kind, name, file }: NetworkRequest): Promise<OpenNetwork> {
   const found = file ?? locateWeights(name);
   if (!existsSync(found)) throw new MissingInputError(`no weights file at ${found}`);
   const sha256 = await sha256Of(found);
   const source = openWeights(found);
+  const close = () => source.close();
   try {
     const stored: Weights = new Map(source.names.map((tensor) => [tensor, new StoredWeight(source, tensor)]));
-    return use({ name: file ? path.basename(file) : name, sha256, weights: TRANSLATE[kind](stored) });
+    return { name: file ? path.basename(file) : name, sha256, weights: TRANSLATE[kind](stored), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/**
+ * The same, for `use`, after which the file is closed.
+ * @returns what `use` made of it
+ */
+export async function loadNetwork<T>(request: NetworkRequest, use: (network: LoadedNetwork) => T): Promise<T> {
+  const network = await openNetwork(request);
+  try {
+    return use(network);
   } finally {
-    source.close();
+    network.close();
   }
 }

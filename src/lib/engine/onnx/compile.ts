@@ -6,26 +6,42 @@ import { nextValueId, Value } from './graph.js';
 import { encodeInPlace } from './in-place.js';
 import { lower, sortOperations } from './lower.js';
 import type { ExternalData } from './model.js';
+import { collectGarbage, returnLargeBlocks } from './reclaim.js';
 import { Session } from './runtime.js';
 
 export function compile(fn: TensorFunction, specs: readonly TensorSpec[], constants: 'feed' | 'bake'): Program {
   const inputs = specs.map(({ dtype, shape }) => new Value(dtype, shape, { kind: 'input' }));
-  const outputs = trace(fn, inputs);
+  const { session, feeds, bakedBytes } = load(trace(fn, inputs), constants);
+  // Once the caller has let go of what was baked: not yet here.
+  let isGarbageLeft = bakedBytes > WORTH_COLLECTING;
+  const positions = feeds.map((feed) => inputs.indexOf(feed));
+  return {
+    run(data, into) {
+      if (isGarbageLeft) collectGarbage();
+      isGarbageLeft = false;
+      return session.run(
+        feeds.map((feed, index) => feed.data ?? data[positions[index]]),
+        into,
+      );
+    },
+    dispose: () => session.dispose(),
+  };
+}
+
+/** Bytes of weights from which on their garbage is worth the 10 ms. */
+const WORTH_COLLECTING = 16 * 2 ** 20;
+
+/** A session that computes `outputs` of `feeds`. What is baked into it can be forgotten: nothing here refers to it. */
+function load(outputs: readonly Value[], constants: 'feed' | 'bake') {
   const baked = constants === 'bake' ? bakedValues(outputs) : new Set<Value>();
   const { graph, feeds } = lower(outputs, (leaf) => baked.has(leaf));
   // Weights that are part of a model's message are in memory four times while it loads.
   const externalData: ExternalData[] = [];
   const model = encodeInPlace(graph, externalData);
+  const bakedBytes = externalData.reduce((sum, { data }) => sum + data.length, 0);
+  if (bakedBytes > WORTH_COLLECTING) returnLargeBlocks();
   const session = new Session(model, graph, { threads: onnxBackend().threads, reused: true, externalData });
-  const positions = feeds.map((feed) => inputs.indexOf(feed));
-  return {
-    run: (data, into) =>
-      session.run(
-        feeds.map((feed, index) => feed.data ?? data[positions[index]]),
-        into,
-      ),
-    dispose: () => session.dispose(),
-  };
+  return { session, feeds, bakedBytes };
 }
 
 /**
