@@ -23,9 +23,11 @@ export const showShape = (shape: readonly number[]): string => `[${shape.join(',
 export const bytesOf = (array: ArrayBufferView): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
-/** The parts one after the other, in one new array. */
-export function concatenated(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+type Joinable = Float32Array | Float64Array | Int32Array;
+
+/** The parts one after the other, in one new array of this type. */
+export function concatenated<T extends Joinable>(parts: readonly Joinable[], Type: new (length: number) => T): T {
+  const whole = new Type(parts.reduce((sum, { length }) => sum + length, 0));
   let offset = 0;
   for (const part of parts) {
     whole.set(part, offset);

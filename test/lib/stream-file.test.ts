@@ -187,7 +187,7 @@ describe('TensorFile over a shard folder', () => {
     const opened = await openTensorFile(shards);
     const values = new Float32Array(9 * 4);
     opened.read('single', [8, 0, 5, 3, 4, 1, 2, 6, 7], values);
-    const result = { keys: opened.keys(), labels: [...opened.labels()], values: [...values] };
+    const result = { keys: [...opened.keys()], labels: [...opened.labels()], values: [...values] };
     opened.close();
     return result;
   }

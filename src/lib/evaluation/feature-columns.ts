@@ -43,7 +43,7 @@ export async function readFeatureColumns(input: string): Promise<FeatureColumn[]
     }
   }
   return columns.map(({ name, shape }, i) => {
-    const values = concatenated(batches[i]);
+    const values = concatenated(batches[i], Float32Array);
     return { name, keys, labels: Int32Array.from(labels), rows: keys.length, dim: shape.at(-1)!, values };
   });
 }

@@ -101,7 +101,7 @@ export class FeatureSet {
 /** The parts one after the other, which are let go on the way: there may be gigabytes of them. */
 function joined(parts: Float32Array[]): Float32Array {
   if (parts.length > 1) {
-    parts.splice(0, parts.length, concatenated(parts));
+    parts.splice(0, parts.length, concatenated(parts, Float32Array));
   }
   return parts[0];
 }

@@ -35,5 +35,5 @@ async function fromStream(file: string): Promise<[readonly number[], Float32Arra
   const { shape } = findColumn(reader.schema, 'latent', reader.name);
   const batches: Float32Array[] = [];
   for await (const batch of reader) batches.push(floatColumn(batch, 'latent'));
-  return [shape, concatenated(batches)];
+  return [shape, concatenated(batches, Float32Array)];
 }

@@ -1,4 +1,6 @@
 /** Where the batches of a stream file lie, found by hopping from header to header without reading tensors. */
+import { concatenated } from '../typed-array.js';
+import { hashKeys } from './key-table.js';
 import {
   type BatchHead,
   checkIndex,
@@ -25,8 +27,10 @@ export interface BatchPlace {
   readonly keyBytes: number;
 }
 
-export interface Keyed {
-  readonly keys: string[];
+/** What is known of each row without its tensors. */
+export interface RowIndex {
+  /** Of its key: [rows, 2]. */
+  readonly hashes: Float64Array<ArrayBuffer>;
   readonly labels: Int32Array;
 }
 
@@ -52,13 +56,14 @@ const placeOf = ({ site, headBytes, row, layout }: BatchHead): BatchPlace => ({
   keyBytes: layout.keyBytes,
 });
 
-export interface IndexedFile extends Keyed {
+export interface IndexedFile extends RowIndex {
   readonly schema: StreamSchema;
   readonly batches: BatchPlace[];
 }
 
 /**
- * The batches, keys and labels of a file of one or several streams; headers, keys and labels are checked, tensors not.
+ * The batches, hashed keys and labels of a file of one or several streams; headers, keys and labels are checked, tensors
+ * not.
  *
  * @throws DataError as the sequential reader does.
  */
@@ -66,7 +71,7 @@ export function indexFile(file: PositionedFile): IndexedFile {
   const window = new Window(file);
   const order = new StreamOrder(file.name);
   const batches: BatchPlace[] = [];
-  const keys: string[] = [];
+  const hashes: Float64Array[] = [];
   const labels: Int32Array[] = [];
   let at = 0;
   while (at < file.size) {
@@ -83,24 +88,20 @@ export function indexFile(file: PositionedFile): IndexedFile {
       const indexed = checkIndex(head, window.take(at + headBytes, layout.indexBytes));
       order.acceptBatch(head);
       if (layout.rows > 0) batches.push(placeOf(head));
-      for (const key of indexed.keys) keys.push(key);
-      labels.push(indexed.labels);
+      hashes.push(hashKeys(indexed.keys));
+      labels.push(indexed.labels.slice()); // what it is a view of holds the keys as well
       at += headBytes + layout.bodyBytes;
     }
   }
   order.finish(at);
-  return { schema: order.schema!, batches, keys, labels: concatenate(labels, order.rows) };
+  return { schema: order.schema!, batches, ...joinIndexes(hashes, labels) };
 }
 
-export function concatenate(parts: readonly Int32Array[], length: number): Int32Array {
-  const all = new Int32Array(length);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
+/** The index of rows that follow each other in several places. */
+export const joinIndexes = (hashes: readonly Float64Array[], labels: readonly Int32Array[]): RowIndex => ({
+  hashes: concatenated(hashes, Float64Array),
+  labels: concatenated(labels, Int32Array),
+});
 
 /** The schema at the start of a file. */
 export function readSchema(file: PositionedFile): StreamSchema {
@@ -120,7 +121,7 @@ export function readBatchAt(
   file: PositionedFile,
   place: BatchPlace,
   columns: readonly TensorColumn[],
-): { head: BatchHead; index: Uint8Array<ArrayBuffer> } & Keyed {
+): { head: BatchHead; index: Uint8Array<ArrayBuffer>; keys: string[]; labels: Int32Array } {
   const window = new Window(file);
   const head = readHead(window, file.name, place.at, columns);
   if (head?.kind !== 'batch' || JSON.stringify(placeOf(head)) !== JSON.stringify(place)) {

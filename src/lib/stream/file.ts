@@ -3,12 +3,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import { sizeOf } from '../typed-array.js';
-import { type BatchPlace, concatenate, indexFile, type Keyed, readBatchAt, readSchema } from './file-index.js';
+import { type BatchPlace, indexFile, joinIndexes, type RowIndex, readBatchAt, readSchema } from './file-index.js';
 import { readIndexCache, writeIndexCache } from './index-cache.js';
+import { hashKeys, KeyTable } from './key-table.js';
 import { batchLayout, tensorOffset } from './layout.js';
 import { checkBody } from './message.js';
 import { PositionedFile } from './positioned-file.js';
-import { firstDuplicate, toFloats } from './rows.js';
+import { toFloats } from './rows.js';
 import {
   rowBytes,
   STORAGE,
@@ -50,7 +51,8 @@ export class TensorFile {
   private readonly places: readonly BatchPlace[][];
   private readonly batches: readonly Batch[];
   private readonly checked: Uint8Array;
-  private keyed: Keyed | undefined;
+  private index: RowIndex | undefined;
+  private allKeys: readonly string[] | undefined;
   /** The batch that was read whole last. */
   private whole: { batch: number; tensors: Uint8Array<ArrayBuffer> } | undefined;
   private scratch = new ArrayBuffer(0);
@@ -61,7 +63,7 @@ export class TensorFile {
     schema: StreamSchema,
     files: readonly PositionedFile[],
     places: readonly BatchPlace[][],
-    keyed?: Keyed,
+    index?: RowIndex,
   ) {
     this.name = name;
     this.schema = schema;
@@ -77,12 +79,18 @@ export class TensorFile {
     );
     this.rows = start;
     this.checked = new Uint8Array(this.batches.length);
-    this.keyed = keyed;
+    this.index = index;
   }
 
-  /** The key of each row; all are different. */
-  keys(): string[] {
-    return this.loadIndex().keys;
+  /** The key of each row; all are different. They stay in memory from then on. */
+  keys(): readonly string[] {
+    this.allKeys ??= this.batches.flatMap((batch) => this.indexOf(batch).keys);
+    return this.allKeys;
+  }
+
+  /** The hash of each row's key, as a {@link KeyTable} takes them: [rows, 2]. */
+  keyHashes(): Float64Array {
+    return this.loadIndex().hashes;
   }
 
   /** The label of each row, -1 for none. */
@@ -92,14 +100,14 @@ export class TensorFile {
 
   /** The key of one row, read from the file unless all keys are in memory. */
   keyOf(row: number): string {
-    if (this.keyed) return this.keyed.keys[row];
-    const { file, place, start } = this.batches[this.findBatch(row)];
-    return readBatchAt(file, place, this.schema.columns).keys[row - start];
+    if (this.allKeys) return this.allKeys[row];
+    const batch = this.batches[this.findBatch(row)];
+    return this.indexOf(batch).keys[row - batch.start];
   }
 
-  /** Lets go of keys and labels, of which there may be millions; they are read again when they are wanted. */
+  /** Lets go of hashes and labels, of which there may be millions; they are read again when they are wanted. */
   forget(): void {
-    this.keyed = undefined;
+    this.index = undefined;
   }
 
   get opened(): OpenedFile {
@@ -107,17 +115,21 @@ export class TensorFile {
     return { name, schema, paths: files.map((file) => file.name), places };
   }
 
-  private loadIndex(): Keyed {
-    if (this.keyed) return this.keyed;
-    const parts = this.batches.map(({ file, place }) => readBatchAt(file, place, this.schema.columns));
-    this.keyed = {
-      keys: parts.flatMap(({ keys }) => keys),
-      labels: concatenate(
-        parts.map(({ labels }) => labels),
-        this.rows,
-      ),
-    };
-    return this.keyed;
+  private indexOf({ file, place }: Batch) {
+    return readBatchAt(file, place, this.schema.columns);
+  }
+
+  private loadIndex(): RowIndex {
+    if (this.index) return this.index;
+    const parts = this.batches.map((batch) => {
+      const { keys, labels } = this.indexOf(batch);
+      return { hashes: hashKeys(keys), labels: labels.slice() };
+    });
+    this.index = joinIndexes(
+      parts.map(({ hashes }) => hashes),
+      parts.map(({ labels }) => labels),
+    );
+    return this.index;
   }
 
   /**
@@ -199,7 +211,7 @@ export class TensorFile {
 
   private readWhole(batch: number): void {
     const { file, place } = this.batches[batch];
-    const { head, index } = readBatchAt(file, place, this.schema.columns);
+    const { head, index } = this.indexOf(this.batches[batch]);
     const { indexBytes, bodyBytes } = head.layout;
     const tensors = file.bytes(place.at + place.headBytes + indexBytes, bodyBytes - indexBytes);
     checkBody(head, index, tensors);
@@ -219,20 +231,24 @@ function checkFields(files: readonly PositionedFile[], schemas: readonly StreamS
   });
 }
 
-/** Reads every header, key and label of the files, and checks what must hold for all of them together. */
-function indexFiles(name: string, files: readonly PositionedFile[]): { places: BatchPlace[][]; keyed: Keyed } {
+/** Reads every header, key and label of the files. */
+function indexFiles(files: readonly PositionedFile[]): { places: BatchPlace[][]; index: RowIndex } {
   const indexed = files.map(indexFile);
-  const keys = indexed.flatMap((part) => part.keys);
-  const duplicate = firstDuplicate(keys);
-  if (duplicate) {
-    const { key, first, second } = duplicate;
-    throw new DataError(`${name}: rows ${first} and ${second} have the same key '${key}'`, 'Keys must be unique.');
-  }
-  const labels = concatenate(
-    indexed.map((part) => part.labels),
-    keys.length,
+  const index = joinIndexes(
+    indexed.map(({ hashes }) => hashes),
+    indexed.map(({ labels }) => labels),
   );
-  return { places: indexed.map(({ batches }) => batches), keyed: { keys, labels } };
+  return { places: indexed.map(({ batches }) => batches), index };
+}
+
+function checkKeys(file: TensorFile): void {
+  const { duplicate } = new KeyTable(file.keyHashes());
+  if (!duplicate) return;
+  const { first, second } = duplicate;
+  throw new DataError(
+    `${file.name}: rows ${first} and ${second} have the same key '${file.keyOf(first)}'`,
+    'Keys must be unique.',
+  );
 }
 
 /**
@@ -251,9 +267,11 @@ export async function openTensorFile(input: string): Promise<TensorFile> {
     checkFields(files, schemas);
     const cached = isFolder ? readIndexCache(input, files) : undefined;
     if (cached) return new TensorFile(input, schemas[0], files, cached);
-    const { places, keyed } = indexFiles(input, files);
+    const { places, index } = indexFiles(files);
+    const opened = new TensorFile(input, schemas[0], files, places, index);
+    checkKeys(opened);
     if (isFolder) writeIndexCache(input, files, places);
-    return new TensorFile(input, schemas[0], files, places, keyed);
+    return opened;
   } catch (error) {
     for (const file of files) file.close();
     throw error;

@@ -51,15 +51,3 @@ export function floatRow(batch: TensorBatch, column: string, row: number, out?: 
   if (!(raw instanceof Int8Array)) return toFloats(raw, out);
   return expandVectors({ values: raw, scales: rawRow(batch, `${column}.scale`, row) as Uint16Array }, out);
 }
-
-/** The first key that comes a second time, and the two rows it stands in. */
-export function firstDuplicate(keys: Iterable<string>): { key: string; first: number; second: number } | undefined {
-  const rowOf = new Map<string, number>();
-  let row = 0;
-  for (const key of keys) {
-    const first = rowOf.get(key);
-    if (first !== undefined) return { key, first, second: row };
-    rowOf.set(key, row++);
-  }
-  return undefined;
-}

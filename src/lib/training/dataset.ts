@@ -7,6 +7,7 @@ import type { ImagePlace } from '../images/image-store.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../networks/latent-scale.js';
 import { fillNormal, PURPOSE, permutation } from '../random.js';
 import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../stream/file.js';
+import { KeyTable } from '../stream/key-table.js';
 import type { TensorColumn } from '../stream/schema.js';
 import { joinRows, showShape } from '../typed-array.js';
 import type { ComputedFeatures } from './computed-features.js';
@@ -95,8 +96,7 @@ export class TrainingSet {
       throw new DataError(`${latentsPath}: has no latents, but ${found}`, 'Make latents with repa encode-vae.');
     }
     if (latents.rows === 0) throw new DataError(`${latentsPath}: holds no rows`);
-    const keys = latents.keys();
-    const features = await Promise.all(featurePaths.map((path) => joinFeatures(path, keys, latentsPath)));
+    const features = await Promise.all(featurePaths.map((path) => joinFeatures(path, latents)));
     const labels = latents.labels();
     for (const file of [latents, ...features.map((joined) => joined.file)]) file.forget();
     return new TrainingSet(latents, labels, features);
@@ -276,7 +276,7 @@ function samplePosterior(
 
 const isLatents = ({ name }: TensorColumn): boolean => name === 'moments' || name === 'latent';
 
-async function joinFeatures(path: string, keys: readonly string[], latentsPath: string): Promise<JoinedFeatures> {
+async function joinFeatures(path: string, latents: TensorFile): Promise<JoinedFeatures> {
   const file = await openTensorFile(path);
   const column = file.schema.columns.find(({ name }) => name === 'feature');
   if (column?.shape.length !== 2) {
@@ -285,18 +285,24 @@ async function joinFeatures(path: string, keys: readonly string[], latentsPath: 
   }
   const [tokens, dim] = column.shape;
   const source = { name: file.schema.metadata['repa.model'] ?? path, tokens, dim, file };
-  const own = file.keys();
-  // Both are of the same images in the same order, as a rule, and a map of millions is saved.
-  if (own.length === keys.length && own.every((key, row) => key === keys[row])) {
-    return { ...source, rowOf: Uint32Array.from({ length: keys.length }, (_, row) => row) };
+  const [wanted, own] = [latents.keyHashes(), file.keyHashes()];
+  // Both are of the same images in the same order, as a rule.
+  if (own.length === wanted.length && own.every((hash, i) => hash === wanted[i])) {
+    return { ...source, rowOf: Uint32Array.from({ length: latents.rows }, (_, row) => row) };
   }
-  const rowByKey = new Map(own.map((key, row) => [key, row]));
-  const missing = keys.filter((key) => !rowByKey.has(key));
+  const table = new KeyTable(own);
+  const rowOf = new Uint32Array(latents.rows);
+  const missing: number[] = [];
+  for (let row = 0; row < latents.rows; row++) {
+    const found = table.find(wanted, row);
+    if (found === undefined) missing.push(row);
+    else rowOf[row] = found;
+  }
   if (missing.length > 0) {
     throw new DataError(
-      `${path}: ${missing.length} of the ${keys.length} images in ${latentsPath} have no features, first '${missing[0]}'`,
+      `${path}: ${missing.length} of the ${latents.rows} images in ${latents.name} have no features, first '${latents.keyOf(missing[0])}'`,
       'Run repa extract-dino on the same images as repa encode-vae.',
     );
   }
-  return { ...source, rowOf: Uint32Array.from(keys, (key) => rowByKey.get(key)!) };
+  return { ...source, rowOf };
 }

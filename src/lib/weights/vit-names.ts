@@ -68,7 +68,10 @@ function stacked(parts: readonly Weight[]): Weight {
   return {
     shape: [rows, ...parts[0].shape.slice(1)],
     get data() {
-      return concatenated(parts.map(({ data }) => data));
+      return concatenated(
+        parts.map(({ data }) => data),
+        Float32Array,
+      );
     },
   };
 }
