@@ -2,7 +2,7 @@
 # ImageNet 256 with REPA on a Slurm cluster: encode in an array of 64 jobs, then train and measure.
 #
 #   sbatch --array=0-63 imagenet-slurm.sh encode
-#   sbatch imagenet-slurm.sh train
+#   sbatch --nodes=4 --ntasks-per-node=8 imagenet-slurm.sh train
 #   sbatch --array=0-15 imagenet-slurm.sh sample
 #   sbatch imagenet-slurm.sh measure
 #
@@ -16,7 +16,7 @@ encode)
   repa extract-dino "$data" --encoder dinov2-vit-b -o feats/
   ;;
 train)
-  repa train --latents latents/ --feats feats/ --model SiT-XL/2 --lambda 0.5 --align-depth 8 --micro-batch 32
+  srun --mpi=pmix repa train --latents latents/ --feats feats/ --model SiT-XL/2 --lambda 0.5 --align-depth 8 --micro-batch 8
   ;;
 sample)
   repa sample --mode sde --steps 250 --cfg 1.8 --guidance-high 0.7 --num 50000 -o samples/
