@@ -1,4 +1,4 @@
-"""What the PyTorch contestants of compare.ts have in common."""
+"""What the PyTorch contestants of contest.ts have in common."""
 
 import json
 import resource
@@ -21,9 +21,9 @@ def precision(arguments):
     return torch.autocast("cpu", torch.bfloat16) if arguments.bf16 else nullcontext()
 
 
-def answer(step):
-    """Answers each line of stdin, `step` or `gemm`, with the time that it took."""
-    a, b = torch.randn(GEMM_SIDE, GEMM_SIDE), torch.randn(GEMM_SIDE, GEMM_SIDE)
+def answer(step, dtype=torch.float32):
+    """Answers each line of stdin, `step` or `gemm` (of this type), with the time that it took."""
+    a, b = (torch.randn(GEMM_SIDE, GEMM_SIDE).to(dtype) for _ in range(2))
     work = {"step": step, "gemm": lambda: a @ b}
     for line in sys.stdin:
         start, cpu_start = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-/** What the contestants of compare.ts have in common. */
+/** What the contestants of contest.ts have in common. */
 import { createInterface } from 'node:readline';
 import { capture, type TensorSpec, tf } from '../src/lib/engine/index.js';
 import { fillNormal, PURPOSE } from '../src/lib/random.js';

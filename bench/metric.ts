@@ -1,6 +1,6 @@
 /**
  * One metric of random features: CKNNA of two sets of `rows` x 768, or the Frechet distance of two Gaussians of 2048
- * dimensions. A contestant of bench/compare.ts.
+ * dimensions. A contestant of bench/contest.ts.
  *
  *     echo step | node dist/bench/metric.js --metric cknna --rows 10000
  */

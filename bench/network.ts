@@ -1,6 +1,6 @@
 /**
  * One call of a network with random weights: a sampling step with classifier-free guidance, an encoder, an autoencoder.
- * A contestant of bench/compare.ts.
+ * A contestant of bench/contest.ts.
  *
  *     echo step | node dist/bench/network.js --network vit --model B --batch 8
  */

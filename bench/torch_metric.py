@@ -1,4 +1,4 @@
-"""The same metrics in PyTorch and SciPy, as their usual implementations compute them: a contestant of bench/compare.ts.
+"""The same metrics in PyTorch and SciPy, as their usual implementations compute them: a contestant of bench/contest.ts.
 
     echo step | python bench/torch_metric.py --metric cknna --rows 10000
 """

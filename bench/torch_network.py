@@ -1,4 +1,4 @@
-"""The same calls of networks in PyTorch: a contestant of bench/compare.ts.
+"""The same calls of networks in PyTorch: a contestant of bench/contest.ts.
 
     echo step | python bench/torch_network.py --network vit --model B --batch 8 [--bf16] [--compile]
 """
@@ -88,7 +88,7 @@ def main():
         with torch.no_grad(), precision(arguments):
             run(*inputs)
 
-    answer(step)
+    answer(step, torch.bfloat16 if arguments.bf16 else torch.float32)
 
 
 if __name__ == "__main__":

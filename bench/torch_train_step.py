@@ -1,4 +1,4 @@
-"""The same SiT + REPA training step in PyTorch: a contestant of bench/compare.ts.
+"""The same SiT + REPA training step in PyTorch: a contestant of bench/contest.ts.
 
 Shapes and operations are those of the official training script on the CPU: fused attention, torch.optim.AdamW,
 clip_grad_norm_, an average per tensor.
@@ -48,7 +48,7 @@ def main():
             for mean, parameter in zip(average.parameters(), model.parameters()):
                 mean.mul_(0.9999).add_(parameter, alpha=1 - 0.9999)
 
-    answer(step)
+    answer(step, torch.bfloat16 if arguments.bf16 else torch.float32)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 /**
- * One SiT + REPA training step: gradients, clipping, AdamW, moving averages. A contestant of bench/compare.ts:
+ * One SiT + REPA training step: gradients, clipping, AdamW, moving averages. A contestant of bench/contest.ts:
  * it answers every line of stdin, `step` or `gemm`, with the time it took.
  *
  *     echo step | node dist/bench/train-step.js --model SiT-S/2 --batch 8

@@ -66,22 +66,25 @@ function linearReference(x: Float64Array, weight: Float64Array, bias: Float64Arr
   });
 }
 
-/** Attention of `heads` heads in all, of N queries and M keys of width d. */
-function attentionReference([heads, N, M, d]: number[], scale: number) {
+/** Attention of N queries and M keys with H heads of width d, in B images. */
+function attentionReference([B, N, M, H, d]: number[], scale: number) {
   return (q: Float64Array, k: Float64Array, v: Float64Array) => {
     const y = new Float64Array(q.length);
-    for (let row = 0; row < heads * N; row++) {
-      const head = Math.floor(row / N);
-      const logits = Array.from({ length: M }, (_, key) => {
-        let dot = 0;
-        for (let i = 0; i < d; i++) dot += q[row * d + i] * k[(head * M + key) * d + i];
-        return Math.exp(scale * dot);
-      });
-      const total = logits.reduce((sum, value) => sum + value, 0);
-      for (let i = 0; i < d; i++) {
-        for (let key = 0; key < M; key++) y[row * d + i] += (logits[key] / total) * v[(head * M + key) * d + i];
-      }
-    }
+    for (let b = 0; b < B; b++)
+      for (let n = 0; n < N; n++)
+        for (let head = 0; head < H; head++) {
+          const query = ((b * N + n) * H + head) * d;
+          const key = (m: number) => ((b * M + m) * H + head) * d;
+          const weights = Array.from({ length: M }, (_, m) => {
+            let dot = 0;
+            for (let i = 0; i < d; i++) dot += q[query + i] * k[key(m) + i];
+            return Math.exp(scale * dot);
+          });
+          const total = weights.reduce((sum, value) => sum + value, 0);
+          for (let i = 0; i < d; i++) {
+            for (let m = 0; m < M; m++) y[query + i] += (weights[m] / total) * v[key(m) + i];
+          }
+        }
     return y;
   };
 }
@@ -164,12 +167,12 @@ const cases: Case[] = [
   {
     name: 'attention',
     shapes: [
-      [1, 2, 3, 4],
-      [1, 2, 5, 4],
-      [1, 2, 5, 4],
+      [2, 3, 2, 4],
+      [2, 5, 2, 4],
+      [2, 5, 2, 4],
     ],
     fused: (q, k, v) => attention(q, k, v, 0.7),
-    reference: attentionReference([2, 3, 5, 4], 0.7),
+    reference: attentionReference([2, 3, 5, 2, 4], 0.7),
   },
   {
     name: 'conv2d of stride 1',

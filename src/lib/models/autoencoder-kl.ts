@@ -71,8 +71,8 @@ function pixelAttention(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
   const [batch, channels, height, width] = x.shape;
   const flat = tf.reshape(normed(p, `${name}.group_norm`, x), [batch, channels, height * width]);
   const pixels = tf.transpose(flat, [0, 2, 1]); // [B, H * W, C]
-  const [q, k, v] = ['to_q', 'to_k', 'to_v'].map((part) => tf.expandDims(dense(p, `${name}.${part}`, pixels), 1));
-  const mixed = tf.squeeze(attention(q, k, v), [1]); // [B, H * W, C]
+  const [q, k, v] = ['to_q', 'to_k', 'to_v'].map((part) => tf.expandDims(dense(p, `${name}.${part}`, pixels), 2));
+  const mixed = tf.squeeze(attention(q, k, v), [2]); // [B, H * W, C]
   const out = tf.transpose(dense(p, `${name}.to_out.0`, mixed), [0, 2, 1]); // [B, C, H * W]
   return tf.add(x, tf.reshape(out, [batch, channels, height, width]));
 }

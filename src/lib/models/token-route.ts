@@ -54,9 +54,8 @@ export function partTokens(x: tf.Tensor, { order, places, kept }: TokenRoute): [
 export const joinTokens = (kept: tf.Tensor, skipping: tf.Tensor, { order, places }: TokenRoute): tf.Tensor =>
   reordered(tf.concat([kept, skipping], 1), places, order);
 
-/** The rotary angles of the kept tokens, [B, 1, K, d]. */
+/** The rotary angles of the kept tokens, [B, K, 1, d]. */
 export function keptAngles({ cos, sin }: RotaryAngles, { order, kept }: TokenRoute): RotaryAngles {
   const chosen = tf.slice(order, [0, 0], [-1, kept]); // [B, K]
-  const pick = (table: tf.Tensor): tf.Tensor => tf.expandDims(tf.gather(table, chosen), 1);
-  return { cos: pick(cos), sin: pick(sin) };
+  return { cos: tf.gather(cos, chosen), sin: tf.gather(sin, chosen) };
 }

@@ -30,7 +30,7 @@ export type GeluForm = 'erf' | 'tanh' | 'quick';
 /** Over the last axis. */
 export const softmax = (x: tf.Tensor): tf.Tensor => tf.softmax(x);
 
-/** softmax(q k^T scale) v; all [B, H, N, d], `scale` 1 / sqrt(d) unless given. */
+/** softmax(q k^T scale) v of each head; all [B, N, H, d], `scale` 1 / sqrt(d) unless given. */
 export const attention = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, scale = q.shape.at(-1)! ** -0.5): tf.Tensor =>
   engine.attention(q, k, v, scale);
 

@@ -93,8 +93,8 @@ export function selfAttention(
   { heads, qkNorm = null, rotary }: AttentionOptions,
 ): tf.Tensor {
   const [batch, tokens, dim] = x.shape;
-  const qkv = tf.reshape(dense(p, `${name}.qkv`, x), [batch, tokens, 3, heads, dim / heads]);
-  let [q, k, v] = tf.unstack(tf.transpose(qkv, [2, 0, 3, 1, 4])); // [B, H, T, d]
+  const perHead = (part: tf.Tensor) => tf.reshape(part, [batch, tokens, heads, dim / heads]);
+  let [q, k, v] = tf.split(dense(p, `${name}.qkv`, x), 3, -1).map(perHead); // [B, T, H, d]
   if (qkNorm) {
     q = QK_NORM[qkNorm](p, `${name}.q_norm`, q);
     k = QK_NORM[qkNorm](p, `${name}.k_norm`, k);
@@ -103,8 +103,7 @@ export function selfAttention(
     q = rotate(q, rotary);
     k = rotate(k, rotary);
   }
-  const mixed = tf.transpose(attention(q, k, v), [0, 2, 1, 3]); // [B, T, H, d]
-  return dense(p, `${name}.proj`, tf.reshape(mixed, [batch, tokens, dim]));
+  return dense(p, `${name}.proj`, tf.reshape(attention(q, k, v), [batch, tokens, dim]));
 }
 
 /** The two-layer perceptron `name` with GELU: `x` [B, T, D] to [B, T, D]. */

@@ -4,7 +4,7 @@
  */
 import { tf } from '../engine/index.js';
 
-/** Cosines and sines of the angles, [T, d] for one order of tokens, or [B, 1, T, d] for an order of each image. */
+/** Cosines and sines of the angles, [T, 1, d] for one order of tokens, or [B, T, 1, d] for an order of each image. */
 export interface RotaryAngles {
   cos: tf.Tensor;
   sin: tf.Tensor;
@@ -31,7 +31,7 @@ export function rotaryAngles(side: number, dim: number, prefix = 0): RotaryAngle
       sin[(prefix + cell) * dim + i] = Math.sin(angle);
     }
   }
-  return { cos: tf.tensor(cos, [tokens, dim]), sin: tf.tensor(sin, [tokens, dim]) };
+  return { cos: tf.tensor(cos, [tokens, 1, dim]), sin: tf.tensor(sin, [tokens, 1, dim]) };
 }
 
 /** The matrix [dim, dim] by which (a, b) of every pair becomes (-b, a). */
@@ -44,10 +44,10 @@ function quarterTurn(dim: number): tf.Tensor {
   return tf.tensor(matrix, [dim, dim]);
 }
 
-/** Turns `x` [B, H, T, d] by the angles of its tokens. */
+/** Turns `x` [B, T, H, d] by the angles of its tokens. */
 export function rotate(x: tf.Tensor, { cos, sin }: RotaryAngles): tf.Tensor {
   const dim = x.shape.at(-1)!;
   // A product with a small matrix: moving every other element would cost more than these few operations.
-  const turned = tf.reshape(tf.matMul(tf.reshape(x, [-1, dim]), quarterTurn(dim)), x.shape); // [B, H, T, d]
+  const turned = tf.reshape(tf.matMul(tf.reshape(x, [-1, dim]), quarterTurn(dim)), x.shape); // [B, T, H, d]
   return tf.add(tf.mul(x, cos), tf.mul(turned, sin));
 }

@@ -29,6 +29,11 @@ function defineProducts(): void {
     const y = tf.matMul(a, b, transposeA, transposeB);
     return scale === 1 ? y : tf.mul(y, scale);
   });
+  defineKernel<{ scale: number }>('Attention', ({ q, k, v }, { scale }) => {
+    const [heads, keys, values] = [q, k, v].map((x) => tf.transpose(x, [0, 2, 1, 3])); // [B, H, N or M, d]
+    const weights = tf.softmax(tf.mul(tf.matMul(heads, keys, false, true), scale)) as tf.Tensor; // [B, H, N, M]
+    return tf.transpose(tf.matMul(weights, values), [0, 2, 1, 3]); // [B, N, H, d]
+  });
 }
 
 /** Zero mean and unit variance over the last axis. */

@@ -46,3 +46,13 @@ defineKernel<Product & { scale: number }>('ScaledMatMul', ({ a, b }, { scale, ..
   batched(a, b, scale, product),
 );
 defineKernel('Linear', ({ x, weight, bias }) => gemm(x, weight, bias ?? null, { transposeA: false, transposeB: true }));
+
+/** The heads of a token side by side: [B, N, H, d] to [B, N, H d]. */
+const joinHeads = (x: Value): Value => reshape(x, [...x.shape.slice(0, 2), x.shape[2] * x.shape[3]]);
+
+defineKernel<{ scale: number }>('Attention', ({ q, k, v }, { scale }) => {
+  const [joinedQ, joinedK, joinedV] = [q, k, v].map(joinHeads);
+  const attributes = { num_heads: q.shape[2], scale: float(scale) };
+  const y = contribOp('MultiHeadAttention', [joinedQ, joinedK, joinedV], 'float32', joinedQ.shape, attributes);
+  return reshape(y, q.shape);
+});
