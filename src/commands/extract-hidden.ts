@@ -1,6 +1,6 @@
 /** repa extract-hidden: what the blocks of a trained model make of noisy latents. */
 import { Option } from '@commander-js/extra-typings';
-import { checkpointOption, headsOption, modelNameOption, pathOption } from '../lib/cli/model-options.js';
+import { withModelOptions } from '../lib/cli/model-options.js';
 import { decimal, integer, listOf, text } from '../lib/cli/parse.js';
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
@@ -29,13 +29,9 @@ const examples = [
 ];
 
 export const command = () =>
-  verb('extract-hidden', { summary: "extract a trained model's hidden states", description, examples })
-    .addOption(checkpointOption())
-    .addOption(modelNameOption())
-    .addOption(headsOption())
-    .addOption(pathOption())
-    .addOption(new Option('--raw', 'the weights themselves, not their moving average').conflicts('ema'))
-    .option('--ema <decay>', 'the moving average of this decay (default: the first that was trained)', decimal(0, 1))
+  withModelOptions(
+    verb('extract-hidden', { summary: "extract a trained model's hidden states", description, examples }),
+  )
     .option('--latents <path>', 'latents made by encode-vae', 'latents')
     .option('--feats <path>', 'features, for a model that generates what they hold with the image (default: feats)')
     .option('--blocks <list>', 'all, or numbers of blocks, 1 is the first (default: the aligned one)', listOf(text))

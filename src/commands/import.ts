@@ -1,5 +1,5 @@
 /** repa import: checkpoints and data of other tools to ours. */
-import { headsOption, modelNameOption, pathOption } from '../lib/cli/model-options.js';
+import { withFileOptions } from '../lib/cli/model-options.js';
 import { decimal, integer, listOf } from '../lib/cli/parse.js';
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
@@ -26,11 +26,12 @@ const examples = [
 ];
 
 export const command = () =>
-  verb('import', { summary: 'make ours of official checkpoints and of data', description, examples })
-    .argument('<input>', 'a checkpoint file, a name that was pulled, a folder, a .tar, .npy or .npz')
-    .addOption(modelNameOption())
-    .addOption(headsOption())
-    .addOption(pathOption())
+  withFileOptions(
+    verb('import', { summary: 'make ours of official checkpoints and of data', description, examples }).argument(
+      '<input>',
+      'a checkpoint file, a name that was pulled, a folder, a .tar, .npy or .npz',
+    ),
+  )
     .option('--vae <name>', 'the codec that latents are of (default: by their channels: 4 sd-vae-ft-ema, 3 pixels)')
     .option(
       '--latent-scale <list>',

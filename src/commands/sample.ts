@@ -1,6 +1,6 @@
 /** repa sample: a checkpoint to a stream of images. */
 import { Option } from '@commander-js/extra-typings';
-import { checkpointOption, headsOption, modelNameOption, pathOption } from '../lib/cli/model-options.js';
+import { withModelOptions } from '../lib/cli/model-options.js';
 import { decimal, integer } from '../lib/cli/parse.js';
 import { Progress } from '../lib/cli/progress.js';
 import {
@@ -45,13 +45,7 @@ const examples = [
 ];
 
 export const command = () =>
-  verb('sample', { summary: 'sample images from a checkpoint', description, examples })
-    .addOption(checkpointOption())
-    .addOption(modelNameOption())
-    .addOption(headsOption())
-    .addOption(pathOption())
-    .addOption(new Option('--raw', 'the weights themselves, not their moving average').conflicts('ema'))
-    .option('--ema <decay>', 'the moving average of this decay (default: the first that was trained)', decimal(0, 1))
+  withModelOptions(verb('sample', { summary: 'sample images from a checkpoint', description, examples }))
     .option('--num <n>', 'how many images (default: 50000, or 64 with --grid or --png)', integer(1))
     .option('--labels <plan>', 'random, balanced, or class numbers separated by commas, repeated', 'random')
     .addOption(

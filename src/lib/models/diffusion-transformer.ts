@@ -111,19 +111,12 @@ function block(
 }
 
 /** The same block, computed again in the backward pass instead of kept for it. */
-function checkpointedBlock(
-  p: Parameters,
-  name: string,
-  config: TransformerConfig,
-  x: tf.Tensor,
-  c: tf.Tensor,
-  rotary?: RotaryAngles,
-): tf.Tensor {
+const checkpointedBlock: typeof block = (p, name, config, x, c, rotary) => {
   const names = Object.keys(p).filter((key) => key.startsWith(`${name}.`));
   const run = (x: tf.Tensor, c: tf.Tensor, ...weights: tf.Tensor[]) =>
     block(Object.fromEntries(names.map((key, i) => [key, weights[i]])), name, config, x, c, rotary);
   return checkpoint(run as (...inputs: tf.Tensor[]) => tf.Tensor, [x, c, ...names.map((key) => p[key])]);
-}
+};
 
 /**
  * What comes out of the middle blocks joined with what went in (SPRINT): the sum of two linear maps. Tokens that skipped
