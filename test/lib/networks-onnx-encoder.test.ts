@@ -234,6 +234,21 @@ test('what is no encoder is refused: other inputs, no grid, another size, no ONN
   await assert.rejects(open('emoji-vit', { output: 'map' }), UsageError);
 });
 
+test('an operation that there is not, and shapes that do not fit, are named with the file', async () => {
+  const unknown = modelFile({ nodes: [node('FlashyNorm', ['x'], ['map'])] }, [1, 3, 8, 8], { map: [1, 3, 8, 8] });
+  await assert.rejects(open(unknown), (error: DataError) => {
+    assert.match(error.message, /model\d+\.onnx: not an ONNX model that can be run here: .*FlashyNorm/s);
+    return error instanceof DataError;
+  });
+  const nodes = [node('MatMul', ['x', 'weight'], ['map'])];
+  const weight = { name: 'weight', dtype: 'float32' as const, shape: [5, 8], data: new Float32Array(40) };
+  const misfit = modelFile({ nodes, initializers: [weight] }, [OPEN, 3, OPEN, OPEN], { map: [OPEN, 3, OPEN, 8] });
+  await assert.rejects(open(misfit, { size: 8 }), (error: DataError) => {
+    assert.match(error.message, /cannot be run on an input of \[\d+,3,8,8\]: .*MatMul/s);
+    return error instanceof DataError;
+  });
+});
+
 test('sets of images are compared in its class token, or the mean of its tokens', async () => {
   const crops = pictures(2, 8);
   const options = { resize: 'adm', batchSize: 2 } as const;
