@@ -57,7 +57,8 @@ export async function serveFile(body: Uint8Array, options: FileServerOptions = {
       ...(options.etag && { etag: options.etag }),
       ...(start > 0 && { 'content-range': `bytes ${start}-${body.length - 1}/${body.length}` }),
     });
-    const limit = drops.shift();
+    // A promise of more than there is would keep the connection waiting: it ends like one that is dropped.
+    const limit = drops.shift() ?? (options.claims === undefined ? undefined : sent.length);
     if (limit === undefined) return void response.end(sent);
     response.write(sent.subarray(0, limit), () => setTimeout(() => response.destroy(), 20));
   };
