@@ -17,7 +17,8 @@ test('doctor measures what works, and says of the rest what is missing', async (
   );
   const [onnx, ...others] = found.backends;
   assert.ok(onnx.works && onnx.gflops > 0.1 && /^\d+\.\d+/.test(onnx.version));
-  for (const backend of others) assert.ok(backend.works || /npm install|NVIDIA driver|CUDA/.test(backend.hint ?? ''), backend.name);
+  for (const backend of others)
+    assert.ok(backend.works || /npm install|NVIDIA driver|CUDA/.test(backend.hint ?? ''), backend.name);
   assert.ok(!found.mpi.works && /\/nowhere\/libmpi\.so/.test(found.mpi.problem));
 });
 

@@ -29,6 +29,16 @@ test('the autoencoder of latent diffusion: moments are mean, then standard devia
   codec.dispose();
 });
 
+test('fewer images than at first are what they are among others', async () => {
+  const { data } = fixtureTensors('vae/io').get('z')!; // [1, 4, 8, 8]
+  const codec = await openCodec({ vae: 'tiny-sd', weights: fixtureWeightsFile('vae') });
+  const others = data.map((value) => -value);
+  const three = codec.decode(Float32Array.from([...others, ...data, ...others]), 3, 8);
+  const size = three.length / 3;
+  assert.deepEqual(codec.decode(data, 1, 8), three.slice(size, 2 * size));
+  codec.dispose();
+});
+
 test('the autoencoder reads the weights that it needs, for each size again, until it is disposed of', async () => {
   const { data } = fixtureTensors('vae/io').get('x')!; // [1, 3, 64, 64]
   const codec = await openCodec({ vae: 'tiny-sd', weights: fixtureWeightsFile('vae') });
@@ -39,6 +49,8 @@ test('the autoencoder reads the weights that it needs, for each size again, unti
   });
   assert.equal(codec.encode(corner, 1, 32).length, 8 * 4 * 4);
   assert.deepEqual(codec.encode(data, 1, 64), whole);
+  // More images than at first: one by one.
+  assert.deepEqual([...codec.encode(Float32Array.from([...data, ...data]), 2, 64)], [...whole, ...whole]);
   codec.dispose();
   assert.throws(() => codec.encode(data, 1, 64), /was closed before it was read/);
 });

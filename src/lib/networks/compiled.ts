@@ -1,9 +1,16 @@
-/** Functions of one image tensor, compiled once for each shape that they meet. */
+/** Functions of a batch of images, each image by itself, compiled once for each shape of image. */
 import { type Captured, capture, type tf } from '../engine/index.js';
+import { concatenated, sizeOf } from '../typed-array.js';
 
-export class CompiledByShape {
+interface Compiled {
+  program: Captured;
+  /** Images of one run. */
+  rows: number;
+}
+
+export class CompiledByImage {
   readonly #prepare: () => (x: tf.Tensor) => tf.Tensor[];
-  readonly #programs = new Map<string, Captured>();
+  readonly #compiled = new Map<string, Compiled>();
 
   /**
    * @param prepare makes the function, reading its frozen weights; called for each shape, so that nothing has to keep
@@ -13,21 +20,43 @@ export class CompiledByShape {
     this.#prepare = prepare;
   }
 
-  /** The results for `data`, a tensor of this shape. */
-  run(data: Float32Array, shape: readonly number[]): Float32Array[] {
-    const key = shape.join();
-    const program = this.#programs.get(key) ?? this.#compile(shape);
-    this.#programs.set(key, program);
-    return program.run(data) as Float32Array[];
+  /**
+   * The results for `data`, a tensor of this shape: [N, ...]. It runs as many images at a time as there were when this
+   * shape of image was first seen: another number would have to be compiled, which takes time and memory.
+   */
+  run(data: Float32Array, [images, ...shape]: readonly number[]): Float32Array[] {
+    const { program, rows } = this.#compiledFor(images, shape);
+    if (images === rows) return program.run(data) as Float32Array[];
+    const size = sizeOf(shape);
+    const parts: Float32Array[][] = [];
+    for (let start = 0; start < images; start += rows) {
+      const end = Math.min(start + rows, images);
+      const batch = new Float32Array(rows * size);
+      batch.set(data.subarray(start * size, end * size));
+      const outputs = program.run(batch) as Float32Array[];
+      parts.push(outputs.map((output) => output.subarray(0, (output.length / rows) * (end - start))));
+    }
+    return parts[0].map((_, output) =>
+      concatenated(
+        parts.map((outputs) => outputs[output]),
+        Float32Array,
+      ),
+    );
   }
 
   dispose(): void {
-    for (const program of this.#programs.values()) program.dispose();
-    this.#programs.clear();
+    for (const { program } of this.#compiled.values()) program.dispose();
+    this.#compiled.clear();
   }
 
-  #compile(shape: readonly number[]): Captured {
+  #compiledFor(rows: number, shape: readonly number[]): Compiled {
+    const key = shape.join();
+    const known = this.#compiled.get(key);
+    if (known) return known;
     const fn = this.#prepare();
-    return capture((x) => fn(x), [{ shape, dtype: 'float32' }], { constants: 'bake' });
+    const specs = [{ shape: [rows, ...shape], dtype: 'float32' }] as const;
+    const compiled = { program: capture((x) => fn(x), specs, { constants: 'bake' }), rows };
+    this.#compiled.set(key, compiled);
+    return compiled;
   }
 }

@@ -5,7 +5,7 @@ import { matchWeights, toParameters } from '../models/parameters.js';
 import { joinRows } from '../typed-array.js';
 import type { OpenNetwork } from '../weights/load.js';
 import type { Codec } from './codec.js';
-import { CompiledByShape } from './compiled.js';
+import { CompiledByImage } from './compiled.js';
 
 /** 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by. */
 const SD_VAE_SCALE = 0.18215;
@@ -19,14 +19,14 @@ export function klCodec({ name, sha256, weights, close }: OpenNetwork): Codec {
   const matched = matchWeights(weights, autoencoderKLShapes(config), name);
   const parameters = (half: 'encoder' | 'decoder') =>
     toParameters(new Map([...matched].filter(([key]) => halfOf(key) === half)));
-  const encoder = new CompiledByShape(() => {
+  const encoder = new CompiledByImage(() => {
     const p = parameters('encoder');
     return (images) => {
       const { mean, std } = encode(p, config, images); // [N, C, h, w] each
       return [mean, std];
     };
   });
-  const decoder = new CompiledByShape(() => {
+  const decoder = new CompiledByImage(() => {
     const p = parameters('decoder');
     return (z) => [decode(p, config, z)];
   });

@@ -10,15 +10,15 @@ import {
 } from '../models/tiny-autoencoder.js';
 import type { OpenNetwork } from '../weights/load.js';
 import type { Codec } from './codec.js';
-import { CompiledByShape } from './compiled.js';
+import { CompiledByImage } from './compiled.js';
 
 /** @throws DataError for weights of another network; UsageError, when it is used, for a half that is not there */
 export function tinyCodec({ name, sha256, weights, close }: OpenNetwork): Codec {
   const config = inferTinyAutoencoderConfig(weights, name);
   const parameters = toParameters(matchWeights(weights, tinyAutoencoderShapes(config), name));
   close();
-  const encoder = new CompiledByShape(() => (images) => [encodeTiny(parameters, config, images)]);
-  const decoder = new CompiledByShape(() => (z) => [decodeTiny(parameters, config, z)]);
+  const encoder = new CompiledByImage(() => (images) => [encodeTiny(parameters, config, images)]);
+  const decoder = new CompiledByImage(() => (z) => [decodeTiny(parameters, config, z)]);
   const need = (half: 'encoder' | 'decoder') => {
     if (!config[half]) throw new UsageError(`${name} holds no ${half}`, `Name the file of the ${half} with --weights.`);
   };
