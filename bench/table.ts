@@ -46,8 +46,11 @@ const PEERS: Readonly<Record<Row['script'], string>> = {
   metric: 'torch_metric.py',
 };
 
+/** PyTorch frees and asks for large blocks all the time: glibc is told to keep them, as new pages can cost more than the work. */
+const KEEP_MEMORY = 'MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000';
+
 function commandsOf({ script, options }: Row): string[] {
-  const peer = `python bench/${PEERS[script]} ${options}`;
+  const peer = `${KEEP_MEMORY} python bench/${PEERS[script]} ${options}`;
   const variants = script === 'metric' ? [] : [`${peer} --bf16`, `${peer} --compile`];
   return [`node dist/bench/${script}.js ${options}`, peer, ...variants];
 }
