@@ -40,6 +40,28 @@ test('a folder takes one run at a time, and a killed one does not keep it', asyn
   assert.match(other.stderr, /on elsewhere[\s\S]*remove ckpt\/run\.lock/);
 });
 
+const skip = !existsSync('/proc/self/stat');
+test('a killed run that its parent has not asked for does not keep the folder', { skip }, async (t) => {
+  const cwd = await prepared(t);
+  const parent = spawn('bash', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.after(() => parent.kill());
+  const pid = Number((await once(parent.stdout, 'data'))[0]);
+  const first = start(cwd, '--steps', '100000');
+  await once(first.stdout, 'data');
+  first.stdout.resume();
+  const lock = path.join(cwd, 'ckpt/run.lock');
+  const held = JSON.parse(readFileSync(lock, 'utf8'));
+  first.kill('SIGKILL');
+  await once(first, 'close');
+  const [, fields] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ');
+  writeFileSync(lock, JSON.stringify({ ...held, pid, started: fields.split(' ')[19] }));
+  const refused = await repa(['train', ...RUN, '--steps', '1'], { cwd });
+  assert.equal(refused.code, 69, refused.stderr);
+  process.kill(pid, 'SIGKILL');
+  const { code, stderr } = await repa(['train', ...RUN, '--steps', '1'], { cwd });
+  assert.equal(code, 0, stderr);
+});
+
 test('a run whose lock was taken saves nothing more', async (t) => {
   const cwd = await prepared(t);
   const child = start(cwd, '--steps', '100000');

@@ -129,8 +129,12 @@ const thisProcess = (): Holder => ({
   since: new Date(Date.now() - 1000 * process.uptime()).toISOString(),
 });
 
-/** Field 22 of /proc/PID/stat; the second, a name in brackets, may hold spaces. */
+/** States of a process that has ended, but whose parent has not asked for it yet. */
+const ENDED = new Set(['Z', 'X']);
+
+/** Field 22 of /proc/PID/stat, unless it has ended; the second, a name in brackets, may hold spaces. */
 function startOf(pid: number): string | undefined {
   const stat = read(`/proc/${pid}/stat`);
-  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return fields && !ENDED.has(fields[0]) ? fields[19] : undefined;
 }
