@@ -1,10 +1,11 @@
 /** Names of files that are still being written, and the removal of those that a killed process left behind. */
-import { readdirSync, readlinkSync, statSync, unlinkSync } from 'node:fs';
+import { readdirSync, statSync, unlinkSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { crc32 } from './crc32.js';
+import { isRunning, pidNamespace } from './processes.js';
 
-/** Process ids mean something only within one of these. */
+/** Process ids mean something only within one. */
 const SYSTEM = crc32(Buffer.from(`${os.hostname()} ${pidNamespace()}`))
   .toString(16)
   .padStart(8, '0');
@@ -48,15 +49,6 @@ function list(folder: string): string[] {
   }
 }
 
-export function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH'; // it runs, but is not ours to signal
-  }
-}
-
 const lastWrite = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? Date.now();
 
 function remove(file: string): void {
@@ -64,13 +56,5 @@ function remove(file: string): void {
     unlinkSync(file);
   } catch {
     // Another process was faster, or it is not ours.
-  }
-}
-
-export function pidNamespace(): string {
-  try {
-    return readlinkSync('/proc/self/ns/pid');
-  } catch {
-    return ''; // only Linux has them
   }
 }

@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, write
 import os from 'node:os';
 import path from 'node:path';
 import { UnavailableError } from '../errors.js';
-import { isRunning, pidNamespace } from '../temporary-files.js';
+import { isRunning, pidNamespace, startOf } from '../processes.js';
 
 interface Holder {
   host: string;
@@ -128,13 +128,3 @@ const thisProcess = (): Holder => ({
   started: startOf(process.pid),
   since: new Date(Date.now() - 1000 * process.uptime()).toISOString(),
 });
-
-/** States of a process that has ended, but whose parent has not asked for it yet. */
-const ENDED = new Set(['Z', 'X']);
-
-/** Field 22 of /proc/PID/stat, unless it has ended; the second, a name in brackets, may hold spaces. */
-function startOf(pid: number): string | undefined {
-  const stat = read(`/proc/${pid}/stat`);
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return fields && !ENDED.has(fields[0]) ? fields[19] : undefined;
-}
