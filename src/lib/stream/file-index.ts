@@ -71,8 +71,7 @@ export function indexFile(file: PositionedFile): IndexedFile {
   const window = new Window(file);
   const order = new StreamOrder(file.name);
   const batches: BatchPlace[] = [];
-  const hashes: Float64Array[] = [];
-  const labels: Int32Array[] = [];
+  const parts: RowIndex[] = [];
   let at = 0;
   while (at < file.size) {
     const head = readHead(window, file.name, at, order.schema?.columns ?? null);
@@ -88,19 +87,30 @@ export function indexFile(file: PositionedFile): IndexedFile {
       const indexed = checkIndex(head, window.take(at + headBytes, layout.indexBytes));
       order.acceptBatch(head);
       if (layout.rows > 0) batches.push(placeOf(head));
-      hashes.push(hashKeys(indexed.keys));
-      labels.push(indexed.labels.slice()); // what it is a view of holds the keys as well
+      parts.push(indexRows(indexed));
       at += headBytes + layout.bodyBytes;
     }
   }
   order.finish(at);
-  return { schema: order.schema!, batches, ...joinIndexes(hashes, labels) };
+  return { schema: order.schema!, batches, ...joinIndexes(parts) };
 }
 
+/** What is kept of the rows of a batch; the labels are copied, since they are a view of memory that holds the keys too. */
+export const indexRows = ({ keys, labels }: { keys: readonly string[]; labels: Int32Array }): RowIndex => ({
+  hashes: hashKeys(keys),
+  labels: labels.slice(),
+});
+
 /** The index of rows that follow each other in several places. */
-export const joinIndexes = (hashes: readonly Float64Array[], labels: readonly Int32Array[]): RowIndex => ({
-  hashes: concatenated(hashes, Float64Array),
-  labels: concatenated(labels, Int32Array),
+export const joinIndexes = (parts: readonly RowIndex[]): RowIndex => ({
+  hashes: concatenated(
+    parts.map(({ hashes }) => hashes),
+    Float64Array,
+  ),
+  labels: concatenated(
+    parts.map(({ labels }) => labels),
+    Int32Array,
+  ),
 });
 
 /** The schema at the start of a file. */

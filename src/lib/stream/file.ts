@@ -3,9 +3,17 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import { sizeOf } from '../typed-array.js';
-import { type BatchPlace, indexFile, joinIndexes, type RowIndex, readBatchAt, readSchema } from './file-index.js';
+import {
+  type BatchPlace,
+  indexFile,
+  indexRows,
+  joinIndexes,
+  type RowIndex,
+  readBatchAt,
+  readSchema,
+} from './file-index.js';
 import { readIndexCache, writeIndexCache } from './index-cache.js';
-import { hashKeys, KeyTable } from './key-table.js';
+import { KeyTable } from './key-table.js';
 import { batchLayout, tensorOffset } from './layout.js';
 import { checkBody } from './message.js';
 import { PositionedFile } from './positioned-file.js';
@@ -120,15 +128,7 @@ export class TensorFile {
   }
 
   private loadIndex(): RowIndex {
-    if (this.index) return this.index;
-    const parts = this.batches.map((batch) => {
-      const { keys, labels } = this.indexOf(batch);
-      return { hashes: hashKeys(keys), labels: labels.slice() };
-    });
-    this.index = joinIndexes(
-      parts.map(({ hashes }) => hashes),
-      parts.map(({ labels }) => labels),
-    );
+    this.index ??= joinIndexes(this.batches.map((batch) => indexRows(this.indexOf(batch))));
     return this.index;
   }
 
@@ -234,11 +234,7 @@ function checkFields(files: readonly PositionedFile[], schemas: readonly StreamS
 /** Reads every header, key and label of the files. */
 function indexFiles(files: readonly PositionedFile[]): { places: BatchPlace[][]; index: RowIndex } {
   const indexed = files.map(indexFile);
-  const index = joinIndexes(
-    indexed.map(({ hashes }) => hashes),
-    indexed.map(({ labels }) => labels),
-  );
-  return { places: indexed.map(({ batches }) => batches), index };
+  return { places: indexed.map(({ batches }) => batches), index: joinIndexes(indexed) };
 }
 
 function checkKeys(file: TensorFile): void {

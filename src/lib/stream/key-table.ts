@@ -69,7 +69,7 @@ export class KeyTable {
   #slotOf(hashes: Float64Array, row: number): number {
     const [one, two] = [hashes[row * WORDS], hashes[row * WORDS + 1]];
     const mask = this.#slots.length - 1;
-    for (let slot = (one % this.#slots.length) & mask; ; slot = (slot + 1) & mask) {
+    for (let slot = one % this.#slots.length; ; slot = (slot + 1) & mask) {
       const at = (this.#slots[slot] - 1) * WORDS;
       if (at < 0 || (this.#hashes[at] === one && this.#hashes[at + 1] === two)) return slot;
     }
