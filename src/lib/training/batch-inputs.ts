@@ -80,16 +80,18 @@ export const classTokens = (dim: number): BatchInput => ({
   values: (batch) => batch.classTokens!,
 });
 
-/** Tokens of an image in a random order [B, T], or with `places` the place of each in that order. */
-export const tokenOrder = (tokens: number, { places }: { places: boolean }): BatchInput => ({
-  shape: [tokens],
+/** Tokens of an image in a random order, then the place of each in that order: [B, 2, T]. */
+export const tokenOrder = (tokens: number): BatchInput => ({
+  shape: [2, tokens],
   dtype: 'int32',
   values({ rows, seed, step, position }) {
-    const out = new Int32Array(rows * tokens);
+    const out = new Int32Array(rows * 2 * tokens);
     for (let row = 0; row < rows; row++) {
-      permutation(tokens, seed, PURPOSE.route, step, position + row).forEach((token, place) => {
-        if (places) out[row * tokens + token] = place;
-        else out[row * tokens + place] = token;
+      const order = out.subarray(2 * row * tokens, (2 * row + 1) * tokens);
+      const places = out.subarray((2 * row + 1) * tokens, (2 * row + 2) * tokens);
+      order.set(permutation(tokens, seed, PURPOSE.route, step, position + row));
+      order.forEach((token, place) => {
+        places[token] = place;
       });
     }
     return out;

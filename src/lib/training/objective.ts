@@ -82,10 +82,7 @@ function variantInputs({ model, training }: RunRecord): Record<string, BatchInpu
       classToken: inputs.classTokens(classTokenDim),
       classNoise: inputs.normals([classTokenDim], PURPOSE.classNoise),
     }),
-    ...(training.route && {
-      order: inputs.tokenOrder(tokens, { places: false }),
-      places: inputs.tokenOrder(tokens, { places: true }),
-    }),
+    ...(training.route && { tokenOrder: inputs.tokenOrder(tokens) }),
     ...(training.pathDrop > 0 && { pathKept: inputs.pathKept(training.pathDrop) }),
   };
 }
@@ -93,8 +90,9 @@ function variantInputs({ model, training }: RunRecord): Record<string, BatchInpu
 /** The same as tensors, as a loss takes them. */
 function variantTensors(
   { model, training: { route } }: RunRecord,
-  { classToken, classNoise, order, places, pathKept }: Readonly<Record<string, tf.Tensor>>,
+  { classToken, classNoise, tokenOrder, pathKept }: Readonly<Record<string, tf.Tensor>>,
 ): Pick<LossInputs, 'classToken' | 'route' | 'pathKept'> {
+  const [order, places] = tokenOrder ? tf.unstack(tokenOrder, 1) : []; // [B, T] each
   return {
     classToken: classToken && { x: classToken, noise: classNoise },
     route: route
