@@ -1,8 +1,8 @@
 /** What the contestants of contest.ts have in common. */
 import { createInterface } from 'node:readline';
 import { capture, type TensorSpec, tf } from '../src/lib/engine/index.js';
-import { fillNormal, PURPOSE } from '../src/lib/random.js';
-import { sizeOf } from '../src/lib/typed-array.js';
+import { fillNormal, PURPOSE } from '../src/lib/numbers/random.js';
+import { sizeOf } from '../src/lib/numbers/typed-array.js';
 
 const GEMM_SIDE = 1024;
 

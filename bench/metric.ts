@@ -6,7 +6,7 @@
  */
 import { parseArgs } from 'node:util';
 import { selectBackend } from '../src/lib/engine/index.js';
-import type { Matrix } from '../src/lib/engine/matrix-product.js';
+import type { Matrix } from '../src/lib/linalg/matrix-product.js';
 import { cknna } from '../src/lib/metrics/cknna.js';
 import { unitRows } from '../src/lib/metrics/features.js';
 import { frechetDistance } from '../src/lib/metrics/frechet.js';

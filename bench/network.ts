@@ -15,7 +15,7 @@ import { sit, sitConfig } from '../src/lib/models/sit.js';
 import { sitParameters } from '../src/lib/models/sit-parameters.js';
 import { type ViTConfig, vit } from '../src/lib/models/vit.js';
 import { vitShapes } from '../src/lib/models/vit-parameters.js';
-import { sizeOf } from '../src/lib/typed-array.js';
+import { sizeOf } from '../src/lib/numbers/typed-array.js';
 import { answer, normals } from './contestant.js';
 
 const { values: flags } = parseArgs({

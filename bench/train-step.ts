@@ -7,9 +7,10 @@
 import { parseArgs } from 'node:util';
 import { REPA } from '../src/lib/align/settings.js';
 import { sitTrainingLoss } from '../src/lib/align/training-loss.js';
-import { captureGradients, ParameterStore, selectBackend, type TensorSpec } from '../src/lib/engine/index.js';
+import { selectBackend, type TensorSpec } from '../src/lib/engine/index.js';
 import { sitConfig } from '../src/lib/models/sit.js';
 import { FROZEN, initSiT, sitParameters } from '../src/lib/models/sit-parameters.js';
+import { captureGradients, ParameterStore } from '../src/lib/optim/index.js';
 import { answer, normals } from './contestant.js';
 
 const { values: flags } = parseArgs({

@@ -12,12 +12,13 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { captureGradients, ParameterStore, selectBackend } from '../src/lib/engine/index.js';
+import { selectBackend } from '../src/lib/engine/index.js';
 import type { HostTensor } from '../src/lib/formats/host-tensor.js';
 import { writeSafetensors } from '../src/lib/formats/safetensors.js';
-import { halfFromFloat } from '../src/lib/half.js';
-import { PURPOSE, permutation } from '../src/lib/random.js';
-import { sizeOf } from '../src/lib/typed-array.js';
+import { halfFromFloat } from '../src/lib/numbers/half.js';
+import { PURPOSE, permutation } from '../src/lib/numbers/random.js';
+import { sizeOf } from '../src/lib/numbers/typed-array.js';
+import { captureGradients, ParameterStore } from '../src/lib/optim/index.js';
 import { isHeldOut, listEmoji, readEmoji } from './emoji/dataset.js';
 import { initEncoder, isHead } from './emoji/encoder-model.js';
 import { encoderFeatures, type Features, judge, type Picture, pixelFeatures } from './emoji/evaluation.js';

@@ -6,9 +6,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { toFloat32 } from '../src/lib/formats/host-tensor.js';
 import { openSafetensors, writeSafetensors } from '../src/lib/formats/safetensors.js';
-import { floatFromHalf, halfFromFloat } from '../src/lib/half.js';
 import type { Weights } from '../src/lib/models/parameters.js';
-import { sizeOf } from '../src/lib/typed-array.js';
+import { floatFromHalf, halfFromFloat } from '../src/lib/numbers/half.js';
+import { sizeOf } from '../src/lib/numbers/typed-array.js';
 import { standardNormals } from './numpy-random.js';
 import { fixturePath, temporaryFolder } from './support.js';
 

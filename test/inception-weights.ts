@@ -1,7 +1,7 @@
 /** Weights of Inception that need no file. */
 import { inceptionShapes } from '../src/lib/models/inception-parameters.js';
 import type { Weights } from '../src/lib/models/parameters.js';
-import { sizeOf } from '../src/lib/typed-array.js';
+import { sizeOf } from '../src/lib/numbers/typed-array.js';
 
 /** FNV-1a, 32 bits. */
 function hashOf(name: string): number {

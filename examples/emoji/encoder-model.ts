@@ -1,10 +1,11 @@
 /** The network that is trained: a small vision transformer of DINOv2's layout, and heads that only training needs. */
-import { linear, type ParameterSpec, type tf } from '../../src/lib/engine/index.js';
+import { linear, type tf } from '../../src/lib/engine/index.js';
 import type { ViTConfig } from '../../src/lib/models/vit.js';
 import { vitShapes } from '../../src/lib/models/vit-parameters.js';
 import { sinCosPositions } from '../../src/lib/nn/embeddings.js';
-import { fillNormal, PURPOSE } from '../../src/lib/random.js';
-import { sizeOf } from '../../src/lib/typed-array.js';
+import { fillNormal, PURPOSE } from '../../src/lib/numbers/random.js';
+import { sizeOf } from '../../src/lib/numbers/typed-array.js';
+import type { ParameterSpec } from '../../src/lib/optim/index.js';
 import { GRID, PATCH, PATCH_SIZE } from './views.js';
 
 export const CONFIG: ViTConfig = {

@@ -1,6 +1,6 @@
 /** How well frozen features tell held-out emoji apart: k nearest neighbours by DINO's protocol (20-NN by cosine). */
 import { capture } from '../../src/lib/engine/index.js';
-import type { Matrix } from '../../src/lib/engine/matrix-product.js';
+import type { Matrix } from '../../src/lib/linalg/matrix-product.js';
 import { unitRows } from '../../src/lib/metrics/features.js';
 import { knnAccuracy } from '../../src/lib/metrics/knn.js';
 import { vit } from '../../src/lib/models/vit.js';

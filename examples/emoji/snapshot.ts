@@ -1,8 +1,8 @@
 /** Everything that a training run needs to go on after it was stopped, in one file. */
 import { existsSync } from 'node:fs';
-import type { ParameterStore, StoredParameter } from '../../src/lib/engine/index.js';
 import type { HostTensor } from '../../src/lib/formats/host-tensor.js';
 import { openSafetensors, writeSafetensors } from '../../src/lib/formats/safetensors.js';
+import type { ParameterStore, StoredParameter } from '../../src/lib/optim/index.js';
 
 type Entry = [name: string, data: Float32Array, shape: readonly number[]];
 

@@ -1,5 +1,5 @@
 /** Random views of small pictures: what an encoder is trained on. */
-import { fillUniform, PURPOSE } from '../../src/lib/random.js';
+import { fillUniform, PURPOSE } from '../../src/lib/numbers/random.js';
 import { SIDE } from './dataset.js';
 
 const WHITE = 255;

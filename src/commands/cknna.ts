@@ -32,7 +32,7 @@ export const command = () =>
     .addOption(threadsOption())
     .action(async (a, b, options) => {
       const { selectBackend } = await import('../lib/engine/index.js');
-      const { compareFeatures } = await import('../lib/evaluation/alignment.js');
+      const { compareFeatures } = await import('../lib/evaluation/compare-features.js');
       await selectBackend(options);
       for await (const result of compareFeatures(a, b, {
         metrics: options.metric,

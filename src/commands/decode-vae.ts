@@ -32,8 +32,8 @@ export const command = () =>
       checkBinaryOutput(options);
       const input = inputOrStdin(path, 'latents');
       const { selectBackend } = await import('../lib/engine/index.js');
-      const { decoderRecord, openCodec } = await import('../lib/networks/codec.js');
-      const { openLatents } = await import('../lib/networks/latent-stream.js');
+      const { decoderRecord, openCodec } = await import('../lib/pretrained/codec.js');
+      const { openLatents } = await import('../lib/pretrained/latent-stream.js');
       const { fromSignedUnit } = await import('../lib/images/normalise.js');
       const { inBatches } = await import('../lib/batches.js');
 

@@ -58,7 +58,7 @@ export const command = () =>
       checkBinaryOutput(given);
       const options = { ...given, shard: shardOf(given) };
       const { selectBackend } = await import('../lib/engine/index.js');
-      const { openCodec } = await import('../lib/networks/codec.js');
+      const { openCodec } = await import('../lib/pretrained/codec.js');
       const { toSignedUnit } = await import('../lib/images/normalise.js');
 
       const size = options.size ?? (options.vae === 'pixels' ? 32 : 256);

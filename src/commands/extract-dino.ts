@@ -69,7 +69,7 @@ export const command = () =>
       checkBinaryOutput(given);
       const options = { ...given, shard: shardOf(given) };
       const { selectBackend } = await import('../lib/engine/index.js');
-      const { openEncoder } = await import('../lib/networks/encoder.js');
+      const { openEncoder } = await import('../lib/pretrained/encoder.js');
 
       await selectBackend(options);
       const encoder = await openEncoder(options);

@@ -56,7 +56,7 @@ export const command = () =>
       const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
       const { TrainingSet } = await import('../lib/training/dataset.js');
       const { storedIncluded } = await import('../lib/training/included.js');
-      const { tokenMeans } = await import('../lib/networks/token-means.js');
+      const { tokenMeans } = await import('../lib/pretrained/token-means.js');
 
       await selectBackend(options);
       const model = loadDiffusionModel(options.ckpt, options);

@@ -8,11 +8,11 @@ import { BinaryFile } from '../lib/formats/binary-file.js';
 import { openNpz } from '../lib/formats/npz.js';
 import { openWeights } from '../lib/formats/weights-file.js';
 import { FEATURE_KINDS, featureDims, hasStatistics, readCount, readOrigin } from '../lib/metrics/statistics-file.js';
+import { showShape, sizeOf } from '../lib/numbers/typed-array.js';
 import { openTensorFile } from '../lib/stream/file.js';
 import { openTensorStream } from '../lib/stream/reader.js';
 import { showColumn } from '../lib/stream/schema.js';
 import { checkpointSteps, findCheckpoint, readCheckpointConfig } from '../lib/training/checkpoint.js';
-import { showShape, sizeOf } from '../lib/typed-array.js';
 
 const description = `Says what a tensor stream, a shard folder, a checkpoint, a weights file or an .npz of statistics holds, and how it was made: the
 command, the model and its hash, the preprocessing, the sampler. Of files, only headers are read.`;

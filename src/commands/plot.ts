@@ -1,9 +1,9 @@
 /** repa plot: training logs to a picture of their curves. */
 import path from 'node:path';
-import { writeFileAtomic, writeFully } from '../lib/atomic-file.js';
 import { integer, listOf, text } from '../lib/cli/parse.js';
 import { verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
+import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
 
 const description = `Draws the curves of one or more training logs, one panel for each field and one line for each run.
 

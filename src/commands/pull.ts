@@ -32,8 +32,8 @@ export const command = () =>
     .option('--list', 'show the names, and where the weights are that are here')
     .addOption(jsonOption())
     .action(async (names, options) => {
-      const { REGISTRY } = await import('../lib/weights/registry.js');
-      const { findWeights } = await import('../lib/weights/locate.js');
+      const { REGISTRY } = await import('../lib/hub/registry.js');
+      const { findWeights } = await import('../lib/pretrained/locate.js');
       const print = (facts: { name: string; path?: string }) =>
         process.stdout.write(
           options.json ? `${JSON.stringify(facts)}\n` : `${facts.name.padEnd(17)} ${facts.path ?? '-'}\n`,
@@ -51,7 +51,7 @@ export const command = () =>
           );
         }
       }
-      const { pullWeights } = await import('../lib/weights/pull.js');
+      const { pullWeights } = await import('../lib/hub/pull.js');
       for (const name of names) {
         const meter = new Meter(name, options.quiet);
         const pulled = await pullWeights(name, (done, total) => meter.show(done, total));

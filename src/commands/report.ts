@@ -1,11 +1,11 @@
 /** repa report: a run as one page to read and to keep. */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { writeFileAtomic, writeFully } from '../lib/atomic-file.js';
 import { integer, listOf, text } from '../lib/cli/parse.js';
 import { type ReportParts, readResults, reportPage } from '../lib/cli/report-page.js';
 import { verb } from '../lib/cli/verb.js';
 import { MissingInputError } from '../lib/errors.js';
+import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
 import { findCheckpoint, readCheckpointConfig } from '../lib/training/checkpoint.js';
 
 const description = `Writes one HTML page about a training run: its settings, the curves of its log, sheets of samples, and numbers that

@@ -8,7 +8,7 @@ import { openNpz, writeNpz } from '../../src/lib/formats/npz.js';
 import { openSafetensors, writeSafetensors } from '../../src/lib/formats/safetensors.js';
 import { listImages } from '../../src/lib/images/list.js';
 import { readOrigin, readStatistics, writeStatistics } from '../../src/lib/metrics/statistics-file.js';
-import { findWeights } from '../../src/lib/weights/locate.js';
+import { findWeights } from '../../src/lib/pretrained/locate.js';
 import { repa } from './binary.js';
 import { distance, near, run, sets } from './image-sets.js';
 import { makeImages } from './support.js';

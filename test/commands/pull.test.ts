@@ -4,7 +4,7 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFil
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { REGISTRY } from '../../src/lib/weights/registry.js';
+import { REGISTRY } from '../../src/lib/hub/registry.js';
 import { CERTIFICATE, type FileServer, type FileServerOptions, serveFile, serveProxy } from '../file-server.js';
 import { fixturePath } from '../support.js';
 import { repa, temporaryFolder } from './binary.js';

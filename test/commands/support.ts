@@ -2,11 +2,11 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
-import { fillNormal, PURPOSE } from '../../src/lib/random.js';
+import { fillNormal, PURPOSE } from '../../src/lib/numbers/random.js';
+import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 import type { TensorColumn } from '../../src/lib/stream/schema.js';
 import { atomicFileSink } from '../../src/lib/stream/sink.js';
 import { TensorWriter } from '../../src/lib/stream/writer.js';
-import { sizeOf } from '../../src/lib/typed-array.js';
 
 /** Writes `count` distinct pictures, in turn into `classes` folders, and returns their keys. */
 export async function makeImages(folder: string, count: number, { classes = 2, side = 16 } = {}): Promise<string[]> {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { fillUniform, PURPOSE } from '../../src/lib/random.js';
+import { fillUniform, PURPOSE } from '../../src/lib/numbers/random.js';
 import { PROGRAM, repa, shell } from './binary.js';
 import { makeTensors } from './support.js';
 import { type Entry, numbers, parseLog, prepared, RUN } from './training-run.js';

@@ -1,4 +1,4 @@
-"""Independent features for test/lib/networks-feature-network.test.ts: DINOv2's class token, as FD-DINOv2 compares it.
+"""Independent features for test/lib/pretrained/feature-network.test.ts: DINOv2's class token, as FD-DINOv2 compares it.
 
 An image is resized by Pillow to 224 pixels (bicubic, which antialiases, in 8 bits), normalised with ImageNet's mean and
 deviation, and position embeddings are resampled as DINOv2's own code does it. Weights are the test's, of a tiny DINOv2:

@@ -5,9 +5,9 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { openSafetensors } from '../../src/lib/formats/safetensors.js';
+import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 import { atomicFileSink } from '../../src/lib/stream/sink.js';
 import { TensorWriter } from '../../src/lib/stream/writer.js';
-import { sizeOf } from '../../src/lib/typed-array.js';
 import { type Outcome, PROGRAM, repa, shell, temporaryFolder } from '../commands/binary.js';
 import { makeImages, makeTensors } from '../commands/support.js';
 

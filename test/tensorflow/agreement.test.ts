@@ -1,20 +1,14 @@
 /** TensorFlow against ONNX Runtime, in one process: the same numbers to the rounding of f32. */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import {
-  type BackendName,
-  capture,
-  type ParameterStore,
-  selectBackend,
-  type TensorSpec,
-  tf,
-} from '../../src/lib/engine/index.js';
+import { type BackendName, capture, selectBackend, type TensorSpec, tf } from '../../src/lib/engine/index.js';
 import { decode, encode, inferAutoencoderKLConfig } from '../../src/lib/models/autoencoder-kl.js';
 import { inception } from '../../src/lib/models/inception.js';
 import { foldBatchNorms } from '../../src/lib/models/inception-parameters.js';
 import { type Parameters, toParameters, type Weights } from '../../src/lib/models/parameters.js';
 import { decodeTiny, encodeTiny, tinyAutoencoderShapes } from '../../src/lib/models/tiny-autoencoder.js';
 import { inferViTConfig, vit } from '../../src/lib/models/vit.js';
+import type { ParameterStore } from '../../src/lib/optim/index.js';
 import type { SamplerSettings } from '../../src/lib/sampling/settings.js';
 import { fixtureWeights } from '../fixture-weights.js';
 import { formulaWeights } from '../inception-weights.js';

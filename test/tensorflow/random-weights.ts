@@ -1,6 +1,6 @@
 import type { Shapes, Weights } from '../../src/lib/models/parameters.js';
-import { fillNormal, PURPOSE } from '../../src/lib/random.js';
-import { sizeOf } from '../../src/lib/typed-array.js';
+import { fillNormal, PURPOSE } from '../../src/lib/numbers/random.js';
+import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 
 /** Other numbers for each `row`. */
 export function normals(shape: readonly number[], row: number, scale = 1): Float32Array<ArrayBuffer> {

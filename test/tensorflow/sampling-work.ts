@@ -4,9 +4,9 @@ import { capture, type TensorSpec, tf } from '../../src/lib/engine/index.js';
 import { toParameters } from '../../src/lib/models/parameters.js';
 import { sit, sitConfig } from '../../src/lib/models/sit.js';
 import { sitParameters } from '../../src/lib/models/sit-parameters.js';
+import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 import { sampleLatents } from '../../src/lib/sampling/sample.js';
 import type { SamplerSettings } from '../../src/lib/sampling/settings.js';
-import { sizeOf } from '../../src/lib/typed-array.js';
 import { randomWeights } from './random-weights.js';
 
 const config = sitConfig('SiT-S/2', { inputSize: 16, depth: 3, hiddenSize: 64, numHeads: 2, numClasses: 5, zDims: [] });

@@ -2,11 +2,12 @@
 import { type AlignmentSettings, REPA } from '../../src/lib/align/settings.js';
 import type { Losses } from '../../src/lib/align/terms.js';
 import { ditTrainingLoss, type LossInputs, sitTrainingLoss } from '../../src/lib/align/training-loss.js';
-import { captureGradients, ParameterStore, type TensorSpec } from '../../src/lib/engine/index.js';
+import type { TensorSpec } from '../../src/lib/engine/index.js';
 import type { AlignedConfig } from '../../src/lib/models/alignment.js';
 import { ditConfig } from '../../src/lib/models/dit.js';
 import { type SiTConfig, sitConfig } from '../../src/lib/models/sit.js';
 import { FROZEN, sitParameters } from '../../src/lib/models/sit-parameters.js';
+import { captureGradients, ParameterStore } from '../../src/lib/optim/index.js';
 import { normals, randomWeights } from './random-weights.js';
 
 const BATCH = 4;

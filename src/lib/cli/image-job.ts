@@ -2,8 +2,8 @@
 import path from 'node:path';
 import { inBatches } from '../batches.js';
 import type { RgbImage } from '../images/rgb-image.js';
+import { sizeOf } from '../numbers/typed-array.js';
 import { type TensorColumn, withScales } from '../stream/schema.js';
-import { sizeOf } from '../typed-array.js';
 import { type ImageOptions, imageInput } from './image-input.js';
 import { Progress } from './progress.js';
 import { provenance } from './provenance.js';

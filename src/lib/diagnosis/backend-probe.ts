@@ -4,7 +4,7 @@
  */
 import { type BackendName, capture, engineInfo, selectBackend, tf } from '../engine/index.js';
 import type { RepaError } from '../errors.js';
-import { fillNormal, PURPOSE } from '../random.js';
+import { fillNormal, PURPOSE } from '../numbers/random.js';
 import type { BackendFacts } from './diagnose.js';
 
 const SIDE = 1024;

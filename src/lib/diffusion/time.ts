@@ -1,5 +1,5 @@
 /** How training draws its times: t in (0, 1), or steps of DDPM. */
-import { fillNormal, fillUniform, PURPOSE, randomInteger } from '../random.js';
+import { fillNormal, fillUniform, PURPOSE, randomInteger } from '../numbers/random.js';
 import { DDPM_STEPS } from './ddpm-schedule.js';
 import type { TrainingPath } from './interpolant.js';
 

@@ -1,4 +1,4 @@
-import { sizeOf, type TypedArray } from '../typed-array.js';
+import { sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import type { TensorFunction, TensorSpec } from './engine.js';
 import { activeEngine } from './select.js';
 

@@ -1,5 +1,5 @@
 /** What every backend offers beyond the kernels that it registers with tfjs. */
-import type { TypedArray } from '../typed-array.js';
+import type { TypedArray } from '../numbers/typed-array.js';
 import type * as tf from './tfjs.js';
 
 export type BackendName = 'onnx' | 'tensorflow' | 'tensorflow-gpu';

@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import { Tensor } from 'onnxruntime-node';
 import { DataError, MissingInputError, UnavailableError } from '../errors.js';
-import { floatFromHalf, halfFromFloat } from '../half.js';
+import { floatFromHalf, halfFromFloat } from '../numbers/half.js';
 import { guard, loadSession, type RawSession } from './onnx/runtime.js';
 import { engineInfo } from './select.js';
 

@@ -1,6 +1,6 @@
 /** What makes a number hard to compare with others, above all with published ones. */
 import { isRankDeficient } from '../metrics/frechet.js';
-import type { FeatureNetwork } from '../networks/feature-network.js';
+import type { FeatureNetwork } from '../pretrained/feature-network.js';
 import type { FeatureSet } from './feature-set.js';
 import type { ImageProtocol } from './image-protocol.js';
 

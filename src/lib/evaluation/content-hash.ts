@@ -1,10 +1,10 @@
 /** What is in the files of a set of images, as one hash: whatever they are called, wherever they lie. */
 import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { writeFileAtomic, writeFully } from '../atomic-file.js';
+import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { sha256Of, sha256OfText } from '../files/sha256.js';
 import { listImages } from '../images/list.js';
 import { isImageFolder } from '../images/open-images.js';
-import { sha256Of, sha256OfText } from '../sha256.js';
 import { listParts } from '../stream/shards.js';
 
 /** A file that changed less than this before it was read may change again without another time stamp. */

@@ -3,11 +3,11 @@ import path from 'node:path';
 import { DataError } from '../errors.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { readNpy } from '../formats/npy.js';
-import { tokenMeans } from '../networks/token-means.js';
+import { concatenated } from '../numbers/typed-array.js';
+import { tokenMeans } from '../pretrained/token-means.js';
 import { openTensorStream } from '../stream/reader.js';
 import { floatColumn } from '../stream/rows.js';
 import { valueColumns } from '../stream/schema.js';
-import { concatenated } from '../typed-array.js';
 
 /** Pooled features of a file: one vector an image. */
 export interface FeatureColumn {

@@ -1,10 +1,10 @@
 /** What is kept of one set of images: as much as the metrics need, and no more. */
-import type { Matrix } from '../engine/matrix-product.js';
+import type { Matrix } from '../linalg/matrix-product.js';
 import { type InceptionScore, InceptionScoreEstimate } from '../metrics/inception-score.js';
 import { FeatureStatistics, type Gaussian } from '../metrics/statistics.js';
 import { FEATURE_KINDS, type FeatureKind, type StatisticsOrigin } from '../metrics/statistics-file.js';
-import { type ImageFeatures, INCEPTION_CLASSES } from '../networks/feature-network.js';
-import { concatenated } from '../typed-array.js';
+import { concatenated } from '../numbers/typed-array.js';
+import { type ImageFeatures, INCEPTION_CLASSES } from '../pretrained/feature-network.js';
 
 /** What a metric is computed from: moments of features, the features themselves, or class scores. */
 export type Need = FeatureKind | 'rows' | 'logits';

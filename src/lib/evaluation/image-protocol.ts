@@ -1,6 +1,6 @@
 /** How images were made, as the header of their stream tells it: part of every number that is measured on them. */
 import { DataError } from '../errors.js';
-import type { DecoderRecord } from '../networks/codec.js';
+import type { DecoderRecord } from '../pretrained/codec.js';
 
 export interface ImageProtocol {
   /** Settings of the sampler, under the names of describeSampler; null where the images do not tell. */

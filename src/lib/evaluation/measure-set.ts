@@ -15,7 +15,7 @@ import {
   readStatistics,
   type StatisticsOrigin,
 } from '../metrics/statistics-file.js';
-import type { FeatureNetwork } from '../networks/feature-network.js';
+import type { FeatureNetwork } from '../pretrained/feature-network.js';
 import { FeatureSet, type Need } from './feature-set.js';
 
 export interface SetOptions {

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { type BackendOptions, selectBackend } from '../engine/index.js';
 import { MissingInputError, UsageError } from '../errors.js';
 import { FEATURE_KINDS, type StatisticsOrigin, writeStatistics } from '../metrics/statistics-file.js';
-import { type FeatureNetwork, type FeatureNetworkOptions, openFeatureNetwork } from '../networks/feature-network.js';
+import { type FeatureNetwork, type FeatureNetworkOptions, openFeatureNetwork } from '../pretrained/feature-network.js';
 import type { Shard } from '../stream/shards.js';
 import { comparabilityWarnings } from './comparability.js';
 import type { FeatureSet, Need } from './feature-set.js';

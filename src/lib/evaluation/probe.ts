@@ -1,6 +1,7 @@
 /** What features know of classes, by a linear probe and by their neighbours. */
-import { crc32 } from '../crc32.js';
+
 import { DataError, UsageError } from '../errors.js';
+import { crc32 } from '../files/crc32.js';
 import { unitRows } from '../metrics/features.js';
 import { knnAccuracy } from '../metrics/knn.js';
 import { type LabelledFeatures, probeAccuracy, trainLinearProbe } from '../metrics/linear-probe.js';

@@ -1,11 +1,12 @@
 /** Features and statistics of references that were measured before, kept by the content of their images. */
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
-import type { Matrix } from '../engine/matrix-product.js';
 import { DataError, MissingInputError } from '../errors.js';
+import { homeFolder } from '../files/home.js';
+import { sha256OfText } from '../files/sha256.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { openNpz } from '../formats/npz.js';
-import { homeFolder } from '../home.js';
+import type { Matrix } from '../linalg/matrix-product.js';
 import {
   FEATURE_KINDS,
   hasStatistics,
@@ -14,7 +15,6 @@ import {
   type StatisticsOrigin,
   writeStatistics,
 } from '../metrics/statistics-file.js';
-import { sha256OfText } from '../sha256.js';
 import { version } from '../version.js';
 import { contentHash } from './content-hash.js';
 import type { FeatureSet, Need } from './feature-set.js';

@@ -4,8 +4,8 @@ import { BinaryFile } from '../formats/binary-file.js';
 import type { TensorInfo } from '../formats/host-tensor.js';
 import { NPY_PREFIX_BYTES, npyBatches, npyHeaderBytes, parseNpyHeader, readNpy } from '../formats/npy.js';
 import { openNpz } from '../formats/npz.js';
+import { showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import type { TensorColumn } from '../stream/schema.js';
-import { showShape, sizeOf, type TypedArray } from '../typed-array.js';
 import { columnFor, numberedKey, type Row, type RowSource, streamValues } from './rows.js';
 
 /** Rows that are read at a time. */

@@ -7,9 +7,9 @@ import { type LazyTensor, openSafetensors, type SafetensorsFile, writeSafetensor
 import { type Savable, writeTorch } from '../formats/torch-writer.js';
 import { FROZEN, sitParameters } from '../models/sit-parameters.js';
 import { findCheckpoint, readCheckpointConfig } from '../training/checkpoint.js';
-import { RUN_KEY, toOfficialArguments } from '../training/official-run.js';
 import { ADAM, type RunRecord } from '../training/settings.js';
 import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
+import { RUN_KEY, toOfficialArguments } from './official-run.js';
 
 /**
  * Writes a checkpoint as `.safetensors` (one set of weights) or as `.pt` (all that train.py saves: model, ema, opt, args,

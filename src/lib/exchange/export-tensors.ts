@@ -1,11 +1,12 @@
 /** A tensor stream in the formats of other tools. */
 import { rmSync } from 'node:fs';
 import path from 'node:path';
-import { writeFileAtomicAsync, writeFully } from '../atomic-file.js';
 import { UsageError } from '../errors.js';
+import { writeFileAtomicAsync, writeFully } from '../files/atomic-file.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { encodeNpyHeader } from '../formats/npy.js';
 import { type ChunkedTensor, writeNpz } from '../formats/npz.js';
+import { bytesOf } from '../numbers/typed-array.js';
 import { copyRows } from '../stream/copy.js';
 import { openTensorFile } from '../stream/file.js';
 import { openTensorStream, type TensorReader } from '../stream/reader.js';
@@ -13,7 +14,6 @@ import { rawRow } from '../stream/rows.js';
 import { findColumn, showColumn, type TensorColumn, type TensorData } from '../stream/schema.js';
 import { atomicFileSink } from '../stream/sink.js';
 import { TensorWriter } from '../stream/writer.js';
-import { bytesOf } from '../typed-array.js';
 import { ImageFolderWriter } from './image-folder.js';
 import { PreprocessedWriter } from './preprocessed.js';
 import type { Row } from './rows.js';

@@ -6,8 +6,8 @@ import { DataError } from '../errors.js';
 import type { DecodedImage } from '../images/decode-images.js';
 import { isImageName } from '../images/list.js';
 import { encodePng } from '../images/png.js';
+import { bytesOf } from '../numbers/typed-array.js';
 import type { TensorColumn } from '../stream/schema.js';
-import { bytesOf } from '../typed-array.js';
 import { writeLabels } from './preprocessed.js';
 import { columnFor, type Row, type RowSource } from './rows.js';
 

@@ -3,14 +3,14 @@ import { existsSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import type { LazyTensor } from '../formats/safetensors.js';
+import { REGISTRY } from '../hub/registry.js';
 import { matchWeights, type Shapes } from '../models/parameters.js';
 import { FROZEN, sitParameters } from '../models/sit-parameters.js';
+import { locateWeights } from '../pretrained/locate.js';
+import { openOfficialCheckpoint, type StateDict, type StoredTensor } from '../pretrained/official-checkpoint.js';
 import { checkpointSteps, saveCheckpoint } from '../training/checkpoint.js';
-import { describeOfficial, type OfficialHints } from '../training/official-run.js';
 import type { RunRecord } from '../training/settings.js';
-import { locateWeights } from '../weights/locate.js';
-import { openOfficialCheckpoint, type StateDict, type StoredTensor } from '../weights/official-checkpoint.js';
-import { REGISTRY } from '../weights/registry.js';
+import { describeOfficial, type OfficialHints } from './official-run.js';
 
 export interface ImportedCheckpoint {
   /** Where it was written. */

@@ -1,9 +1,9 @@
 /** Rows on their way into a tensor stream, whatever they were kept in before. */
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
-import { type CodecHints, codecMetadata, settleCodec } from '../networks/latent-codec.js';
+import { sameShape, showShape, type TypedArray } from '../numbers/typed-array.js';
+import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
 import type { StreamSchema, TensorColumn, TensorData } from '../stream/schema.js';
-import { sameShape, showShape, type TypedArray } from '../typed-array.js';
 
 export interface Row {
   key: string;

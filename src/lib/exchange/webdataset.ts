@@ -13,9 +13,9 @@ import { decodeImage } from '../images/decode.js';
 import { isImageName } from '../images/list.js';
 import { encodePng } from '../images/png.js';
 import type { RgbImage } from '../images/rgb-image.js';
+import { bytesOf } from '../numbers/typed-array.js';
 import type { TensorColumn } from '../stream/schema.js';
 import type { ByteSink } from '../stream/sink.js';
-import { bytesOf } from '../typed-array.js';
 import { checkedRow, columnFor, type Row, type RowSource } from './rows.js';
 
 /** One sample as it lies in the archive. */

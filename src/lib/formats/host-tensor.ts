@@ -1,6 +1,6 @@
 /** A tensor in host memory as a file holds it: shape, element type and raw storage. */
-import { floatFromHalf } from '../half.js';
-import type { TypedArray } from '../typed-array.js';
+import { floatFromHalf } from '../numbers/half.js';
+import type { TypedArray } from '../numbers/typed-array.js';
 
 export type HostDType = 'f16' | 'f32' | 'f64' | 'bf16' | 'u8' | 'i8' | 'i16' | 'i32' | 'i64' | 'bool';
 

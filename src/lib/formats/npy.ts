@@ -2,9 +2,10 @@
  * NumPy's .npy: magic, version, a Python dict literal, then the raw array.
  * Format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
  */
-import { writeFileAtomic, writeFully } from '../atomic-file.js';
+
 import { DataError } from '../errors.js';
-import { bytesOf, showShape, sizeOf, type TypedArray } from '../typed-array.js';
+import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { bytesOf, showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { BinaryFile } from './binary-file.js';
 import { bytesPerElement, type HostDType, type HostTensor, storageOf, type TensorInfo } from './host-tensor.js';
 import { gatherStrided } from './strided.js';

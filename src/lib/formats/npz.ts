@@ -1,7 +1,8 @@
 /** NumPy's .npz: a zip of .npy members, one an array. */
-import { writeFileAtomicAsync } from '../atomic-file.js';
+
 import { DataError } from '../errors.js';
-import { bytesOf, sizeOf, type TypedArray } from '../typed-array.js';
+import { writeFileAtomicAsync } from '../files/atomic-file.js';
+import { bytesOf, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { bytesPerElement, type HostTensor, type TensorInfo } from './host-tensor.js';
 import { encodeNpyHeader, type NpyHeader, npyBatches, parseNpyHeader, readNpy } from './npy.js';
 import { openZip, type ZipFile } from './zip.js';

@@ -2,9 +2,10 @@
  * safetensors: 8 bytes of header length, a JSON header, then the raw tensors back to back.
  * Checks follow the format's own rules: https://github.com/huggingface/safetensors#format
  */
-import { writeFileAtomic, writeFully } from '../atomic-file.js';
+
 import { DataError } from '../errors.js';
-import { bytesOf, showShape, sizeOf, type TypedArray } from '../typed-array.js';
+import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { bytesOf, showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { BinaryFile } from './binary-file.js';
 import { bytesPerElement, type HostDType, type HostTensor, storageOf, type TensorInfo } from './host-tensor.js';
 import { parseUniqueJson } from './unique-json.js';

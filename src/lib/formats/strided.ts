@@ -1,5 +1,5 @@
 /** Any strided view of a storage as a row-major array: Fortran order, transposes, slices, broadcasts. */
-import { sizeOf, type TypedArray } from '../typed-array.js';
+import { sizeOf, type TypedArray } from '../numbers/typed-array.js';
 
 /** Strides in elements of a row-major array of this shape. */
 export function rowMajorStrides(shape: readonly number[]): number[] {

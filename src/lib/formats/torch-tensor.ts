@@ -1,6 +1,6 @@
 /** A tensor of a PyTorch checkpoint: a strided view of a storage, read when it is asked for. */
 import { DataError } from '../errors.js';
-import { showShape, sizeOf } from '../typed-array.js';
+import { showShape, sizeOf } from '../numbers/typed-array.js';
 import { bytesPerElement, type HostDType, type HostTensor, storageOf, type TensorInfo } from './host-tensor.js';
 import { gatherStrided, isContiguous } from './strided.js';
 

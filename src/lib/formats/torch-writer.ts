@@ -3,9 +3,9 @@
  * Layout: `torch.serialization` (`_save`); plain dictionaries and tensors only, so that `weights_only=True` reads them.
  */
 import path from 'node:path';
-import { writeFileAtomicAsync } from '../atomic-file.js';
 import { DataError } from '../errors.js';
-import { bytesOf, showShape, sizeOf } from '../typed-array.js';
+import { writeFileAtomicAsync } from '../files/atomic-file.js';
+import { bytesOf, showShape, sizeOf } from '../numbers/typed-array.js';
 import { bytesPerElement, type HostDType, type HostTensor } from './host-tensor.js';
 import { Call, encodePickle, Global, Persistent, type Picklable, Tuple } from './pickle-writer.js';
 import type { LazyTensor } from './safetensors.js';

@@ -1,6 +1,6 @@
 /** Writing zip archives of stored members, with zip64 fields where sizes or offsets need them. */
 import { writeSync } from 'node:fs';
-import { crc32 } from '../crc32.js';
+import { crc32 } from '../files/crc32.js';
 
 const FITS_32 = 0xffffffff;
 /** 1980-01-01 00:00, the earliest date a zip can hold: the same data makes the same archive. */

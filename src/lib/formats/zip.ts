@@ -5,8 +5,8 @@
  */
 import { pipeline, Readable } from 'node:stream';
 import { constants, createInflateRaw, inflateRawSync } from 'node:zlib';
-import { crc32 } from '../crc32.js';
 import { DataError } from '../errors.js';
+import { crc32 } from '../files/crc32.js';
 import { BinaryFile } from './binary-file.js';
 
 const LOCAL_HEADER = 0x04034b50;

@@ -1,7 +1,7 @@
 /** Writing PNG files, and sheets of many pictures in one. */
 import sharp from 'sharp';
-import { writeFileAtomic, writeFully } from '../atomic-file.js';
-import { sameShape } from '../typed-array.js';
+import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { sameShape } from '../numbers/typed-array.js';
 import type { RgbImage } from './rgb-image.js';
 
 /** The bytes of a PNG file. */

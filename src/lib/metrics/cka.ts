@@ -2,7 +2,7 @@
  * Centred kernel alignment with the linear kernel (arXiv 1905.00414). The N x N kernels are never formed: all that is
  * needed of them follows from the D x D products of the features.
  */
-import { type Matrix, matrixProduct } from '../engine/matrix-product.js';
+import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import { centre } from './statistics.js';
 
 /** As in platonic-rep, whose numbers ours have to agree with. */

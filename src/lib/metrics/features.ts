@@ -1,5 +1,5 @@
 /** What is done to feature vectors before they are compared. */
-import type { Matrix } from '../engine/matrix-product.js';
+import type { Matrix } from '../linalg/matrix-product.js';
 
 /** Rows of `columns` features, each divided by its length (one of length 0 stays 0): f64. */
 export function unitRows(features: ArrayLike<number>, columns: number): Matrix {

@@ -1,7 +1,8 @@
 /** The Frechet distance of infinitely many samples (Chong and Forsyth, arXiv 1911.07023), on Inception features FID-infinity. */
-import type { Matrix } from '../engine/matrix-product.js';
+
 import { UsageError } from '../errors.js';
-import { PURPOSE, permutation } from '../random.js';
+import type { Matrix } from '../linalg/matrix-product.js';
+import { PURPOSE, permutation } from '../numbers/random.js';
 import { frechetDistance } from './frechet.js';
 import { FeatureStatistics, type Gaussian } from './statistics.js';
 

@@ -1,8 +1,9 @@
 /** The Frechet distance between two Gaussians, on Inception features known as FID (arXiv 1706.08500). */
-import { type Matrix, matrixProduct } from '../engine/matrix-product.js';
+
 import { DataError } from '../errors.js';
-import { cholesky } from './cholesky.js';
-import { symmetricEigenvalues } from './eigenvalues.js';
+import { cholesky } from '../linalg/cholesky.js';
+import { symmetricEigenvalues } from '../linalg/eigenvalues.js';
+import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import type { Gaussian } from './statistics.js';
 
 /**

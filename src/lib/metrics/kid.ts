@@ -1,7 +1,8 @@
 /** The kernel Inception distance (arXiv 1801.01401): squared maximum mean discrepancy with a cubic kernel. */
-import { type Matrix, matrixProduct } from '../engine/matrix-product.js';
+
 import { UsageError } from '../errors.js';
-import { PURPOSE, permutation } from '../random.js';
+import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
+import { PURPOSE, permutation } from '../numbers/random.js';
 
 export interface KernelDistance {
   /** Over the subsets. */

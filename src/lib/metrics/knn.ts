@@ -1,5 +1,5 @@
 /** k-nearest-neighbour classification: a probe of a representation that trains nothing. */
-import type { Matrix } from '../engine/matrix-product.js';
+import type { Matrix } from '../linalg/matrix-product.js';
 import { nearestNeighbours } from './neighbours.js';
 
 export interface KnnOptions {

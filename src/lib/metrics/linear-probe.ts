@@ -3,10 +3,11 @@
  * 2410.06940, appendix): batch normalisation without parameters, then a linear layer, trained for 90 epochs of batches of
  * 16,384 with Adam at 1e-3 and a cosine schedule.
  */
-import { captureGradients, linear, ParameterStore, tf } from '../engine/index.js';
-import { type Matrix, matrixProduct } from '../engine/matrix-product.js';
+import { linear, tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
-import { fillNormal, PURPOSE, permutation } from '../random.js';
+import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
+import { fillNormal, PURPOSE, permutation } from '../numbers/random.js';
+import { captureGradients, ParameterStore } from '../optim/index.js';
 
 export interface LabelledFeatures {
   readonly features: Matrix<Float32Array>; // [N, D]

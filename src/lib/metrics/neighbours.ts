@@ -1,6 +1,7 @@
 /** Nearest neighbours by blocks of the matrix of inner products, which is never whole in memory. */
-import { type Matrix, matrixProduct } from '../engine/matrix-product.js';
+
 import { UsageError } from '../errors.js';
+import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 
 export interface Neighbours {
   readonly rows: number;

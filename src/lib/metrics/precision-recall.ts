@@ -1,6 +1,7 @@
 /** Improved precision and recall (arXiv 1904.06991): how much of one set lies on the manifold of the other. */
-import { type Matrix, matrixProduct } from '../engine/matrix-product.js';
+
 import { UsageError } from '../errors.js';
+import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 
 type Features = Matrix<Float32Array>;
 

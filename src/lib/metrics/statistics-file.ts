@@ -6,7 +6,7 @@
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { type NpzFile, writeNpz } from '../formats/npz.js';
-import { sameShape, showShape } from '../typed-array.js';
+import { sameShape, showShape } from '../numbers/typed-array.js';
 import type { Gaussian } from './statistics.js';
 
 /** Which features: those after the last pooling, or of the spatial layer that sFID takes. */

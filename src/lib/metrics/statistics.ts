@@ -1,6 +1,7 @@
 /** Mean and covariance of features that arrive in batches or lie in shards, in f64. */
-import { type Matrix, matrixProduct } from '../engine/matrix-product.js';
+
 import { DataError } from '../errors.js';
+import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 
 /** What the Frechet distance compares. */
 export interface Gaussian {

@@ -2,7 +2,7 @@
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import type { Parameters } from '../nn/layers.js';
-import { sameShape, showShape } from '../typed-array.js';
+import { sameShape, showShape } from '../numbers/typed-array.js';
 
 export type { Parameters } from '../nn/layers.js';
 

@@ -1,8 +1,8 @@
 /** The parameters of SiT and DiT: names, shapes, and the distributions that the official code draws them from. */
 import { sinCosPositions } from '../nn/embeddings.js';
 import type { NormKind } from '../nn/layers.js';
-import { fillNormal, fillUniform, PURPOSE } from '../random.js';
-import { sizeOf } from '../typed-array.js';
+import { fillNormal, fillUniform, PURPOSE } from '../numbers/random.js';
+import { sizeOf } from '../numbers/typed-array.js';
 import type { AlignedConfig } from './alignment.js';
 import { TIME_EMBEDDING_DIM, tokenCount } from './diffusion-transformer.js';
 import type { Weight } from './parameters.js';

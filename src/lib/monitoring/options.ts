@@ -1,6 +1,6 @@
 /** What the options of `repa train` ask to be measured on the way. */
 import { UsageError } from '../errors.js';
-import type { InputNormalisation } from '../networks/onnx-encoder.js';
+import type { InputNormalisation } from '../pretrained/onnx-encoder.js';
 import type { SamplerMode } from '../sampling/settings.js';
 import { checkNeeds } from '../training/option-needs.js';
 

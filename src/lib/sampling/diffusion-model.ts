@@ -3,19 +3,19 @@ import { existsSync, statSync } from 'node:fs';
 import type { ConditionalNetwork } from '../diffusion/guidance.js';
 import { type Captured, capture, type tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
+import { describeOfficial, type OfficialHints } from '../exchange/official-run.js';
 import { type HostTensor, toFloat32 } from '../formats/host-tensor.js';
+import { REGISTRY } from '../hub/registry.js';
 import type { AlignedConfig } from '../models/alignment.js';
 import { dit } from '../models/dit.js';
 import { matchWeights, type Parameters, toParameters, type Weights } from '../models/parameters.js';
 import { sit } from '../models/sit.js';
 import { sitParameters } from '../models/sit-parameters.js';
+import { locateWeights } from '../pretrained/locate.js';
+import { openOfficialCheckpoint, type StateDict } from '../pretrained/official-checkpoint.js';
 import { findCheckpoint, readCheckpointConfig, readCheckpointPart } from '../training/checkpoint.js';
-import { describeOfficial, type OfficialHints } from '../training/official-run.js';
 import type { RunRecord } from '../training/settings.js';
 import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
-import { locateWeights } from '../weights/locate.js';
-import { openOfficialCheckpoint, type StateDict } from '../weights/official-checkpoint.js';
-import { REGISTRY } from '../weights/registry.js';
 import { packStates, stateSize, unpackStates } from './state.js';
 
 export interface DiffusionModel {

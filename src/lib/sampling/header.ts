@@ -1,7 +1,7 @@
 /** The columns and the header of a stream of samples: what they are, and how they were made. */
 import path from 'node:path';
 import { provenance } from '../cli/provenance.js';
-import { type Codec, decoderRecord } from '../networks/codec.js';
+import { type Codec, decoderRecord } from '../pretrained/codec.js';
 import type { StreamSchema, TensorColumn } from '../stream/schema.js';
 import type { DiffusionModel } from './diffusion-model.js';
 import type { Noise } from './noise-file.js';

@@ -3,10 +3,10 @@ import { DDPM_STEPS, ddpmSchedule } from '../diffusion/ddpm-schedule.js';
 import { interpolants } from '../diffusion/interpolant.js';
 import { type Captured, capture, tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
-import { fillNormal, PURPOSE } from '../random.js';
+import { fillNormal, PURPOSE } from '../numbers/random.js';
+import { joinRows } from '../numbers/typed-array.js';
 import type { TrainingBatch } from '../training/dataset.js';
 import type { RunRecord } from '../training/settings.js';
-import { joinRows } from '../typed-array.js';
 import { type DiffusionModel, forward } from './diffusion-model.js';
 import { stateSize } from './state.js';
 

@@ -1,9 +1,9 @@
 /** From image numbers to samples: sampled, brought back to the codec's latents, and decoded. */
 import { type ByteRounding, fromSignedUnit } from '../images/normalise.js';
 import type { RgbImage } from '../images/rgb-image.js';
-import type { Codec } from '../networks/codec.js';
-import { restoreLatents } from '../networks/latent-scale.js';
-import { sizeOf } from '../typed-array.js';
+import { sizeOf } from '../numbers/typed-array.js';
+import type { Codec } from '../pretrained/codec.js';
+import { restoreLatents } from '../pretrained/latent-scale.js';
 import type { DiffusionModel } from './diffusion-model.js';
 import { type LabelPlan, labelOf, type SamplingNetworks, sampleLatents } from './sample.js';
 import type { SamplerSettings } from './settings.js';

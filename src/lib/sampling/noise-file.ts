@@ -3,10 +3,10 @@ import path from 'node:path';
 import { DataError } from '../errors.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { readNpy } from '../formats/npy.js';
+import { concatenated, sameShape, showShape, sizeOf } from '../numbers/typed-array.js';
 import { openTensorStream } from '../stream/reader.js';
 import { floatColumn } from '../stream/rows.js';
 import { findColumn } from '../stream/schema.js';
-import { concatenated, sameShape, showShape, sizeOf } from '../typed-array.js';
 
 export interface Noise {
   rows: number;

@@ -6,10 +6,10 @@ import type { BackendOptions } from '../engine/index.js';
 import { selectBackend } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
 import type { ByteRounding } from '../images/normalise.js';
-import { type Codec, openCodec } from '../networks/codec.js';
+import { sizeOf } from '../numbers/typed-array.js';
+import { type Codec, openCodec } from '../pretrained/codec.js';
 import { partName, type Shard } from '../stream/shards.js';
 import type { TensorWriter } from '../stream/writer.js';
-import { sizeOf } from '../typed-array.js';
 import {
   compiledNetwork,
   type DiffusionModel,

@@ -11,7 +11,7 @@ import { sampleDopri5 } from '../diffusion/samplers/dopri5.js';
 import { sampleOde } from '../diffusion/samplers/ode.js';
 import { sampleSde } from '../diffusion/samplers/sde.js';
 import { UsageError } from '../errors.js';
-import { fillNormal, PURPOSE, randomInteger } from '../random.js';
+import { fillNormal, PURPOSE, randomInteger } from '../numbers/random.js';
 import type { SamplerSettings } from './settings.js';
 import { initialStates, latentsOf } from './state.js';
 

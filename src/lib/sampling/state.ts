@@ -4,7 +4,7 @@
  */
 import { tf } from '../engine/index.js';
 import type { TransformerConfig } from '../models/diffusion-transformer.js';
-import { fillNormal, PURPOSE } from '../random.js';
+import { fillNormal, PURPOSE } from '../numbers/random.js';
 
 const latentSize = ({ inChannels, inputSize }: TransformerConfig): number => inChannels * inputSize ** 2;
 

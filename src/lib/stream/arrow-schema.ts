@@ -1,5 +1,5 @@
 /** The stream's schema, decoded from Arrow's: tensors are FixedSizeLists under the canonical `arrow.fixed_shape_tensor` extension. */
-import { sizeOf } from '../typed-array.js';
+import { sizeOf } from '../numbers/typed-array.js';
 import type { Table } from './flatbuffer.js';
 import { FormatProblem } from './format-problem.js';
 import { columnsProblem, FORMAT_KEY, FORMAT_VERSION, type StreamSchema, type TensorColumn } from './schema.js';

@@ -2,7 +2,7 @@
  * Vectors in 8 bits a component: the nearest multiples of a scale that each vector has for itself, so that its largest
  * component is 127 of them. Directions are kept closely, lengths to the half precision of the scale.
  */
-import { floatFromHalf, halfFromFloat } from '../half.js';
+import { floatFromHalf, halfFromFloat } from '../numbers/half.js';
 
 const LARGEST = 127;
 

@@ -1,5 +1,5 @@
 /** Where the batches of a stream file lie, found by hopping from header to header without reading tensors. */
-import { concatenated } from '../typed-array.js';
+import { concatenated } from '../numbers/typed-array.js';
 import { hashKeys } from './key-table.js';
 import {
   type BatchHead,

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
-import { sizeOf } from '../typed-array.js';
+import { sizeOf } from '../numbers/typed-array.js';
 import {
   type BatchPlace,
   indexFile,

@@ -6,8 +6,8 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { writeFileAtomic, writeFully } from '../atomic-file.js';
-import { crc32, showCrc } from '../crc32.js';
+import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { crc32, showCrc } from '../files/crc32.js';
 import type { BatchPlace } from './file-index.js';
 import type { PositionedFile } from './positioned-file.js';
 

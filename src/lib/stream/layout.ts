@@ -3,7 +3,7 @@
  * to 8 bytes, no validity bitmaps. So a header is either exactly what its row count implies or refused, and no offset
  * from the input is ever used to make a view.
  */
-import { sizeOf } from '../typed-array.js';
+import { sizeOf } from '../numbers/typed-array.js';
 import { FormatProblem } from './format-problem.js';
 import { rowBytes, STORAGE, type TensorColumn, type TensorData } from './schema.js';
 

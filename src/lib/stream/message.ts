@@ -12,8 +12,8 @@
  * - `repa.last` (the last batch, which may be empty): so that a missing tail shows even before an end-of-stream marker.
  */
 
-import { crc32, showCrc } from '../crc32.js';
 import { DataError } from '../errors.js';
+import { crc32, showCrc } from '../files/crc32.js';
 import { decodeMetadata, decodeSchema, foreignProblem, metadataBytes } from './arrow-schema.js';
 import { Table } from './flatbuffer.js';
 import { FormatProblem } from './format-problem.js';

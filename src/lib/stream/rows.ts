@@ -1,5 +1,5 @@
 /** Values of tensor columns as f32. */
-import { floatFromHalf } from '../half.js';
+import { floatFromHalf } from '../numbers/half.js';
 import { expandVectors } from './compact.js';
 import type { TensorData } from './schema.js';
 

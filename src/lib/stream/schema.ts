@@ -1,6 +1,6 @@
 /** What a tensor stream holds: one row per sample, each with a `key`, a `label` and tensors of fixed shape. */
 import { DataError } from '../errors.js';
-import { sameShape, showShape, sizeOf } from '../typed-array.js';
+import { sameShape, showShape, sizeOf } from '../numbers/typed-array.js';
 
 export type TensorDType = 'f16' | 'f32' | 'u8' | 'i8';
 

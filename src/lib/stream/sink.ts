@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { openAtomicFile, withPath } from '../atomic-file.js';
+import { openAtomicFile, withPath } from '../files/atomic-file.js';
 
 export interface ByteSink {
   /** Resolves when all bytes are handed over: a slow reader holds its producer back. */

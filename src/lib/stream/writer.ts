@@ -1,7 +1,7 @@
 /** Writes rows as a tensor stream. */
 import { DataError } from '../errors.js';
-import { halfFromFloat } from '../half.js';
-import { bytesOf, sizeOf, type TypedArray } from '../typed-array.js';
+import { halfFromFloat } from '../numbers/half.js';
+import { bytesOf, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { compactVectors } from './compact.js';
 import { END_OF_STREAM, encodeBatchHead, encodeSchemaMessage } from './encode.js';
 import { batchLayout, padded } from './layout.js';

@@ -7,9 +7,9 @@
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { drawTimes, drawTimesteps, shiftTime, type TimeDistribution } from '../diffusion/time.js';
 import type { TensorSpec } from '../engine/index.js';
-import { fillNormal, fillUniform, PURPOSE, permutation } from '../random.js';
-import type { TypedArray } from '../typed-array.js';
-import { sizeOf } from '../typed-array.js';
+import { fillNormal, fillUniform, PURPOSE, permutation } from '../numbers/random.js';
+import type { TypedArray } from '../numbers/typed-array.js';
+import { sizeOf } from '../numbers/typed-array.js';
 import type { FeatureSource, TrainingBatch } from './dataset.js';
 
 /** A micro-batch, and its place. */

@@ -9,8 +9,8 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { syncFolder, writeFileAtomic, writeFully } from '../atomic-file.js';
 import { DataError, diskProblem, MissingInputError, UnavailableError } from '../errors.js';
+import { syncFolder, writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { type LazyTensor, openSafetensors, writeSafetensors } from '../formats/safetensors.js';
 

@@ -2,8 +2,8 @@
 import { DataError } from '../errors.js';
 import { type ImagePlace, type ImageStore, openImageStore } from '../images/image-store.js';
 import type { RgbImage } from '../images/rgb-image.js';
-import { openEncoder } from '../networks/encoder.js';
-import type { InputNormalisation } from '../networks/onnx-encoder.js';
+import { openEncoder } from '../pretrained/encoder.js';
+import type { InputNormalisation } from '../pretrained/onnx-encoder.js';
 
 export interface EncoderChoice {
   encoder: string;

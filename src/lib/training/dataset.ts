@@ -4,12 +4,12 @@
  */
 import { DataError, UsageError } from '../errors.js';
 import type { ImagePlace } from '../images/image-store.js';
-import { type LatentScale, normaliseLatents, readLatentScale } from '../networks/latent-scale.js';
-import { fillNormal, PURPOSE, permutation } from '../random.js';
+import { fillNormal, PURPOSE, permutation } from '../numbers/random.js';
+import { joinRows, showShape } from '../numbers/typed-array.js';
+import { type LatentScale, normaliseLatents, readLatentScale } from '../pretrained/latent-scale.js';
 import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../stream/file.js';
 import { KeyTable } from '../stream/key-table.js';
 import type { TensorColumn } from '../stream/schema.js';
-import { joinRows, showShape } from '../typed-array.js';
 import type { ComputedFeatures } from './computed-features.js';
 import { componentChannels, type FeatureComponents } from './feature-components.js';
 

@@ -1,8 +1,8 @@
 /** What is said of a step whose numbers ended a run: enough to tell bad data from a bad learning rate. */
 import path from 'node:path';
-import { writeFileAtomic, writeFully } from '../atomic-file.js';
-import type { ParameterStore } from '../engine/index.js';
 import { DataError } from '../errors.js';
+import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import type { ParameterStore } from '../optim/index.js';
 import type { TrainingSet } from './dataset.js';
 
 export interface DivergedStep {

@@ -3,11 +3,12 @@
  * components, resized to the latents' grid. As in the published code the features' dimensions are standardised first; the
  * components are scaled to variance 1, as latents are, so that noise covers both alike.
  */
-import { type Matrix, matrixProduct } from '../engine/matrix-product.js';
+
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { resamplePlanes } from '../images/resample.js';
-import { fillNormal, PURPOSE } from '../random.js';
+import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
+import { fillNormal, PURPOSE } from '../numbers/random.js';
 
 /** The affine map from a token of `dim` features to its components. */
 export interface FeatureComponents {

@@ -1,8 +1,8 @@
 /** What a run's data hold besides latents and labels: found when it starts, kept in its checkpoints. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
+import { PURPOSE, permutation } from '../numbers/random.js';
 import type { ProcessGroup } from '../parallel/group.js';
-import { PURPOSE, permutation } from '../random.js';
 import { readCheckpointPart } from './checkpoint.js';
 import type { Included, TrainingSet } from './dataset.js';
 import {

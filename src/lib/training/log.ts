@@ -2,8 +2,8 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
-import { writeFileAtomic, writeFully } from '../atomic-file.js';
 import { diskProblem, UnavailableError } from '../errors.js';
+import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import type { LogEntry } from './train.js';
 
 /** What was measured at a step: its own line, with `evaluation` saying which. */

@@ -1,5 +1,5 @@
 /** What measures a run while it trains. The trainer says when; what is measured, and how, it need not know. */
-import type { ParameterStore } from '../engine/index.js';
+import type { ParameterStore } from '../optim/index.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import type { Included } from './dataset.js';
 import type { RunRecord } from './settings.js';

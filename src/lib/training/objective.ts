@@ -1,11 +1,12 @@
 /** What training minimises, compiled together with its gradients. */
 import type { Losses } from '../align/terms.js';
 import { ditTrainingLoss, type LossInputs, sitTrainingLoss } from '../align/training-loss.js';
-import { capture, captureGradients, type ParameterStore, tf } from '../engine/index.js';
+import { capture, tf } from '../engine/index.js';
 import { tokenCount } from '../models/diffusion-transformer.js';
 import { keptTokens } from '../models/token-route.js';
-import { PURPOSE } from '../random.js';
-import type { TypedArray } from '../typed-array.js';
+import { PURPOSE } from '../numbers/random.js';
+import type { TypedArray } from '../numbers/typed-array.js';
+import { captureGradients, type ParameterStore } from '../optim/index.js';
 import type { BatchInput, PlacedBatch } from './batch-inputs.js';
 import * as inputs from './batch-inputs.js';
 import type { TrainingSet } from './dataset.js';

@@ -1,9 +1,9 @@
 /** How ranks divide a step, and the proof that they stay equal. */
 import { createHash } from 'node:crypto';
-import type { ParameterStore } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
+import { bytesOf } from '../numbers/typed-array.js';
+import type { ParameterStore } from '../optim/index.js';
 import { agree, type ProcessGroup } from '../parallel/group.js';
-import { bytesOf } from '../typed-array.js';
 import type { RunRecord, TrainingSettings } from './settings.js';
 
 /** What one rank computes of each global batch. */

@@ -1,6 +1,7 @@
 /** A training run from its plan to its files: where it continues, and what it leaves behind. */
 
 import { UnavailableError } from '../errors.js';
+import { lockRun, type RunLock } from '../files/run-lock.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint.js';
 import { storedComponents } from './feature-components.js';
@@ -9,7 +10,6 @@ import { openLog } from './log.js';
 import type { Measure, OpenMonitor, RunMonitor } from './monitor.js';
 import type { RunPlan } from './plan.js';
 import { checkRanksAgree, divideBatch } from './ranks.js';
-import { lockRun, type RunLock } from './run-lock.js';
 import { checkpointParts, freshStore, restoreStore } from './store.js';
 import { type LogEntry, trainLoop } from './train.js';
 

@@ -1,8 +1,9 @@
 /** The parameters of a run: drawn, restored from a checkpoint, and laid out as the files of one. */
-import { type Learning, ParameterStore, type StoredParameter } from '../engine/index.js';
+
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { FROZEN, initSiT, sitParameters } from '../models/sit-parameters.js';
+import { type Learning, ParameterStore, type StoredParameter } from '../optim/index.js';
 import { averagePart, readCheckpointPart } from './checkpoint.js';
 import type { RunRecord, TrainingSettings } from './settings.js';
 

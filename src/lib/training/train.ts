@@ -3,8 +3,8 @@
  * global batch, a step of the optimiser, and moving averages of the weights.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { ParameterStore, StepOptions } from '../engine/index.js';
 import { DataError } from '../errors.js';
+import type { ParameterStore, StepOptions } from '../optim/index.js';
 import { anyRank, type ProcessGroup } from '../parallel/group.js';
 import { BatchLoader, microBatches } from './batch-loader.js';
 import type { TrainingSet } from './dataset.js';

@@ -1,4 +1,4 @@
-import { sizeOf } from '../../typed-array.js';
+import { sizeOf } from '../../numbers/typed-array.js';
 import * as tf from '../tfjs.js';
 import { type Activation, activated } from './activations.js';
 import { runKernel } from './kernel.js';

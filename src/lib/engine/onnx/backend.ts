@@ -1,5 +1,5 @@
 /** The lazy tfjs backend: tensors are handles on recorded values, computed when their data is asked for. */
-import type { TypedArray } from '../../typed-array.js';
+import type { TypedArray } from '../../numbers/typed-array.js';
 import * as tf from '../tfjs.js';
 import { fill, reshape, Value } from './graph.js';
 import { lower, sortOperations } from './lower.js';

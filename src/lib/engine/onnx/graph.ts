@@ -1,5 +1,5 @@
 /** The graph that lazy kernels record: values (tensors with a static shape) made by operations. */
-import { sameShape, type TypedArray } from '../../typed-array.js';
+import { sameShape, type TypedArray } from '../../numbers/typed-array.js';
 import { type Attributes, CONTRIB_DOMAIN, type ElementType, ONNX_TYPE } from './model.js';
 
 export interface Operation {

@@ -1,5 +1,5 @@
 /** Writes a graph as an ONNX ModelProto (field numbers of onnx/onnx.proto3). */
-import { bytesOf, type TypedArray } from '../../typed-array.js';
+import { bytesOf, type TypedArray } from '../../numbers/typed-array.js';
 import { ProtobufWriter } from './protobuf.js';
 
 /** The element types that our graphs use, under the names that ONNX Runtime's Tensor takes, and one that it does not. */

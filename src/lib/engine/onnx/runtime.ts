@@ -3,7 +3,7 @@ import './telemetry.js'; // first: see there
 import { createRequire } from 'node:module';
 import { env, Tensor } from 'onnxruntime-node';
 import { UnavailableError } from '../../errors.js';
-import { sizeOf, type TypedArray } from '../../typed-array.js';
+import { sizeOf, type TypedArray } from '../../numbers/typed-array.js';
 import { runInPlace } from './in-place.js';
 import type { ExternalData, OnnxGraph, TensorType } from './model.js';
 

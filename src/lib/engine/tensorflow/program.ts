@@ -1,5 +1,5 @@
 /** Programs on a backend that computes at once: the function itself is called at each run. */
-import type { TypedArray } from '../../typed-array.js';
+import type { TypedArray } from '../../numbers/typed-array.js';
 import type { Program, TensorFunction, TensorSpec } from '../engine.js';
 import * as tf from '../tfjs.js';
 

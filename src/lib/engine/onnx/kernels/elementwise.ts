@@ -1,5 +1,5 @@
 /** Kernels that work element by element, with broadcasting. */
-import { sameShape } from '../../../typed-array.js';
+import { sameShape } from '../../../numbers/typed-array.js';
 import * as tf from '../../tfjs.js';
 import { cast, expand, fill, float, op, scalar, type Value } from '../graph.js';
 import type { ElementType } from '../model.js';

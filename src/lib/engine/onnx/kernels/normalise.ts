@@ -1,5 +1,5 @@
 /** Normalisation, and the activations that ONNX Runtime has whole. */
-import { sizeOf } from '../../../typed-array.js';
+import { sizeOf } from '../../../numbers/typed-array.js';
 import { constant, contribOp, float, op, operation, reshape, type Value } from '../graph.js';
 import { defineKernel } from './define.js';
 

@@ -1,5 +1,5 @@
 /** Kernels that move elements: shape, order, selection and joining. */
-import { sizeOf } from '../../../typed-array.js';
+import { sizeOf } from '../../../numbers/typed-array.js';
 import * as tf from '../../tfjs.js';
 import { cast, constant, fill, int64s, op, operation, reshape, scalar, transpose, type Value } from '../graph.js';
 import type { ElementType } from '../model.js';

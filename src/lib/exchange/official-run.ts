@@ -1,0 +1,172 @@
+/** What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run. */
+import { REPA } from '../align/settings.js';
+import { DataError, UsageError } from '../errors.js';
+import { type DiTConfig, inferDiTConfig } from '../models/dit.js';
+import { inferSiTConfig, type SiTConfig } from '../models/sit.js';
+import { publishedName, transformerConfig } from '../models/transformer-config.js';
+import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
+import type { OfficialCheckpoint } from '../pretrained/official-checkpoint.js';
+import { ADAM, type ModelRecord, type RunRecord, type TrainingSettings } from '../training/settings.js';
+import { version } from '../version.js';
+
+/** Where our exports keep the whole record, as JSON: among the arguments of a .pt, in the header of a .safetensors. */
+export const RUN_KEY = 'repa.run';
+
+/** What neither the weights nor the saved arguments tell. */
+export interface OfficialHints {
+  /** `SiT-XL/2`, `DiT-B/4`, or the family alone: `SiT`, `DiT`. */
+  model?: string;
+  /** Attention heads, where they are not those of the published model of this width. */
+  heads?: number;
+  path?: 'linear' | 'cosine';
+  /** The codec of its latents. */
+  codec?: CodecHints;
+}
+
+/** The arguments of REPA's train.py, or what it fixes, where a checkpoint does not tell. */
+const RECIPE: TrainingSettings = {
+  ...REPA,
+  batchSize: 256,
+  microBatch: 256,
+  seed: 0,
+  optimizer: 'adamw',
+  learningRate: 1e-4,
+  warmup: 0,
+  schedule: 'constant',
+  scheduleSteps: null,
+  beta2: 0.999,
+  weightDecay: 0,
+  clip: 1,
+  emaDecays: [0.9999],
+  labelDropout: 0.1,
+  path: 'linear',
+  time: 'uniform',
+  timeShift: 1,
+  route: null,
+  pathDrop: 0,
+};
+
+/**
+ * Describes a checkpoint as config.json describes one of ours: in the very words of config.json if it was exported from one.
+ * @throws DataError when it holds no SiT or DiT, or one of another objective; UsageError when something has to be named
+ */
+export function describeOfficial(checkpoint: OfficialCheckpoint, hints: OfficialHints): RunRecord {
+  const exported = exportedRecord(checkpoint);
+  if (exported) return exported;
+  const kind = recogniseModel(checkpoint, hints);
+  const { inChannels, inputSize } = kind.model;
+  const codec = settleCodec(inChannels, hints.codec ?? {}, checkpoint.source);
+  return {
+    step: checkpoint.step ?? 0,
+    version,
+    ...kind,
+    training: trainingSettings(checkpoint, hints),
+    latent: { shape: [inChannels, inputSize, inputSize], ...codec.scale },
+    data: { latents: { rows: 0, metadata: codecMetadata(codec, inputSize) }, features: [] },
+  };
+}
+
+/** @throws DataError when it is damaged */
+function exportedRecord({ source, metadata, args }: OfficialCheckpoint): RunRecord | undefined {
+  const text = metadata[RUN_KEY] ?? args[RUN_KEY];
+  if (typeof text !== 'string') return undefined;
+  try {
+    return JSON.parse(text) as RunRecord;
+  } catch (error) {
+    throw new DataError(`${source}: its ${RUN_KEY} cannot be read: ${(error as Error).message}`);
+  }
+}
+
+/** SiT or DiT: their state dicts have the same names, and only REPA's SiT is told apart by its output. */
+function recogniseModel({ source, ema, args }: OfficialCheckpoint, hints: OfficialHints): ModelRecord {
+  const name = hints.model ?? (typeof args.model === 'string' ? args.model : undefined);
+  const family = /^(SiT|DiT)(?=-|$)/.exec(name ?? '')?.[1];
+  if (hints.model !== undefined && family === undefined) {
+    throw new UsageError(`--model ${hints.model}: it takes a name such as SiT-XL/2 or DiT-XL/2, or SiT or DiT`);
+  }
+  const alignDepth = typeof args.encoder_depth === 'number' ? args.encoder_depth : undefined;
+  const sit = inferSiTConfig(ema, source, { numHeads: hints.heads, alignDepth });
+  const predictsTwice = sit.outChannels === 2 * sit.inChannels;
+  if (family === undefined && predictsTwice) {
+    throw new UsageError(
+      `${source}: the weights of a DiT or of the original SiT, which nothing in the file tells apart`,
+      'Say which with --model, such as --model DiT-XL/2 or --model SiT-XL/2.',
+    );
+  }
+  if (family === 'DiT' && !predictsTwice) {
+    throw new DataError(
+      `${source}: a DiT predicts noise and variance, but this has ${sit.outChannels} output channels`,
+    );
+  }
+  checkSize(sit, hints, source);
+  if (family !== 'DiT') return { architecture: 'SiT', model: sit };
+  return { architecture: 'DiT', model: inferDiTConfig(ema, source, { numHeads: hints.heads, alignDepth }) };
+}
+
+/** @throws DataError when the weights are not of the size that --model says. */
+function checkSize(found: SiTConfig | DiTConfig, { model = '' }: OfficialHints, source: string): void {
+  if (!model.includes('-')) return;
+  const named = transformerConfig(model.startsWith('DiT') ? 'DiT' : 'SiT', model);
+  const size = ({ depth, hiddenSize, patchSize }: Pick<SiTConfig, 'depth' | 'hiddenSize' | 'patchSize'>): string =>
+    `${depth} blocks of width ${hiddenSize} on patches of ${patchSize}`;
+  if (size(named) === size(found)) return;
+  throw new DataError(`${source}: holds ${size(found)}, but ${model} is ${size(named)}`);
+}
+
+/** Paths by the names of REPA's and of the original SiT's command lines. */
+const PATHS = new Map([
+  ['linear', 'linear'],
+  ['Linear', 'linear'],
+  ['cosine', 'cosine'],
+  ['GVP', 'cosine'],
+] as const);
+
+function trainingSettings({ source, args }: OfficialCheckpoint, hints: OfficialHints): TrainingSettings {
+  const numeric = (name: string, fallback: number): number =>
+    typeof args[name] === 'number' ? (args[name] as number) : fallback;
+  const named = (args.path_type ?? 'linear') as 'linear';
+  const path = hints.path ?? PATHS.get(named);
+  const objective = args.prediction ?? 'v';
+  if (path === undefined || (objective !== 'v' && objective !== 'velocity')) {
+    throw new DataError(`${source}: trained to predict ${objective} on the path ${named}, which is not supported`);
+  }
+  const batchSize = numeric('batch_size', numeric('global_batch_size', RECIPE.batchSize));
+  return {
+    ...RECIPE,
+    batchSize,
+    microBatch: batchSize,
+    seed: numeric('seed', numeric('global_seed', RECIPE.seed)),
+    learningRate: numeric('learning_rate', RECIPE.learningRate),
+    beta2: numeric('adam_beta2', RECIPE.beta2),
+    weightDecay: numeric('adam_weight_decay', RECIPE.weightDecay),
+    clip: numeric('max_grad_norm', RECIPE.clip),
+    lambda: numeric('proj_coeff', RECIPE.lambda),
+    path,
+    time: args.weighting === 'lognormal' ? 'lognormal' : 'uniform',
+  };
+}
+
+/** The arguments of REPA's train.py that make such a run, as it saves them in a checkpoint. */
+export function toOfficialArguments({ architecture, model, training, data }: RunRecord) {
+  const { size } = JSON.parse(data.latents.metadata['repa.preprocess'] ?? '{}') as { size?: number };
+  return {
+    model: publishedName(architecture, model) ?? architecture,
+    num_classes: model.numClasses,
+    encoder_depth: model.alignDepth,
+    qk_norm: model.qkNorm,
+    resolution: size ?? model.inputSize,
+    batch_size: training.batchSize,
+    seed: training.seed,
+    learning_rate: training.learningRate,
+    adam_beta1: ADAM.beta1,
+    adam_beta2: training.beta2,
+    adam_weight_decay: training.weightDecay,
+    adam_epsilon: ADAM.epsilon,
+    max_grad_norm: training.clip,
+    path_type: training.path,
+    prediction: 'v',
+    cfg_prob: training.labelDropout,
+    proj_coeff: training.lambda,
+    weighting: training.time,
+  };
+}

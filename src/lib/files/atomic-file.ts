@@ -1,0 +1,133 @@
+/**
+ * Files that appear whole or not at all: the bytes go to a temporary name in the same folder, are forced to disk, and
+ * only then take the final name. A crash leaves the old file (or none), never half of the new one.
+ */
+import {
+  closeSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs';
+import path from 'node:path';
+import { MissingInputError } from '../errors.js';
+import { temporaryName } from './temporary-files.js';
+
+export interface AtomicFile {
+  /** Open for writing; the position starts at 0. */
+  readonly fd: number;
+  /** Forces the bytes to disk and gives the file its name. */
+  commit(): void;
+  /** Closes and removes the temporary file; does nothing after `commit`. */
+  abort(): void;
+}
+
+/**
+ * Starts a file that gets its name at `commit`. A device or a named pipe cannot be replaced (`-o /dev/null`): it is
+ * written directly. A symbolic link keeps pointing where it did: its target is replaced.
+ * @throws MissingInputError when the folder does not exist.
+ */
+export function openAtomicFile(file: string): AtomicFile {
+  const target = finalName(file);
+  const special = isSpecial(target);
+  const temporary = special ? target : temporaryName(target);
+  const fd = openForWriting(temporary, special ? 'w' : 'wx');
+  let open = true;
+  const close = (): void => {
+    open = false;
+    closeSync(fd);
+  };
+  const removeTemporary = (): void => {
+    if (!special) unlinkSync(temporary);
+  };
+  return {
+    fd,
+    commit() {
+      if (special) return close();
+      try {
+        fsyncSync(fd);
+        close();
+        renameSync(temporary, target);
+      } catch (error) {
+        if (open) close();
+        removeTemporary();
+        throw error;
+      }
+      syncFolder(path.dirname(target));
+    },
+    abort() {
+      if (!open) return;
+      close();
+      removeTemporary();
+    },
+  };
+}
+
+/** Writes `file` through `write`, which gets a file descriptor; when it throws, nothing is left behind. */
+export function writeFileAtomic(file: string, write: (fd: number) => void): void {
+  const output = openAtomicFile(file);
+  try {
+    write(output.fd);
+  } catch (error) {
+    output.abort();
+    throw withPath(error, file);
+  }
+  output.commit();
+}
+
+/** `writeFileAtomic` for a writer that awaits. */
+export async function writeFileAtomicAsync(file: string, write: (fd: number) => Promise<void>): Promise<void> {
+  const output = openAtomicFile(file);
+  try {
+    await write(output.fd);
+  } catch (error) {
+    output.abort();
+    throw withPath(error, file);
+  }
+  output.commit();
+}
+
+/** An error of the file system, which does not know a descriptor's path, with the path that was to be written. */
+export function withPath(error: unknown, file: string): unknown {
+  const { code, path: known } = error as NodeJS.ErrnoException;
+  return code === undefined || known !== undefined ? error : Object.assign(error as Error, { path: file });
+}
+
+/** Writes every byte at the current position; one `write` call may take only a part of them. */
+export function writeFully(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done);
+}
+
+function finalName(file: string): string {
+  return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ? realpathSync(file) : path.resolve(file);
+}
+
+function isSpecial(file: string): boolean {
+  const stat = statSync(file, { throwIfNoEntry: false });
+  return stat !== undefined && !stat.isFile() && !stat.isDirectory();
+}
+
+function openForWriting(file: string, flags: string): number {
+  try {
+    return openSync(file, flags);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    throw new MissingInputError(`cannot write into ${path.dirname(file)}: no such folder`, 'create the folder first');
+  }
+}
+
+/** The rename itself is durable only once its folder is on disk. Some file systems refuse to sync a folder. */
+export function syncFolder(folder: string): void {
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } catch {
+    // The data is safe; only the name might be lost in a power cut.
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,52 @@
+import { type Captured, checkInputs } from '../engine/capture.js';
+import type { TensorFunction, TensorSpec } from '../engine/engine.js';
+import { activeEngine } from '../engine/select.js';
+import * as tf from '../engine/tfjs.js';
+import type { ParameterStore } from './store.js';
+
+/**
+ * Makes a loss into a function that also leaves its gradients in the store.
+ *
+ * `lossFn` reads `store.tensors`; its first result is the scalar to differentiate, the others are handed through. Each
+ * run returns these results, and overwrites the gradients of all learned parameters: zeros for those that the loss
+ * does not depend on.
+ */
+export function captureGradients(
+  store: ParameterStore,
+  lossFn: TensorFunction,
+  inputs: readonly TensorSpec[],
+): Captured {
+  const learned = store.parameters.filter(({ learning }) => learning !== 'frozen');
+  const variables = learned.map(({ name }) => store.tensors[name]);
+  const program = activeEngine().compile(
+    (...tensors) => {
+      const { results, gradients } = differentiate(() => lossFn(...tensors), variables);
+      return [...gradients, ...results];
+    },
+    inputs,
+    'feed',
+  );
+  const into = learned.map(({ gradient }) => gradient);
+  return {
+    run(...data) {
+      checkInputs(inputs, data);
+      return program.run(data, into).slice(into.length);
+    },
+    dispose: () => program.dispose(),
+  };
+}
+
+/** The results of `fn`, and the gradients of the first of them. */
+function differentiate(fn: () => tf.Tensor[], variables: tf.Variable[]) {
+  let others: tf.Tensor[] = [];
+  const { value, grads } = tf.variableGrads(() => {
+    const [loss, ...rest] = fn();
+    // The scope of variableGrads would end them; the caller's scope, to which the copies belong, does instead.
+    others = rest.map((tensor) => tf.keep(tensor));
+    return loss as tf.Scalar;
+  }, variables);
+  const results = [value, ...others.map((tensor) => tf.clone(tensor))];
+  tf.dispose(others);
+  const gradients = variables.map((variable) => grads[variable.name] ?? tf.zerosLike(variable));
+  return { results, gradients };
+}

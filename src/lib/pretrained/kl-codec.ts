@@ -1,0 +1,51 @@
+/** The autoencoder of latent diffusion as a codec. */
+import { decode, downsampling, encode, inferAutoencoderKLConfig } from '../models/autoencoder-kl.js';
+import { autoencoderKLShapes, halfOf } from '../models/autoencoder-kl-parameters.js';
+import { matchWeights, toParameters } from '../models/parameters.js';
+import { joinRows } from '../numbers/typed-array.js';
+import type { Codec } from './codec.js';
+import { CompiledByImage } from './compiled.js';
+import type { OpenNetwork } from './load.js';
+
+/** 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by. */
+const SD_VAE_SCALE = 0.18215;
+
+/**
+ * The weights of a half are read when it is compiled, and not kept.
+ * @throws DataError for weights of another network
+ */
+export function klCodec({ name, sha256, weights, close }: OpenNetwork): Codec {
+  const config = inferAutoencoderKLConfig(weights, name);
+  const matched = matchWeights(weights, autoencoderKLShapes(config), name);
+  const parameters = (half: 'encoder' | 'decoder') =>
+    toParameters(new Map([...matched].filter(([key]) => halfOf(key) === half)));
+  const encoder = new CompiledByImage(() => {
+    const p = parameters('encoder');
+    return (images) => {
+      const { mean, std } = encode(p, config, images); // [N, C, h, w] each
+      return [mean, std];
+    };
+  });
+  const decoder = new CompiledByImage(() => {
+    const p = parameters('decoder');
+    return (z) => [decode(p, config, z)];
+  });
+  return {
+    name,
+    sha256,
+    column: 'moments',
+    channels: config.latentChannels,
+    downsampling: downsampling(config),
+    scale: { scale: [SD_VAE_SCALE], shift: [0] },
+    encode(images, count, size) {
+      const [mean, std] = encoder.run(images, [count, 3, size, size]);
+      return joinRows(mean, std, count); // [N, 2C, h, w]
+    },
+    decode: (latents, count, size) => decoder.run(latents, [count, config.latentChannels, size, size])[0],
+    dispose() {
+      encoder.dispose();
+      decoder.dispose();
+      close();
+    },
+  };
+}

@@ -1,0 +1,91 @@
+/** Weights of a named network, or of a file: found, hashed, read and brought under the names that the models use. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { MissingInputError } from '../errors.js';
+import { sha256Of } from '../files/sha256.js';
+import { toFloat32 } from '../formats/host-tensor.js';
+import { openWeights, type WeightsFile } from '../formats/weights-file.js';
+import type { Weight, Weights } from '../models/parameters.js';
+import { toDiffusersNames } from './autoencoder-names.js';
+import { locateWeights } from './locate.js';
+import { toTinyNames } from './tiny-autoencoder-names.js';
+import { toHubNames } from './vit-names.js';
+
+export type NetworkKind = 'vae' | 'vit' | 'inception';
+
+export interface NetworkRequest {
+  kind: NetworkKind;
+  /** A name that is embedded in repa or was put in its cache. */
+  name: string;
+  /** A weights file, in place of the name's own. */
+  file?: string;
+}
+
+export interface LoadedNetwork {
+  /** As recorded in `repa.model`: the name, or the file's base name. */
+  name: string;
+  sha256: string;
+  /** In f32, each tensor read when its data is asked for. */
+  weights: Weights;
+}
+
+export interface OpenNetwork extends LoadedNetwork {
+  /** Closes the weights' file: nothing more can be read. */
+  close(): void;
+}
+
+const TRANSLATE: Record<NetworkKind, (weights: Weights) => Weights> = {
+  vae: (weights) => toTinyNames(toDiffusersNames(weights)),
+  vit: toHubNames,
+  inception: (weights) => weights,
+};
+
+/** Only what the network takes is read, and nothing is kept of it here: a file may hold much more. */
+class StoredWeight implements Weight {
+  readonly shape: readonly number[];
+  readonly #file: WeightsFile;
+  readonly #name: string;
+
+  constructor(file: WeightsFile, name: string) {
+    this.shape = file.info(name).shape;
+    this.#file = file;
+    this.#name = name;
+  }
+
+  get data(): Float32Array {
+    return toFloat32(this.#file.read(this.#name));
+  }
+}
+
+/**
+ * Opens the weights of a network.
+ * @throws UnavailableError for a name whose weights are not here; MissingInputError for a file that is not; DataError
+ *   for a damaged one
+ */
+export async function openNetwork({ kind, name, file }: NetworkRequest): Promise<OpenNetwork> {
+  const found = file ?? locateWeights(name);
+  if (!existsSync(found)) throw new MissingInputError(`no weights file at ${found}`);
+  const sha256 = await sha256Of(found);
+  const source = openWeights(found);
+  const close = () => source.close();
+  try {
+    const stored: Weights = new Map(source.names.map((tensor) => [tensor, new StoredWeight(source, tensor)]));
+    return { name: file ? path.basename(file) : name, sha256, weights: TRANSLATE[kind](stored), close };
+  } catch (error) {
+    close();
+    throw error;
+  }
+}
+
+/**
+ * The same, for `use`, after which the file is closed.
+ * @returns what `use` made of it
+ */
+export async function loadNetwork<T>(request: NetworkRequest, use: (network: LoadedNetwork) => T): Promise<T> {
+  const network = await openNetwork(request);
+  try {
+    return use(network);
+  } finally {
+    network.close();
+  }
+}
