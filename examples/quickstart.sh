@@ -22,7 +22,7 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ ! -e "$root/dist/src/main.js" ]; then
-  echo "repa is not built yet: run npm ci first" >&2
+  echo "repa is not built yet: run npm run build first" >&2
   exit 66
 fi
 mkdir -p "$folder"
