@@ -4,9 +4,9 @@ import { verbs } from './commands/index.js';
 import { overview } from './commands/overview.js';
 import { applyConfig } from './lib/cli/config.js';
 import { installSignalHandlers } from './lib/cli/interrupt.js';
-import { closest } from './lib/cli/suggest.js';
 import { styleErr, styleOut } from './lib/cli/terminal.js';
 import { diskProblem, EXIT, RepaError } from './lib/errors.js';
+import { closest } from './lib/options/suggest.js';
 import { deviceOfRank, mpiRank } from './lib/parallel/environment.js';
 import { version } from './lib/version.js';
 

@@ -1,8 +1,8 @@
 /** repa pull: published weights, by name. */
 import { Progress } from '../lib/cli/progress.js';
-import { closest } from '../lib/cli/suggest.js';
 import { jsonOption, verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
+import { closest } from '../lib/options/suggest.js';
 
 const description = `Downloads published weights by short names, those that --encoder, --vae, --net, --ckpt take, and prints where they
 are. What is here already is not downloaded again, and needs no network.

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { InvalidArgumentError } from '@commander-js/extra-typings';
 import { MissingInputError, UsageError } from '../errors.js';
-import { closest } from './suggest.js';
+import { closest } from '../options/suggest.js';
 
 const CONFIG_FILE = 'repa.toml';
 
