@@ -1,5 +1,5 @@
 // Builds dist/: compiles src, test, bench and examples, bundles tfjs-core with its gradients into one module,
-// assembles the WebAssembly kernels, and copies the weights that ship with repa. A failed type check fails the build.
+// and the page of runs with its plots into one script, assembles the WebAssembly kernels, and copies the weights that ship with repa. A failed type check fails the build.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -31,6 +31,31 @@ async function bundleTfjs() {
   });
 }
 
+/** The page of runs: its script and the styles of its plots and its own, each in one file that is put into the page. */
+async function bundlePage() {
+  await build({
+    entryPoints: { page: 'src/page/main.ts' },
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    legalComments: 'inline',
+    logLevel: 'error',
+    outdir: 'dist/src/assets',
+  });
+  await build({
+    stdin: {
+      contents: "@import 'uplot/dist/uPlot.min.css'; @import './src/page/page.css';",
+      loader: 'css',
+      resolveDir: root,
+    },
+    bundle: true,
+    minify: true,
+    logLevel: 'error',
+    outfile: 'dist/src/assets/page.css',
+  });
+}
+
 async function assembleKernels() {
   const { parseWat } = await wabt();
   for (const entry of readdirSync('src', { recursive: true, encoding: 'utf8' })) {
@@ -45,7 +70,9 @@ async function assembleKernels() {
 // Sources that were removed must not live on in dist/.
 rmSync('dist', { recursive: true, force: true });
 const tsc = path.join(path.dirname(require.resolve('typescript/package.json')), 'bin/tsc');
-const { status } = spawnSync(process.execPath, [tsc, '-p', '.'], { stdio: 'inherit' });
-if (status !== 0) process.exit(1);
+for (const project of ['.', 'src/page']) {
+  const { status } = spawnSync(process.execPath, [tsc, '-p', project], { stdio: 'inherit' });
+  if (status !== 0) process.exit(1);
+}
 cpSync('src/assets', 'dist/src/assets', { recursive: true });
-await Promise.all([bundleTfjs(), assembleKernels()]);
+await Promise.all([bundleTfjs(), bundlePage(), assembleKernels()]);

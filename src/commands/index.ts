@@ -65,8 +65,13 @@ export const verbs: readonly Verb[] = [
   },
   {
     name: 'report',
-    summary: 'write a page about a run: settings, curves, samples, numbers',
+    summary: 'write a page about runs: curves, samples, settings, numbers',
     load: async () => (await import('./report.js')).command(),
+  },
+  {
+    name: 'watch',
+    summary: 'watch runs while they train',
+    load: async () => (await import('./watch.js')).command(),
   },
   {
     name: 'show',

@@ -1,21 +1,22 @@
-/** repa report: a run as one page to read and to keep. */
+/** repa report: runs as one page to read and to keep. */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { integer, listOf, text } from '../lib/cli/parse.js';
-import { type ReportParts, readResults, reportPage } from '../lib/cli/report-page.js';
+import { listOf, text } from '../lib/cli/parse.js';
 import { verb } from '../lib/cli/verb.js';
-import { MissingInputError } from '../lib/errors.js';
+import { DataError, MissingInputError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
-import { findCheckpoint, readCheckpointConfig } from '../lib/training/checkpoint.js';
+import type { Facts } from '../lib/runs/run-view.js';
 
-const description = `Writes one HTML page about a training run: its settings, the curves of its log, sheets of samples, and numbers that
-were measured on it. Everything is in the one file, which needs nothing from elsewhere.
+const description = `Writes one HTML page about training runs: the curves of their logs, the samples of --eval-every beside each other,
+their settings and where they differ, and numbers that were measured on them. It is the page of repa watch, frozen: everything is
+in the one file, which needs nothing from elsewhere.
 
 Numbers are read from files of the lines that --json prints, of fid, cknna or probe; each line is a row of the table,
-with all that it says of how it was measured.`;
+with all that it says of how it was measured. Those of hidden states by block (columns such as hidden.b4.t0.5) are drawn too.`;
 
 const examples = [
-  { why: 'settings and curves', command: 'repa report ckpt -o report.html' },
+  { why: 'curves, samples and settings', command: 'repa report ckpt -o report.html' },
+  { why: 'two runs beside each other', command: 'repa report ckpt ckpt-plain -o comparison.html' },
   {
     why: 'with what was measured, and a sheet of samples',
     command:
@@ -24,43 +25,52 @@ const examples = [
 ];
 
 export const command = () =>
-  verb('report', { summary: 'write a page about a run: settings, curves, samples, numbers', description, examples })
-    .argument('[checkpoint]', 'a training folder, or one checkpoint in it', 'ckpt')
+  verb('report', { summary: 'write a page about runs: curves, samples, settings, numbers', description, examples })
+    .argument('[runs...]', 'training folders, logs, or a checkpoint', ['ckpt'])
     .option('-o, --out <file.html>', 'the page to write', 'report.html')
     .option('--results <files>', 'lines of --json, in files separated by commas', listOf(text), [])
     .option('--picture <files>', 'pictures to show, separated by commas: PNG or JPEG', listOf(text), [])
-    .option('--field <names>', 'fields of the log to draw', listOf(text), ['velocity_loss'])
-    .option('--smooth <n>', 'average the curves over this many neighbouring points', integer(1), 1)
-    .action(async (checkpoint, options) => {
-      const { drawCurves, readLog, smooth } = await import('../lib/cli/training-plot.js');
-      const folder = findCheckpoint(checkpoint);
-      const config = readCheckpointConfig(folder);
-      const log = [checkpoint, path.dirname(folder)]
-        .map((place) => path.join(place, 'log.ndjson'))
-        .find((file) => existsSync(file));
-      const curves = log
-        ? smooth(await readLog(log, path.basename(path.dirname(log)), options.field), options.smooth)
-        : [];
-      const parts: ReportParts = {
-        title: path.basename(path.resolve(checkpoint)),
-        config,
-        curves: curves.length > 0 ? drawCurves(curves) : undefined,
-        pictures: options.picture.map((file) => ({ name: path.basename(file), uri: dataUri(file) })),
-        results: options.results.flatMap((file) => readResults(readText(file), file)),
-      };
-      const page = reportPage(parts);
-      writeFileAtomic(options.out, (fd) => writeFully(fd, Buffer.from(page)));
-      if (!options.quiet)
-        process.stderr.write(`${options.out}: ${parts.results.length} results, step ${config.step}\n`);
+    .option('--title <text>', 'what the page is called (default: the names of the runs)')
+    .action(async (locations, options) => {
+      const { RunFolder } = await import('../lib/runs/run-folder.js');
+      const { runPage } = await import('../lib/runs/page.js');
+      const runs = locations.map((location) => {
+        const folder = new RunFolder(location);
+        const { replaced: _, ...view } = folder.changes((file) => dataUri(folder.picture(file)!, file));
+        return view;
+      });
+      const results = options.results.flatMap((file) => readResults(readFile(file).toString(), file));
+      const { html } = runPage({
+        title: options.title ?? runs.map(({ name }) => name).join(', '),
+        live: false,
+        runs,
+        results,
+        pictures: options.picture.map((file) => ({ name: path.basename(file), uri: dataUri(readFile(file), file) })),
+      });
+      writeFileAtomic(options.out, (fd) => writeFully(fd, Buffer.from(html)));
+      if (options.quiet) return;
+      const lines = runs.reduce((sum, run) => sum + run.lines.length, 0);
+      process.stderr.write(`${options.out}: ${runs.length} runs, ${lines} lines of logs, ${results.length} results\n`);
     });
 
-function readText(file: string): string {
+function readFile(file: string): Buffer {
   if (!existsSync(file)) throw new MissingInputError(`${file}: no such file`);
-  return readFileSync(file, 'utf8');
+  return readFileSync(file);
 }
 
-function dataUri(file: string): string {
-  if (!existsSync(file)) throw new MissingInputError(`${file}: no such file`);
-  const type = /\.jpe?g$/i.test(file) ? 'jpeg' : 'png';
-  return `data:image/${type};base64,${readFileSync(file).toString('base64')}`;
+const dataUri = (bytes: Buffer, file: string): string =>
+  `data:image/${/\.jpe?g$/i.test(file) ? 'jpeg' : 'png'};base64,${bytes.toString('base64')}`;
+
+/** @throws DataError naming the line that is no JSON object */
+function readResults(lines: string, source: string): Facts[] {
+  return lines.split('\n').flatMap((line, i) => {
+    if (line.trim() === '') return [];
+    try {
+      const value: unknown = JSON.parse(line);
+      if (typeof value === 'object' && value !== null && !Array.isArray(value)) return [value as Facts];
+    } catch {
+      // Told below.
+    }
+    throw new DataError(`${source}: line ${i + 1} is no JSON object`);
+  });
 }

@@ -42,7 +42,7 @@ test('a sheet of the first images of a stream, and inputs that hold none', async
   assert.match(empty.stderr, /empty: holds no images/);
 });
 
-test('a report holds the settings, the curves, the pictures and the numbers of a run', async (t) => {
+test('a report holds the settings, the log, the pictures and the numbers of a run', async (t) => {
   const cwd = temporaryFolder(t);
   await makeImages(path.join(cwd, 'imgs'), 6, { side: 16 });
   const train =
@@ -50,26 +50,36 @@ test('a report holds the settings, the curves, the pictures and the numbers of a
   const lines = `repa encode-vae imgs --vae pixels --size 16 -o latents && ${train} && repa show imgs --grid sheet.png`;
   const made = await shell(lines, { cwd });
   assert.equal(made.code, 0, made.stderr);
-  const result = { metric: 'FD(<net>)', value: 12.3456789, sampler: { steps: 250 }, decoder: null };
+  const result = { metric: 'FD(</script><net>)', value: 12.3456789, sampler: { steps: 250 }, decoder: null };
   writeFileSync(path.join(cwd, 'fid.ndjson'), `${JSON.stringify(result)}\n\n`);
   const args = ['report', 'ckpt', '--results', 'fid.ndjson', '--picture', 'sheet.png', '-o', 'run.html'];
   const { code, stderr } = await repa(args, { cwd });
   assert.equal(code, 0, stderr);
   const page = readFileSync(path.join(cwd, 'run.html'), 'utf8');
-  assert.match(page, /<th>FD\(&lt;net&gt;\)<\/th><td class="number">12\.3457<\/td>/);
-  assert.match(page, /<th>steps<\/th><td><code>250<\/code>/);
-  assert.match(page, /<th>decoder<\/th><td><code>unknown<\/code>/);
-  assert.match(page, /<th>hiddenSize<\/th><td><code>32<\/code>/);
-  assert.match(page, /<svg[\s\S]*velocity_loss[\s\S]*<\/svg>/);
-  assert.ok(page.includes(`data:image/png;base64,${readFileSync(path.join(cwd, 'sheet.png')).toString('base64')}`));
+  const [, json] = /<script type="application\/json" id="view">(.*)<\/script>/.exec(page)!;
+  const { title, live, runs, results, pictures } = JSON.parse(json);
+  assert.deepEqual([title, live, runs.length], ['ckpt', false, 1]);
+  assert.deepEqual(results, [result]);
+  const [{ config, lines: log }] = runs;
+  assert.equal(config.model.hiddenSize, 32);
+  assert.deepEqual(
+    log,
+    readFileSync(path.join(cwd, 'ckpt/log.ndjson'), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+  );
+  const sheet = readFileSync(path.join(cwd, 'sheet.png')).toString('base64');
+  assert.deepEqual(pictures, [{ name: 'sheet.png', uri: `data:image/png;base64,${sheet}` }]);
   assert.doesNotMatch(page, /(src|href)="http/);
+  assert.equal(page.match(/<\/script>/g)?.length, 2, 'a name that ends the script element is escaped');
 
   writeFileSync(path.join(cwd, 'broken'), '{"metric":"FID"}\n[1]\n');
   for (const [more, expected, message] of [
     [['--results', 'broken'], 65, /broken: line 2 is no JSON object/],
     [['--results', 'nowhere'], 66, /nowhere: no such file/],
     [['--picture', 'nowhere.png'], 66, /nowhere\.png/],
-    [['--field', 'novelty'], 65, /no line has a number 'novelty'/],
+    [['no-such-run'], 66, /no-such-run: no such run/],
   ] as const) {
     const outcome = await repa(['report', 'ckpt', ...more], { cwd });
     assert.equal(outcome.code, expected, outcome.stderr);

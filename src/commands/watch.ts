@@ -1,0 +1,37 @@
+/** repa watch: runs while they train, on a page or in the terminal. */
+import { once } from 'node:events';
+import { integer } from '../lib/cli/parse.js';
+import { verb } from '../lib/cli/verb.js';
+
+const description = `Shows one or more training runs while they train: on a page that this machine alone can open, or with --tty in the
+terminal. Curves grow as the log does; the newest samples of --eval-every stand beside the older ones from the same noise; and
+the settings in which runs differ are listed.
+
+The page compares runs by step, by images or by seconds of computing, smooths, has logarithmic axes, and tells the values
+under the pointer. repa report writes the same page to a file. Nothing is written, and a run may end, be killed and
+continue while it is watched. ^C ends it.`;
+
+const examples = [
+  { why: 'a run and the one it is compared with', command: 'repa watch ckpt ckpt-plain' },
+  { why: 'over ssh, in the terminal', command: 'repa watch ckpt --tty' },
+];
+
+export const command = () =>
+  verb('watch', { summary: 'watch runs while they train', description, examples })
+    .argument('[runs...]', 'training folders or logs', ['ckpt'])
+    .option('--port <n>', 'port of the page; 0 for any that is free', integer(0), 0)
+    .option('--tty', 'draw in the terminal instead')
+    .option('--field <name>', 'field that --tty draws (default: velocity_loss)')
+    .option('--once', 'with --tty: draw once and end')
+    .action(async (locations, options) => {
+      const { RunFolder } = await import('../lib/runs/run-folder.js');
+      const folders = locations.map((location) => new RunFolder(location));
+      if (options.tty) {
+        const { watchInTerminal } = await import('../lib/cli/terminal-watch.js');
+        return watchInTerminal(folders, { field: options.field ?? 'velocity_loss', once: options.once ?? false });
+      }
+      const { servePage } = await import('../lib/runs/page-server.js');
+      const { address, server } = await servePage(folders, options.port);
+      process.stdout.write(`${address}\n`);
+      await once(server, 'close');
+    });

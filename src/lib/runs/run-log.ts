@@ -1,0 +1,70 @@
+/** The log of a run, read while it grows. */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { DataError } from '../errors.js';
+import type { LogLine } from './run-view.js';
+
+/** What became of a log since it was read last. */
+export interface LogGrowth {
+  /** True where the file is another one than before (a run that continues rewrites it): earlier lines count no more. */
+  replaced: boolean;
+  lines: LogLine[];
+}
+
+const LINE_FEED = 10;
+/** Largest part of a log that is read at once, in bytes. */
+const CHUNK = 1 << 24;
+
+/** Follows log.ndjson of a run; half a line at its end waits for its other half. */
+export class RunLog {
+  readonly #file: string;
+  #inode = -1n;
+  #offset = 0;
+  #line = 0;
+
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  /**
+   * The lines that were added since the last call; all of them at the first.
+   * @throws DataError naming a line that is no JSON object
+   */
+  grown(): LogGrowth {
+    const fd = openSync(this.#file, 'r');
+    try {
+      const { ino, size } = fstatSync(fd, { bigint: true });
+      const replaced = ino !== this.#inode || Number(size) < this.#offset;
+      if (replaced) {
+        this.#inode = ino;
+        this.#offset = 0;
+        this.#line = 0;
+      }
+      const lines: LogLine[] = [];
+      while (this.#offset < Number(size)) {
+        const bytes = Buffer.alloc(Math.min(CHUNK, Number(size) - this.#offset));
+        const whole = bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, this.#offset));
+        const end = whole.lastIndexOf(LINE_FEED) + 1;
+        if (end === 0) break;
+        lines.push(...this.#parsed(whole.subarray(0, end).toString()));
+        this.#offset += end;
+      }
+      return { replaced, lines };
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #parsed(text: string): LogLine[] {
+    return text.split('\n').flatMap((line) => {
+      if (line === '') return [];
+      this.#line++;
+      try {
+        const value: unknown = JSON.parse(line);
+        if (typeof value === 'object' && value !== null && !Array.isArray(value)) return [value as LogLine];
+      } catch {
+        // Told below.
+      }
+      throw new DataError(`${this.#file}: line ${this.#line} is no JSON object`);
+    });
+  }
+}
