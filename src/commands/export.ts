@@ -41,7 +41,8 @@ export const command = () =>
         return;
       }
       const { exportTensors } = await import('../lib/exchange/export-tensors.js');
-      await exportTensors(input, options.out, options);
+      const notes = await exportTensors(input, options.out, options);
+      if (!options.quiet) for (const note of notes) process.stderr.write(`note: ${note}\n`);
     });
 
 async function isCheckpoint(input: string): Promise<boolean> {

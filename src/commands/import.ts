@@ -60,8 +60,9 @@ export const command = () =>
       checkBinaryOutput(options);
       const { openRows } = await import('../lib/exchange/import-tensors.js');
       const { latentMetadata, kindOf } = await import('../lib/exchange/rows.js');
-      const { columns, rows, total } = await openRows(input, options);
-      const metadata = provenance(kindOf(columns), latentMetadata(columns, codec, input));
+      const { columns, rows, total, metadata: told, notes = [] } = await openRows(input, options);
+      if (!options.quiet) for (const note of notes) process.stderr.write(`note: ${note}\n`);
+      const metadata = provenance(kindOf(columns), { ...told, ...latentMetadata(columns, codec, input) });
       const progress = new Progress('import', { unit: 'rows', total, quiet: options.quiet });
       const written = await writeStream(options, { columns, metadata }, async (writer) => {
         for await (const { key, label, tensors } of rows) {

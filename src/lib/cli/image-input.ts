@@ -15,16 +15,18 @@ export const skipBadOption = () =>
 
 export interface ImageOptions {
   skipBad?: true;
+  quiet?: true;
   shard?: Shard;
   /** Of the network that the images are for: while it computes one, the next is decoded. */
   batchSize?: number;
 }
 
-/** Opens images, cropped to squares of `size` pixels if a size is given. With --skip-bad, each unreadable one is named on stderr. */
+/** Opens images, cropped to squares of `size` pixels if a size is given, and says on stderr what was left out. With
+ * --skip-bad, each unreadable one is named there. */
 export async function imageInput(
   input: string,
   size: number | undefined,
-  { skipBad, shard, batchSize = 1 }: ImageOptions,
+  { skipBad, quiet, shard, batchSize = 1 }: ImageOptions,
 ): Promise<ImageInput> {
   const { openImages } = await import('../images/open-images.js');
   let skipped = 0;
@@ -39,6 +41,7 @@ export async function imageInput(
       return true;
     },
   });
+  if (!quiet) for (const note of source.notes) process.stderr.write(`note: ${note}\n`);
   async function* counted() {
     yield* source.images;
     if (skipped > 0)

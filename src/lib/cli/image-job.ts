@@ -33,7 +33,8 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   const { name, kind, size, columns, compute } = job;
   const source = await imageInput(input, size, options);
   const reference = input === '-' ? source.metadata['repa.reference'] : path.resolve(input);
-  const metadata = provenance(kind, { ...job.metadata, 'repa.reference': reference });
+  const classes = source.metadata['repa.classes'];
+  const metadata = provenance(kind, { ...job.metadata, 'repa.classes': classes, 'repa.reference': reference });
   const progress = new Progress(name, { unit: 'images', total: source.total, quiet: options.quiet });
   const written = await writeStream(options, { columns: withScales(columns), metadata }, async (writer) => {
     for await (const batch of inBatches(source.images, options.batchSize)) {

@@ -4,9 +4,10 @@ import { BinaryFile } from '../formats/binary-file.js';
 import type { TensorInfo } from '../formats/host-tensor.js';
 import { NPY_PREFIX_BYTES, npyBatches, npyHeaderBytes, parseNpyHeader, readNpy } from '../formats/npy.js';
 import { openNpz } from '../formats/npz.js';
+import { ADM_IMAGES, arrayLabels, isOfImages, notTaken, numberedKey } from '../images/array-rows.js';
 import { showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import type { TensorColumn } from '../stream/schema.js';
-import { columnFor, numberedKey, type Row, type RowSource, streamValues } from './rows.js';
+import { columnFor, type Row, type RowSource, streamValues } from './rows.js';
 
 /** Rows that are read at a time. */
 const ROWS = 64;
@@ -38,12 +39,19 @@ export function readNpyRows(path: string, name?: string): RowSource {
   return { columns: [column], total, rows: zipped([{ column, batches: batches() }], new Int32Array(total).fill(-1)) };
 }
 
-/** What ADM's tools call the images and their classes. */
-const ADM_IMAGES = 'arr_0';
-const LABELS = ['label', 'arr_1'];
+/** Whether a file is an .npz of images, as ADM's tools make and take them. */
+export function isNpzOfImages(path: string): boolean {
+  if (!path.endsWith('.npz')) return false;
+  const archive = openNpz(path);
+  try {
+    return archive.has(ADM_IMAGES) && isOfImages(archive.info(ADM_IMAGES));
+  } finally {
+    archive.close();
+  }
+}
 
 /**
- * Arrays of the same length are columns of their names, `arr_0` of the usual name; `label` or `arr_1` [N] are labels.
+ * Arrays of the same length are columns of their names, `arr_0` of the usual name; labels as arrayLabels finds them.
  * @param name of the column, where there is one.
  * @throws DataError when there are no arrays of rows, or of different lengths.
  */
@@ -58,21 +66,17 @@ export function readNpzRows(path: string, name?: string): RowSource {
   }
   if (name !== undefined && arrays.length > 1) throw new DataError(`${path}: holds more than one column: ${shown}`);
   const columns = arrays.map((each) => {
-    return columnFor(
-      rowInfo(each),
-      `${path}: ${each.name}`,
-      name ?? (each.name === ADM_IMAGES ? undefined : each.name),
-    );
+    const given = name ?? (each.name === ADM_IMAGES ? undefined : each.name);
+    return columnFor(rowInfo(each), `${path}: ${each.name}`, given);
   });
-  const labelled = named.find((each) => LABELS.includes(each.name) && each.shape.length === 1);
-  const labels = labelled ? Int32Array.from(archive.read(labelled.name).data as Int32Array, Number) : undefined;
-  if (labels && labels.length !== total) throw new DataError(`${path}: ${labels.length} labels for ${total} rows`);
+  const labels = arrayLabels(archive, total, path);
+  const taken = arrays.map((each) => each.name);
   const sources = arrays.map((each, i) => ({ column: columns[i], batches: archive.batches(each.name, ROWS) }));
   async function* rows(): AsyncGenerator<Row> {
     yield* zipped(sources, labels ?? new Int32Array(total!).fill(-1));
     archive.close();
   }
-  return { columns, total, rows: rows() };
+  return { columns, total, notes: notTaken(archive, taken), rows: rows() };
 }
 
 /** Row after row of arrays that are read side by side; a batch of one has as many rows as that of another. */

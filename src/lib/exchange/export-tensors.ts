@@ -1,8 +1,10 @@
 /** A tensor stream in the formats of other tools. */
 import { rmSync } from 'node:fs';
 import path from 'node:path';
-import { UsageError } from '../errors.js';
+import { onInterrupt } from '../cli/interrupt.js';
+import { DataError, UsageError } from '../errors.js';
 import { writeFileAtomicAsync, writeFully } from '../files/atomic-file.js';
+import { openAtomicFolder } from '../files/atomic-folder.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { encodeNpyHeader } from '../formats/npy.js';
 import { type ChunkedTensor, writeNpz } from '../formats/npz.js';
@@ -28,16 +30,18 @@ export interface TensorExport {
  * Writes a stream as `.npy` (one column), `.npz` (images as ADM's arr_0), `.tar` (WebDataset), or, where `out` ends in /,
  * a folder: PNG files of images, the official preprocessing's files of moments.
  * @param input a file, a shard folder, or '-' for stdin.
+ * @returns what is not kept or not as one may think, one sentence each
  * @throws UsageError for another extension, or a column that the format does not take; DataError for a damaged stream
  */
-export async function exportTensors(input: string, out: string, options: TensorExport): Promise<void> {
+export async function exportTensors(input: string, out: string, options: TensorExport): Promise<string[]> {
   if (out.endsWith('/')) return exportFolder(input, out, options);
   switch (path.extname(out)) {
     case '.tar':
       return exportTar(input, out, options);
     case '.npy':
     case '.npz':
-      return withCount(input, out, (file, rows) => exportArrays(file, rows, out, options));
+      await withCount(input, out, (file, rows) => exportArrays(file, rows, out, options));
+      return ['rows of arrays have no keys: they are numbered when they are read (import takes keys back with --like)'];
     default:
       throw new UsageError(
         `-o ${out}: a stream is written as .npy, .npz, .tar, or to a folder (a name that ends in /)`,
@@ -68,26 +72,43 @@ async function* readRows(reader: TensorReader): AsyncGenerator<Row> {
   }
 }
 
-async function exportFolder(input: string, folder: string, options: TensorExport): Promise<void> {
-  const reader = await openTensorStream(input);
-  const column = onlyColumn(reader, options);
-  if (column.name !== 'image' && column.name !== 'moments') {
-    throw new UsageError(`${reader.name}: a folder is made of images or moments, not of '${column.name}'`);
+async function exportFolder(input: string, folder: string, options: TensorExport): Promise<string[]> {
+  const output = openAtomicFolder(folder);
+  const release = onInterrupt(() => output.abort());
+  let writer: ImageFolderWriter | PreprocessedWriter | undefined;
+  try {
+    const reader = await openTensorStream(input);
+    const column = onlyColumn(reader, options);
+    if (column.name !== 'image' && column.name !== 'moments') {
+      throw new UsageError(`${reader.name}: a folder is made of images or moments, not of '${column.name}'`);
+    }
+    writer =
+      column.name === 'image'
+        ? new ImageFolderWriter(output.path, column)
+        : new PreprocessedWriter(output.path, column);
+    for await (const row of readRows(reader)) await writer.append(row);
+    const notes = await writer.end();
+    output.commit();
+    return notes;
+  } catch (error) {
+    await writer?.abort();
+    output.abort();
+    throw error;
+  } finally {
+    release();
   }
-  const writer =
-    column.name === 'image' ? new ImageFolderWriter(folder, column) : new PreprocessedWriter(folder, column);
-  for await (const row of readRows(reader)) await writer.append(row);
-  await writer.end();
 }
 
-async function exportTar(input: string, out: string, options: TensorExport): Promise<void> {
+async function exportTar(input: string, out: string, options: TensorExport): Promise<string[]> {
   const reader = await openTensorStream(input);
+  if (reader.schema.columns.length === 0) throw new DataError(`${reader.name}: has no tensors to put into an archive`);
   const sink = atomicFileSink(out);
   try {
     const writer = new WebDatasetWriter(sink, chosenColumns(reader, options));
     for await (const row of readRows(reader)) await writer.append(row);
     await writer.end();
     await sink.close();
+    return [];
   } catch (error) {
     await sink.abort();
     throw error;

@@ -4,10 +4,12 @@ import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import type { DecodedImage } from '../images/decode-images.js';
-import { isImageName } from '../images/list.js';
+import { isImageName } from '../images/image-names.js';
+import type { ImageInput } from '../images/open-images.js';
 import { encodePng } from '../images/png.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import type { TensorColumn } from '../stream/schema.js';
+import { FreeNames, fileNameOf } from './file-names.js';
 import { writeLabels } from './preprocessed.js';
 import { columnFor, type Row, type RowSource } from './rows.js';
 
@@ -18,8 +20,8 @@ const ENCODED_AT_ONCE = 16;
  * Decoded images as rows.
  * @throws DataError when there are none, or they are of different sizes.
  */
-export async function imageRows(images: AsyncIterable<DecodedImage>, where: string): Promise<RowSource> {
-  const source = images[Symbol.asyncIterator]();
+export async function imageRows(input: ImageInput, where: string): Promise<RowSource> {
+  const source = input.images[Symbol.asyncIterator]();
   const first = await source.next();
   if (first.done) throw new DataError(`${where}: holds no images`);
   const { width, height } = first.value.image;
@@ -36,15 +38,18 @@ export async function imageRows(images: AsyncIterable<DecodedImage>, where: stri
     for (let next: IteratorResult<DecodedImage> = first; !next.done; next = await source.next())
       yield toRow(next.value);
   }
-  return { columns: [column], total: undefined, rows: rows() };
+  const { total, metadata, notes } = input;
+  return { columns: [column], total, metadata, notes, rows: rows() };
 }
 
-/** Writes rows of images as PNG files; `end` writes dataset.json, without which it is not done. */
+/** Writes rows of images as PNG files into a folder; `end` writes dataset.json. */
 export class ImageFolderWriter {
   readonly #folder: string;
   readonly #shape: readonly number[];
   readonly #labels: [string, number][] = [];
   readonly #made = new Set<string>();
+  readonly #names = new FreeNames({ ignoreCase: true });
+  #otherEndings = 0;
   #pending: Promise<void>[] = [];
 
   constructor(folder: string, { shape }: TensorColumn) {
@@ -52,35 +57,56 @@ export class ImageFolderWriter {
     this.#shape = shape;
   }
 
-  /** @throws DataError when the key is no name within the folder. */
+  /** @throws DataError when the key is no name within the folder, or came before */
   async append({ key, label, tensors }: Row): Promise<void> {
-    const name = fileName(key);
+    const names = pngNames(fileNameOf(key));
+    const name = `${this.#names.take(key, names)}.png`;
     const folder = path.join(this.#folder, path.dirname(name));
     if (!this.#made.has(folder)) mkdirSync(folder, { recursive: true });
     this.#made.add(folder);
     const [height, width] = this.#shape;
     const data = Uint8Array.from(tensors.image); // the row is a view of a batch that passes by
-    this.#pending.push(
-      encodePng({ width, height, data }).then((bytes) => writeFile(path.join(this.#folder, name), bytes)),
-    );
+    this.#start(encodePng({ width, height, data }).then((bytes) => writeFile(path.join(this.#folder, name), bytes)));
+    if (name !== `${names[0]}.png`) {
+      this.#start(writeFile(path.join(this.#folder, name.replace(/png$/, 'json')), JSON.stringify({ key })));
+    } else if (name !== key) this.#otherEndings++;
     this.#labels.push([name, label]);
-    if (this.#pending.length === ENCODED_AT_ONCE) await this.#settle();
+    if (this.#pending.length >= ENCODED_AT_ONCE) await this.#settle();
   }
 
-  async end(): Promise<void> {
+  /** @returns what is not as one may think, one sentence each */
+  async end(): Promise<string[]> {
     await this.#settle();
     writeLabels(this.#folder, this.#labels);
+    const { renamed } = this.#names;
+    const notes: string[] = [];
+    if (this.#otherEndings > 0) notes.push(`keys that do not end in .png, whose files do: ${this.#otherEndings}`);
+    if (renamed > 0)
+      notes.push(
+        `keys whose files have other names, since others took theirs: ${renamed} (a .json beside each tells it)`,
+      );
+    return notes;
+  }
+
+  /** Waits for what is being written, so that the folder can be removed. */
+  async abort(): Promise<void> {
+    await Promise.allSettled(this.#pending);
+  }
+
+  #start(work: Promise<void>): void {
+    work.catch(() => {}); // it is reported when its turn comes, and must not end the process before
+    this.#pending.push(work);
   }
 
   async #settle(): Promise<void> {
-    await Promise.all(this.#pending);
+    const pending = this.#pending;
     this.#pending = [];
+    const failed = (await Promise.allSettled(pending)).find(({ status }) => status === 'rejected');
+    if (failed) throw (failed as PromiseRejectedResult).reason;
   }
 }
 
-function fileName(key: string): string {
-  const name = isImageName(key) ? key.replace(/\.[^./]+$/, '.png') : `${key}.png`;
-  const isInside = !path.posix.isAbsolute(name) && !path.posix.normalize(name).startsWith('..');
-  if (isInside && !name.includes('\\') && !name.includes('\0')) return name;
-  throw new DataError(`the key '${key}' is no name of a file in a folder`);
+/** What the file of a key may be called, without .png, the best first. */
+function pngNames(key: string): string[] {
+  return isImageName(key) ? [key.replace(/\.[^./]+$/, ''), key] : [key];
 }

@@ -4,12 +4,14 @@ import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
 import { centerCrop } from '../images/crop.js';
 import { openImages } from '../images/open-images.js';
+import type { RgbImage } from '../images/rgb-image.js';
+import { isTarName, openTarFiles } from '../images/tar-files.js';
 import { openTensorFile } from '../stream/file.js';
-import { readNpyRows, readNpzRows } from './arrays.js';
+import { isNpzOfImages, readNpyRows, readNpzRows } from './arrays.js';
 import { imageRows } from './image-folder.js';
 import { isPreprocessed, readPreprocessed } from './preprocessed.js';
 import type { Row, RowSource } from './rows.js';
-import { readTarRows } from './webdataset.js';
+import { holdsArrays, readTarRows } from './webdataset.js';
 
 export interface TensorImport {
   /** Name of the column of an array, if not the usual one for its shape. */
@@ -31,13 +33,16 @@ export async function openRows(input: string, { column, like, size }: TensorImpo
 }
 
 async function openSource(input: string, column: string | undefined, size: number | undefined): Promise<RowSource> {
-  const transform = (image: Parameters<typeof centerCrop>[0]) => (size === undefined ? image : centerCrop(image, size));
-  if (statSync(input).isDirectory()) {
-    if (isPreprocessed(input)) return readPreprocessed(input);
-    const { images, total } = await openImages(input, { crop: size });
-    return { ...(await imageRows(images, input)), total };
+  const isFolder = statSync(input).isDirectory();
+  if (isFolder && isPreprocessed(input)) return readPreprocessed(input);
+  if (isTarName(input)) {
+    const archive = await openTarFiles(input);
+    const crop = (image: RgbImage) => (size === undefined ? image : centerCrop(image, size));
+    if (holdsArrays(archive)) return readTarRows(archive, crop);
   }
-  if (isTar(input)) return readTarRows(input, transform);
+  if (isFolder || isTarName(input) || isNpzOfImages(input)) {
+    return imageRows(await openImages(input, { crop: size }), input);
+  }
   if (path.extname(input) === '.npy') return readNpyRows(input, column);
   if (path.extname(input) === '.npz') return readNpzRows(input, column);
   throw new DataError(
@@ -46,11 +51,9 @@ async function openSource(input: string, column: string | undefined, size: numbe
   );
 }
 
-const isTar = (input: string): boolean => /\.(tar|tar\.gz|tgz)$/.test(input);
-
 /** Whether what is at `input` is data, and not a checkpoint. */
 export const isData = (input: string): boolean =>
-  isTar(input) || /\.np[yz]$/.test(input) || (statSync(input, { throwIfNoEntry: false })?.isDirectory() ?? false);
+  isTarName(input) || /\.np[yz]$/.test(input) || (statSync(input, { throwIfNoEntry: false })?.isDirectory() ?? false);
 
 /** @throws DataError when there are more or fewer rows than keys. */
 async function withKeysOf(source: RowSource, like: string, input: string): Promise<RowSource> {
@@ -70,5 +73,5 @@ async function withKeysOf(source: RowSource, like: string, input: string): Promi
     }
     if (i < keys.length) differ(i);
   }
-  return { columns: source.columns, total: keys.length, rows: rows() };
+  return { ...source, total: keys.length, rows: rows() };
 }

@@ -5,7 +5,9 @@
 import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeNpy, readNpy } from '../formats/npy.js';
-import { compareCodePoints, LABEL_FILE, labelsFromFile } from '../images/list.js';
+import { compareCodePoints } from '../images/code-points.js';
+import { folderFiles } from '../images/list.js';
+import { LABEL_FILE, labelsFromFile } from '../images/picture-set.js';
 import { toFloats } from '../stream/rows.js';
 import type { TensorColumn } from '../stream/schema.js';
 import { checkedRow, columnFor, type Row, type RowSource } from './rows.js';
@@ -30,13 +32,13 @@ export const isPreprocessed = (folder: string): boolean =>
  */
 export function readPreprocessed(folder: string): RowSource {
   const names = listMoments(folder);
-  const labelOf = labelsFromFile(folder) ?? (() => -1);
+  const labels = labelsFromFile(folderFiles(folder), names);
   const read = (name: string) => readNpy(path.join(folder, name));
   const column = columnFor(read(names[0]), names[0], 'moments');
   async function* rows(): AsyncGenerator<Row> {
     for (const name of names) {
       const values = checkedRow(read(name), column, path.join(folder, name));
-      yield { key: name.replace(MOMENTS, '$1img$2.png'), label: labelOf(name), tensors: { moments: values } };
+      yield { key: name.replace(MOMENTS, '$1img$2.png'), label: labels?.of(name) ?? -1, tensors: { moments: values } };
     }
   }
   return { columns: [column], total: names.length, rows: rows() };
@@ -62,13 +64,17 @@ export class PreprocessedWriter {
     this.#labels.push([name, label]);
   }
 
-  end(): void {
+  /** @returns what is not as one may think, one sentence each */
+  end(): string[] {
     writeLabels(this.#folder, this.#labels);
+    return [];
   }
+
+  abort(): void {}
 }
 
-/** Writes dataset.json; images of which one has no class have none, as the official code has it. */
+/** Writes dataset.json: null where no image has a class, as the official code has it. */
 export function writeLabels(folder: string, labels: readonly (readonly [string, number])[]): void {
-  const known = labels.every(([, label]) => label >= 0);
+  const known = labels.some(([, label]) => label >= 0);
   writeFileSync(path.join(folder, LABEL_FILE), `${JSON.stringify({ labels: known ? labels : null })}\n`);
 }

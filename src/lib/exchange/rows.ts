@@ -16,11 +16,12 @@ export interface RowSource {
   columns: readonly TensorColumn[];
   /** Undefined where the input tells only at its end. */
   total: number | undefined;
+  /** Header entries that tell of the rows, such as the names of their classes. */
+  metadata?: Readonly<Record<string, string>>;
+  /** What was left out or is not as one may think, one sentence each. */
+  notes?: readonly string[];
   rows: AsyncIterable<Row>;
 }
-
-/** Number `index` as the key of a row that has no name. */
-export const numberedKey = (index: number): string => String(index).padStart(6, '0');
 
 /** The dimensions of a column by its name, where they have names. */
 const DIM_NAMES: Readonly<Record<string, readonly string[]>> = {
@@ -30,24 +31,47 @@ const DIM_NAMES: Readonly<Record<string, readonly string[]>> = {
   feature: ['tokens', 'dim'],
 };
 
-/** The column that rows of this kind are: images, latents, features of a grid, or one vector. */
-function usualName({ shape, dtype }: Pick<HostTensor, 'shape' | 'dtype'>): string {
-  if (dtype === 'u8' && shape.length === 3 && shape[2] === 3) return 'image';
+/** Names of columns that arrays may have; others could not be typed on a command line. */
+const COLUMN_NAME = /^[A-Za-z][\w.-]*$/;
+
+/**
+ * The column that rows of this kind are: images, latents, features of a grid, or one vector.
+ * @throws DataError for bytes that are no images [H, W, 3]: what they are cannot be told
+ */
+function usualName({ shape, dtype }: Pick<HostTensor, 'shape' | 'dtype'>, where: string): string {
+  if (dtype === 'u8') {
+    if (isPicture(shape)) return 'image';
+    throw new DataError(
+      `${where}: is u8 ${showShape(shape)} a row, and images are [H, W, 3]`,
+      'Bring the channels of images to the end, and grey to three channels; --column names what else it is.',
+    );
+  }
   return ['hidden', 'feature', 'latent'][shape.length - 1] ?? 'tensor';
 }
+
+const isPicture = (shape: readonly number[]): boolean => shape.length === 3 && shape[2] === 3;
 
 /**
  * The column of a stream that holds arrays of this kind.
  * @param row what one row is: its shape is without the first axis of many.
- * @throws DataError for elements that no stream holds.
+ * @throws DataError for elements that no stream holds, or a name that no column has
  */
 export function columnFor(
   { shape, dtype }: Pick<HostTensor, 'shape' | 'dtype'>,
   where: string,
-  name = usualName({ shape, dtype }),
+  name = usualName({ shape, dtype }, where),
 ): TensorColumn {
   if (dtype !== 'f16' && dtype !== 'f32' && dtype !== 'f64' && dtype !== 'u8') {
     throw new DataError(`${where}: holds ${dtype}, but a stream holds f16, f32 or u8`);
+  }
+  if (!COLUMN_NAME.test(name) || name === 'key' || name === 'label') {
+    throw new DataError(
+      `${where}: '${name}' is no name of a column`,
+      'Columns are called by a letter and then letters, digits, _, . and -, but not key or label: name one with --column.',
+    );
+  }
+  if (name === 'image' && !(dtype === 'u8' && isPicture(shape))) {
+    throw new DataError(`${where}: is ${dtype} ${showShape(shape)} a row, and images are u8 [H, W, 3]`);
   }
   const dimNames = DIM_NAMES[name]?.length === shape.length ? DIM_NAMES[name] : undefined;
   return { name, dtype: dtype === 'f64' ? 'f32' : dtype, shape, dimNames };

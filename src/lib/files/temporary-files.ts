@@ -1,5 +1,5 @@
-/** Names of files that are still being written, and the removal of those that a killed process left behind. */
-import { readdirSync, statSync, unlinkSync } from 'node:fs';
+/** Names of files and folders that are still being written, and the removal of those that a killed process left behind. */
+import { readdirSync, rmSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { crc32 } from './crc32.js';
@@ -27,7 +27,7 @@ export function temporaryName(target: string): string {
 }
 
 /**
- * Removes the temporary files in a folder whose writers are gone: processes of this system that do not run any more, and
+ * Removes the temporary files and folders in a folder whose writers are gone: processes of this system that do not run any more, and
  * those of other systems that have not written for a day.
  */
 export function removeStale(folder: string): void {
@@ -53,7 +53,7 @@ const lastWrite = (file: string): number => statSync(file, { throwIfNoEntry: fal
 
 function remove(file: string): void {
   try {
-    unlinkSync(file);
+    rmSync(file, { recursive: true });
   } catch {
     // Another process was faster, or it is not ours.
   }

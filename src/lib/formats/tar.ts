@@ -2,6 +2,7 @@
  * Reading tar archives as they stream by: ustar, pax and GNU long names, gzip or plain.
  * Layout: POSIX.1-2017, pax, "ustar Interchange Format" and "pax Header Block"; GNU tar manual, "Basic Tar Format".
  */
+import { posix as path } from 'node:path';
 import { pipeline, Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { DataError } from '../errors.js';
@@ -15,29 +16,44 @@ export interface TarEntry {
   /** Path within the archive, without a leading `./`. */
   readonly name: string;
   readonly size: number;
-  /** Where its data starts in the (unpacked) archive, for messages. */
+  /** Where its data starts in the (unpacked) archive. */
   readonly offset: number;
+  /** Of a link, which has no body: the member that it stands for. */
+  readonly link?: string;
   /** The whole body. Only before the next entry is asked for. */
   read(): Promise<Uint8Array<ArrayBuffer>>;
 }
 
+export interface TarOptions {
+  /** Whether links are told as well. */
+  links?: boolean;
+}
+
 /**
- * The regular files of an archive in order; a body that is not read is skipped. Folders, links and devices are passed
- * over. Several archives back to back (`cat a.tar b.tar`) are read as one.
+ * The regular files of an archive in order; a body that is not read is skipped. Folders and devices are passed over, links
+ * too unless they are wanted. Several archives back to back (`cat a.tar b.tar`) are read as one.
  * @param where names the archive in messages.
  * @throws DataError on a damaged header, a sparse file, or an archive that ends without its end marker.
  */
-export async function* readTar(source: AsyncIterable<Uint8Array>, where: string): AsyncGenerator<TarEntry> {
+export async function* readTar(
+  source: AsyncIterable<Uint8Array>,
+  where: string,
+  options: TarOptions = {},
+): AsyncGenerator<TarEntry> {
   const reader = new ByteReader(source, where);
   try {
-    if (await isGzip(reader)) yield* readTar(gunzip(reader, where), where);
-    else yield* readEntries(reader, where);
+    if (await isGzip(reader)) yield* readTar(gunzip(reader, where), where, options);
+    else yield* readEntries(reader, where, options);
   } finally {
     await reader.close();
   }
 }
 
-async function* readEntries(reader: ByteReader, where: string): AsyncGenerator<TarEntry> {
+async function* readEntries(
+  reader: ByteReader,
+  where: string,
+  { links = false }: TarOptions,
+): AsyncGenerator<TarEntry> {
   let long: LongHeader = {};
   let ended = false;
   while (!(await reader.atEnd())) {
@@ -50,18 +66,25 @@ async function* readEntries(reader: ByteReader, where: string): AsyncGenerator<T
       long = { ...long, ...(await readLongHeader(reader, header, where)) };
       continue;
     }
-    const name = (long.name ?? header.name).replace(/^(\.\/)+/, '');
+    const name = withoutDot(long.name ?? header.name);
+    const target = long.link ?? header.link;
     const size = long.size ?? header.size;
     if (header.type === 'S' || long.sparse) throw new DataError(`${where}: '${name}' is a sparse file`);
     long = {};
     const offset = reader.position;
     if ('07'.includes(header.type) && !name.endsWith('/')) {
       yield { name, size, offset, read: () => readBody(reader, offset, size) };
+    } else if (links && '12'.includes(header.type)) {
+      // A hard link names its target from the root of the archive, a symbolic one from its own folder.
+      const link = header.type === '1' ? withoutDot(target) : path.join(path.dirname(name), target);
+      yield { name, size, offset, link, read: () => readBody(reader, offset, size) };
     }
     await reader.skip(offset + size + padding(size) - reader.position);
   }
   if (!ended) throw new DataError(`${where}: truncated: ends at byte ${reader.position} without an end marker`);
 }
+
+const withoutDot = (name: string): string => name.replace(/^(\.\/)+/, '');
 
 async function readBody(reader: ByteReader, offset: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
   if (reader.position !== offset) throw new Error('a tar entry can be read once, before the next one');
@@ -72,11 +95,14 @@ interface Header {
   name: string;
   size: number;
   type: string;
+  /** Of links: where they lead. */
+  link: string;
 }
 
 /** What the headers before a file's own say about it. */
 interface LongHeader {
   name?: string;
+  link?: string;
   size?: number;
   sparse?: boolean;
 }
@@ -113,7 +139,8 @@ function parseHeader(block: Uint8Array, at: number, where: string): Header {
   const prefix = text(block.subarray(257, 263)) === 'ustar' && block[262] === 0 ? text(block.subarray(345, 500)) : '';
   const name = text(block.subarray(0, 100));
   const type = block[156] === 0 ? '0' : String.fromCharCode(block[156]);
-  return { name: prefix ? `${prefix}/${name}` : name, size: '123456'.includes(type) ? 0 : size, type };
+  const link = text(block.subarray(157, 257));
+  return { name: prefix ? `${prefix}/${name}` : name, size: '123456'.includes(type) ? 0 : size, type, link };
 }
 
 /** GNU: type L holds the next file's name, K its link target. pax: x holds records for the next file, g for all. */
@@ -123,6 +150,7 @@ async function readLongHeader(reader: ByteReader, { type, size }: Header, where:
   const body = await reader.read(size);
   await reader.skip(padding(size));
   if (type === 'L') return { name: text(body) };
+  if (type === 'K') return { link: text(body) };
   return type === 'x' ? parsePax(body, at, where) : {};
 }
 
@@ -145,6 +173,7 @@ function parsePax(body: Uint8Array, offset: number, where: string): LongHeader {
     }
     const [key, value] = [record.slice(0, equals), record.slice(equals + 1)];
     if (key === 'path') header.name = value;
+    if (key === 'linkpath') header.link = value;
     if (key === 'size') header.size = parsePaxSize(value, offset, where);
     if (key.startsWith('GNU.sparse')) header.sparse = true;
     at += length;

@@ -1,5 +1,6 @@
 /** Decoding many pictures ahead, delivered in their order, with a bounded number in memory. */
-import { RepaError } from '../errors.js';
+import { existsSync } from 'node:fs';
+import { DataError, RepaError } from '../errors.js';
 import { decodeInThread } from './decode-pool.js';
 import type { RgbImage } from './rgb-image.js';
 
@@ -37,6 +38,8 @@ export async function* decodeImages(
 ): AsyncGenerator<DecodedImage> {
   const decode = async ({ key, label, path, bytes }: ImageSource): Promise<DecodedImage | undefined> => {
     try {
+      if (!bytes) refuseMisreadName(path ?? key);
+      else if (key.includes(MISREAD)) throw misreadName(path ?? key);
       return { key, label, image: await decodeInThread(bytes ?? path ?? key, path ?? key, crop) };
     } catch (error) {
       if (error instanceof RepaError && skip(error)) return undefined;
@@ -57,3 +60,14 @@ export async function* decodeImages(
     if (image) yield image;
   }
 }
+
+/** What bytes that are no UTF-8 are read as. */
+const MISREAD = '\ufffd';
+
+/** A name that was misread leads to no file. */
+function refuseMisreadName(file: string): void {
+  if (file.includes(MISREAD) && !existsSync(file)) throw misreadName(file);
+}
+
+const misreadName = (file: string): DataError =>
+  new DataError(`${file}: its name is not UTF-8, and keys are`, 'Rename it, for instance with convmv.');

@@ -1,16 +1,16 @@
 /** Images in any order: where each lies, and reading it there. Places are plain data, which threads hand to each other. */
-import { createReadStream, existsSync, statSync } from 'node:fs';
-import path from 'node:path';
-import { DataError, MissingInputError, UsageError } from '../errors.js';
+import { existsSync, statSync } from 'node:fs';
+import { MissingInputError, UsageError } from '../errors.js';
 import { BinaryFile } from '../formats/binary-file.js';
-import { readTar } from '../formats/tar.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { openTensorFile, type TensorFile } from '../stream/file.js';
 import { findColumn } from '../stream/schema.js';
 import { decodeImage } from './decode.js';
-import { isImageName, listImages } from './list.js';
+import { listImages, noImages } from './list.js';
 import { isImageFolder } from './open-images.js';
+import { pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
+import { isTarName, openTarFiles } from './tar-files.js';
 
 /** A file, a part of an archive, or a row of a stream. */
 export type ImagePlace =
@@ -32,8 +32,8 @@ export async function openImageStore(input: string): Promise<ImageStore> {
   if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
   if (isImageFolder(input)) return folderStore(input);
   if (statSync(input).isDirectory()) return streamStore(input);
-  if (input.endsWith('.tar')) return tarStore(input);
-  if (/\.(tar\.gz|tgz|npz)$/.test(input)) {
+  if (/\.tar$/i.test(input)) return tarStore(input);
+  if (isTarName(input) || /\.npz$/.test(input)) {
     throw new UsageError(
       `${input} cannot be read in any order`,
       'Unpack it into a folder, or into a .tar that is not compressed.',
@@ -43,22 +43,18 @@ export async function openImageStore(input: string): Promise<ImageStore> {
 }
 
 function folderStore(folder: string): ImageStore {
-  const keys = new Set(listImages(folder).map(({ key }) => key));
-  return { has: (key) => keys.has(key), place: (key) => ({ kind: 'file', path: path.join(folder, key) }) };
+  const paths = new Map(listImages(folder).map((file) => [file.key, file.path]));
+  return { has: (key) => paths.has(key), place: (key) => ({ kind: 'file', path: paths.get(key)! }) };
 }
 
 async function tarStore(file: string): Promise<ImageStore> {
-  const parts = new Map<string, readonly [at: number, size: number]>();
-  for await (const { name, offset, size } of readTar(createReadStream(file), file)) {
-    if (isImageName(name)) parts.set(name, [offset, size]);
-  }
-  if (parts.size === 0) throw new DataError(`${file}: holds no images`);
+  const archive = await openTarFiles(file);
+  const { pictures, notes } = pictureSet(archive);
+  if (pictures.length === 0) throw noImages(file, notes);
+  const names = new Map(pictures.map(({ key, name }) => [key, name]));
   return {
-    has: (key) => parts.has(key),
-    place(key) {
-      const [at, size] = parts.get(key)!;
-      return { kind: 'part', path: file, key, at, size };
-    },
+    has: (key) => names.has(key),
+    place: (key) => ({ kind: 'part', path: file, key, ...archive.places.get(names.get(key)!)! }),
   };
 }
 

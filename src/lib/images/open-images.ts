@@ -1,28 +1,34 @@
 /** Images from wherever they are: a folder, a tar, ADM's .npz, or a tensor stream of images. */
-import { createReadStream, existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError, type RepaError } from '../errors.js';
 import { openNpz } from '../formats/npz.js';
-import { readTar } from '../formats/tar.js';
+import { showShape } from '../numbers/typed-array.js';
 import { openTensorStream } from '../stream/reader.js';
 import { rawRow } from '../stream/rows.js';
 import { findColumn } from '../stream/schema.js';
 import { parsePartName, type Shard } from '../stream/shards.js';
+import { ADM_IMAGES, arrayLabels, isOfImages, notTaken, numberedKey } from './array-rows.js';
+import { classMetadata } from './class-map.js';
 import { centerCrop } from './crop.js';
 import { type DecodedImage, decodeImages, type ImageSource } from './decode-images.js';
-import { isImageName, listImages } from './list.js';
+import { noImages, openImageFolder } from './list.js';
+import { type Picture, pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
+import { isTarName, openTarFiles, readTarFiles, type TarFiles } from './tar-files.js';
 
 export interface ImageInput {
   /** How many there are, where the input tells beforehand. */
   readonly total: number | undefined;
-  /** The header of a tensor stream; empty for anything else. */
+  /** The header of a tensor stream; of anything else, the names of its classes where they have some. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** What was left out or is not as one may think, one sentence each. */
+  readonly notes: readonly string[];
   readonly images: AsyncIterable<DecodedImage>;
 }
 
 export interface ImageInputOptions {
-  /** The part of the images to take: a run of a folder's files, every N-th of anything else. */
+  /** The part of the images to take: a run of a folder's or an archive's, every N-th of anything else. */
   shard?: Shard;
   /** Side of the centre crop that is cut from each image. */
   crop?: number;
@@ -44,7 +50,7 @@ export async function openImages(input: string, options: ImageInputOptions = {})
   if (input === '-') return fromStream(input, options);
   if (isImageFolder(input)) return fromFolder(input, options);
   if (statSync(input).isDirectory()) return fromStream(input, options);
-  if (/\.(tar|tar\.gz|tgz)$/.test(input)) return fromTar(input, options);
+  if (isTarName(input)) return fromTar(input, options);
   return path.extname(input) === '.npz' ? fromNpz(input, options) : fromStream(input, options);
 }
 
@@ -58,39 +64,37 @@ const decodeAhead = (
   { ahead = 0, crop, skip }: ImageInputOptions,
 ): AsyncIterable<DecodedImage> => decodeImages(sources, { ahead: Math.max(ahead, LEAST_AHEAD), crop, skip });
 
-function fromFolder(folder: string, { shard, ...options }: ImageInputOptions): ImageInput {
-  const all = listImages(folder);
+/** The run of pictures that a shard is. */
+function runOf<T>(all: readonly T[], shard: Shard | undefined): readonly T[] {
   const edge = (index: number): number => Math.floor((index * all.length) / (shard?.count ?? 1));
-  const files = shard ? all.slice(edge(shard.index), edge(shard.index + 1)) : all;
+  return shard ? all.slice(edge(shard.index), edge(shard.index + 1)) : all;
+}
+
+function fromFolder(folder: string, { shard, ...options }: ImageInputOptions): ImageInput {
+  const { files, classes, notes } = openImageFolder(folder);
+  const run = runOf(files, shard);
+  return { total: run.length, metadata: classMetadata(classes), notes, images: decodeAhead(run, options) };
+}
+
+async function fromTar(file: string, { shard, ...options }: ImageInputOptions): Promise<ImageInput> {
+  const archive = await openTarFiles(file);
+  const { pictures, classes, notes } = pictureSet(archive);
+  if (pictures.length === 0) throw noImages(file, notes);
+  const run = runOf(pictures, shard);
   return {
-    total: files.length,
-    metadata: {},
-    images: decodeAhead(files, options),
+    total: run.length,
+    metadata: classMetadata(classes),
+    notes: [...archive.notes, ...notes],
+    images: decodeAhead(tarImages(archive, run), options),
   };
 }
 
-function fromTar(file: string, { shard, ...options }: ImageInputOptions): ImageInput {
-  const sources = everyNth(tarImages(file), shard);
-  return {
-    total: undefined,
-    metadata: {},
-    images: decodeAhead(sources, options),
-  };
-}
-
-/** Members that are images, with the class that a WebDataset's `.cls` member of the same name gives before them. */
-async function* tarImages(file: string): AsyncGenerator<ImageSource> {
-  let count = 0;
-  const labels = new Map<string, number>();
-  for await (const entry of readTar(createReadStream(file), file)) {
-    const stem = entry.name.replace(/\.[^./]+$/, '');
-    if (entry.name.endsWith('.cls')) labels.set(stem, Number(Buffer.from(await entry.read()).toString()));
-    if (!isImageName(entry.name)) continue;
-    count++;
-    yield { key: entry.name, label: labels.get(stem) ?? -1, bytes: await entry.read() };
-    labels.delete(stem);
+async function* tarImages(archive: TarFiles, pictures: readonly Picture[]): AsyncGenerator<ImageSource> {
+  const byName = new Map(pictures.map((picture) => [picture.name, picture]));
+  for await (const { name, bytes } of readTarFiles(archive, byName.keys())) {
+    const { key, label } = byName.get(name)!;
+    yield { key, label, bytes, path: archive.show(name) };
   }
-  if (count === 0) throw new DataError(`${file}: holds no images`);
 }
 
 async function fromStream(input: string, { shard, crop }: ImageInputOptions): Promise<ImageInput> {
@@ -105,28 +109,37 @@ async function fromStream(input: string, { shard, crop }: ImageInputOptions): Pr
     }
     await reader.close();
   }
-  return { total: undefined, metadata: reader.schema.metadata, images: everyNth(rows(), shard) };
+  return { total: undefined, metadata: reader.schema.metadata, notes: [], images: everyNth(rows(), shard) };
 }
 
 function fromNpz(file: string, { shard, crop }: ImageInputOptions): ImageInput {
   const archive = openNpz(file);
-  const { shape, dtype } = archive.info('arr_0');
-  const [count, height, width, channels] = shape;
-  if (dtype !== 'u8' || shape.length !== 4 || channels !== 3) {
-    throw new DataError(`${file}: arr_0 is ${dtype} [${shape}], not images: u8 [N, H, W, 3]`);
+  const info = archive.info(ADM_IMAGES);
+  if (!isOfImages(info)) {
+    throw new DataError(
+      `${file}: ${ADM_IMAGES} is ${info.dtype} ${showShape(info.shape)}, not images: u8 [N, H, W, 3]`,
+      'Bring the channels to the end, and grey to three channels, before it is saved.',
+    );
   }
+  const [count, height, width] = info.shape;
+  const labels = arrayLabels(archive, count, file);
   async function* rows(): AsyncGenerator<DecodedImage> {
     const size = height * width * 3;
     let row = 0;
-    for await (const batch of archive.batches('arr_0', LEAST_AHEAD)) {
+    for await (const batch of archive.batches(ADM_IMAGES, LEAST_AHEAD)) {
       for (let start = 0; start < batch.length; start += size, row++) {
         const image = { width, height, data: batch.subarray(start, start + size) as Uint8Array };
-        yield { key: String(row).padStart(6, '0'), label: -1, image: cropped(image, crop) };
+        yield { key: numberedKey(row), label: labels?.[row] ?? -1, image: cropped(image, crop) };
       }
     }
     archive.close();
   }
-  return { total: shard ? undefined : count, metadata: {}, images: everyNth(rows(), shard) };
+  return {
+    total: shard ? undefined : count,
+    metadata: {},
+    notes: notTaken(archive, [ADM_IMAGES]),
+    images: everyNth(rows(), shard),
+  };
 }
 
 const cropped = (image: RgbImage, side: number | undefined): RgbImage =>

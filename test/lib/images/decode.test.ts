@@ -5,10 +5,11 @@ import test from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
 import fc from 'fast-check';
 import { DataError, MissingInputError } from '../../../src/lib/errors.js';
+import { compareCodePoints } from '../../../src/lib/images/code-points.js';
 import { centerCrop } from '../../../src/lib/images/crop.js';
 import { decodeImage } from '../../../src/lib/images/decode.js';
 import { decodeImages, type ImageSource } from '../../../src/lib/images/decode-images.js';
-import { compareCodePoints, listImages } from '../../../src/lib/images/list.js';
+import { listImages } from '../../../src/lib/images/list.js';
 import { contactSheet, encodePng, writePng } from '../../../src/lib/images/png.js';
 import { fixturePath, temporaryFolder } from '../../support.js';
 
