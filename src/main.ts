@@ -1,11 +1,14 @@
 /** The program: finds the verb, loads only that verb, and turns whatever happens into an exit code. */
-import { Command, CommanderError, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { verbs } from './commands/index.js';
+import { Command, CommanderError } from '@commander-js/extra-typings';
+import { type ListedVerb, verbs } from './commands/index.js';
 import { overview } from './commands/overview.js';
-import { applyConfig } from './lib/cli/config.js';
+import { commandOf, type OtherSources } from './lib/cli/command.js';
+import { configSource, environment, readConfig, toldBy } from './lib/cli/config.js';
 import { installSignalHandlers } from './lib/cli/interrupt.js';
-import { styleErr, styleOut } from './lib/cli/terminal.js';
+import { isSecondaryRank, printable, styleErr, styleOut } from './lib/cli/terminal.js';
+import type { Verb } from './lib/cli/verb.js';
 import { diskProblem, EXIT, RepaError } from './lib/errors.js';
+import type { Source } from './lib/options/resolve.js';
 import { closest } from './lib/options/suggest.js';
 import { deviceOfRank, mpiRank } from './lib/parallel/environment.js';
 import { version } from './lib/version.js';
@@ -22,18 +25,33 @@ function program(): Command {
   return root;
 }
 
-const isKnownToSomeVerb = async (option: string): Promise<boolean> => {
-  const commands = await Promise.all(verbs.map((entry) => entry.load()));
-  return commands.some((command) => command.options.some((known) => known.long === `--${option}`));
-};
-
-async function runVerb(command: CommandUnknownOpts, args: string[]): Promise<void> {
-  const names = verbs.map((entry) => entry.name);
+async function runVerb(entry: ListedVerb, args: string[]): Promise<void> {
+  const verb = await entry.load();
+  const command = commandOf(entry, verb, sourcesOf(entry.name, verb));
   command.exitOverride();
   command.configureOutput({ outputError: () => {} });
-  command.hook('preAction', () => applyConfig(command, names, isKnownToSomeVerb));
   new Command('repa').addCommand(command); // its parent gives the usage line its first word
   await command.parseAsync(args, { from: 'user' });
+}
+
+/** The environment, then the configuration file, whose part in the values is told on stderr. */
+function sourcesOf(name: string, { options }: Verb): OtherSources {
+  let told: ((given: ReadonlyMap<string, Source>) => string | undefined) | undefined;
+  return {
+    async open(named) {
+      const names = verbs.map((entry) => entry.name);
+      const config = await readConfig(named, names);
+      if (!config) return [environment];
+      const tables = async () => (await Promise.all(verbs.map((entry) => entry.load()))).map((verb) => verb.options);
+      const file = await configSource(config, { name, options }, tables);
+      told = (given) => toldBy(config, given, file, options);
+      return [environment, file];
+    },
+    tell(given, { quiet }) {
+      const line = quiet || isSecondaryRank() ? undefined : told?.(given);
+      if (line !== undefined) process.stderr.write(`${printable(line)}\n`);
+    },
+  };
 }
 
 /** Help asked for in any of the usual ways is `verb --help`. */
@@ -66,7 +84,7 @@ async function main(argv: string[]): Promise<number> {
     );
   }
   try {
-    await runVerb(await entry.load(), [...args.slice(0, first), ...args.slice(first + 1)]);
+    await runVerb(entry, [...args.slice(0, first), ...args.slice(first + 1)]);
     return Number(process.exitCode ?? EXIT.ok);
   } catch (error) {
     return report(error, name);
@@ -78,8 +96,8 @@ function report(error: unknown, name?: string): number {
   const say = (message: string, hint?: string) => {
     const rank = mpiRank();
     const program = `repa${name ? ` ${name}` : ''}${rank ? ` (rank ${rank.index})` : ''}`;
-    process.stderr.write(`${styleErr.red(program)}: ${message}\n`);
-    if (hint) process.stderr.write(`  ${hint}\n`);
+    process.stderr.write(`${styleErr.red(program)}: ${printable(message)}\n`);
+    if (hint) process.stderr.write(`  ${printable(hint)}\n`);
     if (process.env.DEBUG === 'repa' && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   };
   if (error instanceof CommanderError) {

@@ -1,6 +1,8 @@
 /** repa cat: several tensor streams to one. */
+
+import { OUT } from '../lib/cli/shared-options.js';
 import { writeStream } from '../lib/cli/tensor-output.js';
-import { outputOption, verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { DataError } from '../lib/errors.js';
 import { copyRows } from '../lib/stream/copy.js';
 import { openTensorStream } from '../lib/stream/reader.js';
@@ -16,22 +18,24 @@ const examples = [
   { why: 'one file from a shard folder', command: 'repa cat latents/ > latents.arrows' },
 ];
 
-export const command = () =>
-  verb('cat', { summary: 'join tensor streams into one', description, examples })
-    .argument('[streams...]', 'files, shard folders, or - for stdin (default: stdin)')
-    .addOption(outputOption())
-    .action(async (paths, options) => {
-      const inputs = paths.length > 0 ? paths : ['-'];
-      const first = await openTensorStream(inputs[0]);
-      await writeStream(options, first.schema, async (writer) => {
-        for (const [i, path] of inputs.entries()) {
-          const reader = i === 0 ? first : await openTensorStream(path);
-          if (!sameColumns(reader.schema.columns, first.schema.columns)) {
-            const [here, there] = [reader, first].map(({ schema }) => schema.columns.map(showColumn).join(', '));
-            throw new DataError(`${path}: has ${here}, but ${inputs[0]} has ${there}`);
-          }
-          await copyRows(reader, writer);
-          await reader.close();
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('[streams...]', 'files, shard folders, or - for stdin (default: stdin)')],
+  options: { out: OUT },
+  run: async (paths, options) => {
+    const inputs = paths.length > 0 ? paths : ['-'];
+    const first = await openTensorStream(inputs[0]);
+    await writeStream(options, first.schema, async (writer) => {
+      for (const [i, path] of inputs.entries()) {
+        const reader = i === 0 ? first : await openTensorStream(path);
+        if (!sameColumns(reader.schema.columns, first.schema.columns)) {
+          const [here, there] = [reader, first].map(({ schema }) => schema.columns.map(showColumn).join(', '));
+          throw new DataError(`${path}: has ${here}, but ${inputs[0]} has ${there}`);
         }
-      });
+        await copyRows(reader, writer);
+        await reader.close();
+      }
     });
+  },
+});

@@ -1,9 +1,8 @@
 /** repa completion: what a shell needs to complete verbs and options. */
-
 import tab from '@bomb.sh/tab/commander';
-import { Argument } from '@commander-js/extra-typings';
 import { Command } from 'commander';
-import { verb } from '../lib/cli/verb.js';
+import { commandOf } from '../lib/cli/command.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { verbs } from './index.js';
 
 const description = `Prints a script that teaches a shell to complete the verbs and options of repa.
@@ -15,17 +14,19 @@ const examples = [
   { why: 'for every zsh session', command: "echo 'source <(repa completion zsh)' >> ~/.zshrc" },
 ];
 
-export const command = () =>
-  verb('completion', { summary: 'print a completion script for a shell', description, examples })
-    .addArgument(new Argument('<shell>').choices(['bash', 'zsh', 'fish', 'powershell'] as const))
-    .action((shell) => completeWith([shell]));
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('<shell>', 'the shell that reads the script', ['bash', 'zsh', 'fish', 'powershell'])],
+  run: (shell) => completeWith([shell]),
+});
 
 /** Answers what the script asks at each press of the tab key: `complete -- words...`. */
 export async function completeWith(args: readonly string[]): Promise<void> {
   const program = new Command('repa');
-  for (const { summary, load } of verbs) {
-    const loaded = (await load()) as unknown as Command;
-    program.addCommand(loaded.description(summary)); // a menu has room for one line
+  for (const entry of verbs) {
+    const command = commandOf(entry, await entry.load()) as unknown as Command;
+    program.addCommand(command.description(entry.summary)); // a menu has room for one line
   }
   tab(program);
   await program.parseAsync(['complete', ...args], { from: 'user' });

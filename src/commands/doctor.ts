@@ -1,6 +1,8 @@
 /** repa doctor: what of this machine repa can use. */
+
+import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { styleOut } from '../lib/cli/terminal.js';
-import { jsonOption, verb } from '../lib/cli/verb.js';
+import { verb } from '../lib/cli/verb.js';
 import type { BackendFacts, Diagnosis } from '../lib/diagnosis/diagnose.js';
 import { EXIT } from '../lib/errors.js';
 
@@ -14,16 +16,18 @@ const examples = [
   { why: 'the speed of matrix products, for a script', command: "repa doctor --json | jq '.backends[0].gflops'" },
 ];
 
-export const command = () =>
-  verb('doctor', { summary: 'check what of this machine can be used', description, examples })
-    .addOption(jsonOption())
-    .action(async (options) => {
-      const { diagnose } = await import('../lib/diagnosis/diagnose.js');
-      const diagnosis = await diagnose();
-      process.stdout.write(options.json ? `${JSON.stringify(diagnosis)}\n` : `${report(diagnosis).join('\n')}\n`);
-      const chosen = diagnosis.backends.find(({ name }) => name === diagnosis.backend);
-      if (!chosen?.works) process.exitCode = EXIT.checkFailed;
-    });
+export const command = verb({
+  description,
+  examples,
+  options: { json: JSON_LINES },
+  run: async (options) => {
+    const { diagnose } = await import('../lib/diagnosis/diagnose.js');
+    const diagnosis = await diagnose();
+    process.stdout.write(options.json ? `${JSON.stringify(diagnosis)}\n` : `${report(diagnosis).join('\n')}\n`);
+    const chosen = diagnosis.backends.find(({ name }) => name === diagnosis.backend);
+    if (!chosen?.works) process.exitCode = EXIT.checkFailed;
+  },
+});
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 const LABEL_WIDTH = 16;

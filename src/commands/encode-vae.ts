@@ -1,17 +1,10 @@
 /** repa encode-vae: images to a stream of latents. */
-import { sizeOption, skipBadOption } from '../lib/cli/image-input.js';
+
 import { runImageJob } from '../lib/cli/image-job.js';
-import { decimal, listOf } from '../lib/cli/parse.js';
+import { batchSize, DTYPE, ENGINE, OUT, SHARD, SIZE, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
-import {
-  backendOption,
-  batchSizeOption,
-  dtypeOption,
-  outputOption,
-  shardOption,
-  threadsOption,
-  verb,
-} from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
+import { decimal, list, text } from '../lib/options/option.js';
 
 const description = `Encodes images with a VAE, once, so that training reads latents instead. Each image is cropped as ADM
 does it (the centre, after a high-quality reduction) to --size pixels.
@@ -31,61 +24,58 @@ const examples = [
   },
 ];
 
-export const command = () =>
-  verb('encode-vae', { summary: 'encode images to latents with a VAE', description, examples })
-    .argument('<images>', 'a folder, a .tar, an .npz, a stream of images, or - for one on stdin')
-    .option('--vae <name>', "a VAE's name, or pixels", 'sd-vae-ft-ema')
-    .option('--weights <file>', "the VAE's weights; its architecture is inferred")
-    .addOption(sizeOption())
-    .option(
-      '--latent-scale <list>',
-      'scale of the latents, one number or one a channel (default: 0.18215, or 1 for pixels)',
-      listOf(decimal(0)),
-    )
-    .option(
-      '--latent-shift <list>',
-      'what is subtracted before scaling (default: 0)',
-      listOf(decimal(Number.NEGATIVE_INFINITY)),
-    )
-    .addOption(skipBadOption())
-    .addOption(dtypeOption())
-    .addOption(batchSizeOption(8))
-    .addOption(shardOption())
-    .addOption(outputOption())
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .action(async (input, given) => {
-      checkBinaryOutput(given);
-      const options = { ...given, shard: shardOf(given) };
-      const { selectBackend } = await import('../lib/engine/index.js');
-      const { openCodec } = await import('../lib/pretrained/codec.js');
-      const { toSignedUnit } = await import('../lib/images/normalise.js');
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('<images>', 'a folder, a .tar, an .npz, a stream of images, or - for one on stdin')],
+  options: {
+    vae: text('--vae <name>', "a VAE's name, or pixels", { default: 'sd-vae-ft-ema' }),
+    weights: text('--weights <file>', "the VAE's weights; its architecture is inferred"),
+    size: SIZE,
+    latentScale: list('--latent-scale <list>', 'scale of the latents, one number or one a channel', decimal(0), {
+      defaultText: '0.18215, or 1 for pixels',
+    }),
+    latentShift: list('--latent-shift <list>', 'what is subtracted before scaling', decimal(), { defaultText: '0' }),
+    skipBad: SKIP_BAD,
+    dtype: DTYPE,
+    batchSize: batchSize(8),
+    shard: SHARD,
+    out: OUT,
+    ...ENGINE,
+  },
+  run: async (input, given) => {
+    checkBinaryOutput(given);
+    const options = { ...given, shard: shardOf(given) };
+    const { selectBackend } = await import('../lib/engine/index.js');
+    const { openCodec } = await import('../lib/pretrained/codec.js');
+    const { toSignedUnit } = await import('../lib/images/normalise.js');
 
-      const size = options.size ?? (options.vae === 'pixels' ? 32 : 256);
-      await selectBackend(options);
-      const codec = await openCodec(options);
-      const side = size / codec.downsampling;
-      const planes = codec.column === 'moments' ? 2 * codec.channels : codec.channels;
-      const pixels = new Float32Array(options.batchSize * 3 * size * size); // [B, 3, H, W]
-      await runImageJob(input, options, {
-        name: 'encode-vae',
-        kind: 'latents',
-        size,
-        columns: [{ name: codec.column, dtype: options.dtype, shape: [planes, side, side], dimNames: ['C', 'H', 'W'] }],
-        metadata: {
-          'repa.model': codec.name,
-          'repa.model.sha256': codec.sha256,
-          'repa.preprocess': JSON.stringify({ crop: 'adm', size }),
-          'repa.latent.scale': JSON.stringify(codec.scale.scale),
-          'repa.latent.shift': JSON.stringify(codec.scale.shift),
-        },
-        compute(crops) {
-          crops.forEach((crop, row) => {
-            toSignedUnit(crop, pixels.subarray(row * 3 * size * size, (row + 1) * 3 * size * size));
-          });
-          // A last, shorter batch is computed at full size: another size would have to be compiled.
-          return { [codec.column]: codec.encode(pixels, options.batchSize, size) }; // [B, planes, h, w]
-        },
-      });
-      codec.dispose();
+    const size = options.size ?? (options.vae === 'pixels' ? 32 : 256);
+    await selectBackend(options);
+    const codec = await openCodec(options);
+    const side = size / codec.downsampling;
+    const planes = codec.column === 'moments' ? 2 * codec.channels : codec.channels;
+    const pixels = new Float32Array(options.batchSize * 3 * size * size); // [B, 3, H, W]
+    await runImageJob(input, options, {
+      name: 'encode-vae',
+      kind: 'latents',
+      size,
+      columns: [{ name: codec.column, dtype: options.dtype, shape: [planes, side, side], dimNames: ['C', 'H', 'W'] }],
+      metadata: {
+        'repa.model': codec.name,
+        'repa.model.sha256': codec.sha256,
+        'repa.preprocess': JSON.stringify({ crop: 'adm', size }),
+        'repa.latent.scale': JSON.stringify(codec.scale.scale),
+        'repa.latent.shift': JSON.stringify(codec.scale.shift),
+      },
+      compute(crops) {
+        crops.forEach((crop, row) => {
+          toSignedUnit(crop, pixels.subarray(row * 3 * size * size, (row + 1) * 3 * size * size));
+        });
+        // A last, shorter batch is computed at full size: another size would have to be compiled.
+        return { [codec.column]: codec.encode(pixels, options.batchSize, size) }; // [B, planes, h, w]
+      },
     });
+    codec.dispose();
+  },
+});

@@ -1,9 +1,11 @@
 /** repa export: our checkpoints and streams to the formats of other tools. */
+
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { decimal } from '../lib/cli/parse.js';
+import { WEIGHTS } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
-import { verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
+import { text } from '../lib/options/option.js';
 
 const description = `Writes a checkpoint or a tensor stream in a format of other tools, which the output's name says.
 
@@ -22,28 +24,32 @@ const examples = [
   { why: 'latents for the official training code', command: 'repa export latents -o data/vae-sd/' },
 ];
 
-export const command = () =>
-  verb('export', { summary: 'write checkpoints and streams for other tools', description, examples })
-    .argument('[input]', 'a training folder, a checkpoint in it, a stream, a shard folder, or - for a stream on stdin')
-    .requiredOption('-o, --out <path>', '.safetensors, .pt, .npy, .npz, .tar, or a folder (a name that ends in /)')
-    .option('--raw', 'of a checkpoint, the weights themselves instead of their moving average')
-    .option(
-      '--ema <decay>',
-      "of a checkpoint, the moving average of this decay (default: the run's first)",
-      decimal(0, 1),
-    )
-    .option('--column <name>', 'of a stream, only this column')
-    .action(async (given, options) => {
-      const input = inputOrStdin(given, 'checkpoint or stream');
-      if (/\.(pt|safetensors)$/.test(options.out) || (await isCheckpoint(input))) {
-        const { exportCheckpoint } = await import('../lib/exchange/export-checkpoint.js');
-        await exportCheckpoint(input, options.out, options);
-        return;
-      }
-      const { exportTensors } = await import('../lib/exchange/export-tensors.js');
-      const notes = await exportTensors(input, options.out, options);
-      if (!options.quiet) for (const note of notes) process.stderr.write(`note: ${note}\n`);
-    });
+export const command = verb({
+  description,
+  examples,
+  operands: [
+    operand('[input]', 'a training folder, a checkpoint in it, a stream, a shard folder, or - for a stream on stdin'),
+  ],
+  options: {
+    out: text('-o, --out <path>', '.safetensors, .pt, .npy, .npz, .tar, or a folder (a name that ends in /)', {
+      required: true,
+      writes: true,
+    }),
+    ...WEIGHTS,
+    column: text('--column <name>', 'of a stream, only this column'),
+  },
+  run: async (given, options) => {
+    const input = inputOrStdin(given, 'checkpoint or stream');
+    if (/\.(pt|safetensors)$/.test(options.out) || (await isCheckpoint(input))) {
+      const { exportCheckpoint } = await import('../lib/exchange/export-checkpoint.js');
+      await exportCheckpoint(input, options.out, options);
+      return;
+    }
+    const { exportTensors } = await import('../lib/exchange/export-tensors.js');
+    const notes = await exportTensors(input, options.out, options);
+    if (!options.quiet) for (const note of notes) process.stderr.write(`note: ${note}\n`);
+  },
+});
 
 async function isCheckpoint(input: string): Promise<boolean> {
   if (!statSync(input, { throwIfNoEntry: false })?.isDirectory()) return false;

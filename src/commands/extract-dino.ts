@@ -1,20 +1,11 @@
 /** repa extract-dino: images to a stream of encoder features. */
-import { Option } from '@commander-js/extra-typings';
-import { sizeOption, skipBadOption } from '../lib/cli/image-input.js';
+
 import { runImageJob } from '../lib/cli/image-job.js';
-import { normaliseOption, onnxOutputOption } from '../lib/cli/onnx-options.js';
-import { integer } from '../lib/cli/parse.js';
+import { batchSize, ENCODER, ENGINE, FEATURE_DTYPE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
-import {
-  backendOption,
-  batchSizeOption,
-  featureTypeOption,
-  outputOption,
-  shardOption,
-  threadsOption,
-  verb,
-} from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
+import { flag, text } from '../lib/options/option.js';
 import type { TensorColumn } from '../lib/stream/schema.js';
 
 const description = `Runs a frozen encoder (DINOv2 and its kin, CLIP, SigLIP) over images, once, and keeps the patch features that REPA
@@ -40,61 +31,54 @@ const examples = [
   { why: 'from a weights file', command: 'repa extract-dino imgs/ --weights dinov2_vits14_pretrain.pth > feats' },
 ];
 
-export const command = () =>
-  verb('extract-dino', { summary: 'extract patch features with a frozen encoder', description, examples })
-    .argument('<images>', 'a folder, a .tar, an .npz, a stream of images, or - for one on stdin')
-    .option('--encoder <name>', 'name of the encoder, or an .onnx file (default: dinov2-vit-b, or what --weights tell)')
-    .option('--weights <file>', "the encoder's weights")
-    .option('--heads <n>', 'attention heads (default: those of published models of its width)', integer(1))
-    .addOption(
-      new Option(
-        '--pos-embed <how>',
-        'how positions are resampled to the grid: as the official REPA does, or as DINOv2',
-      )
-        .choices(['timm', 'dinov2'] as const)
-        .default('timm' as const),
-    )
-    .addOption(onnxOutputOption())
-    .addOption(normaliseOption())
-    .option('--cls', 'add a column with the class token')
-    .addOption(sizeOption())
-    .addOption(skipBadOption())
-    .addOption(featureTypeOption())
-    .addOption(batchSizeOption(8))
-    .addOption(shardOption())
-    .addOption(outputOption())
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .action(async (input, given) => {
-      checkBinaryOutput(given);
-      const options = { ...given, shard: shardOf(given) };
-      const { selectBackend } = await import('../lib/engine/index.js');
-      const { openEncoder } = await import('../lib/pretrained/encoder.js');
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('<images>', 'a folder, a .tar, an .npz, a stream of images, or - for one on stdin')],
+  options: {
+    encoder: text('--encoder <name>', 'name of the encoder, or an .onnx file', {
+      defaultText: 'dinov2-vit-b, or what --weights tell',
+    }),
+    ...ENCODER,
+    cls: flag('--cls', 'add a column with the class token'),
+    skipBad: SKIP_BAD,
+    dtype: FEATURE_DTYPE,
+    batchSize: batchSize(8),
+    shard: SHARD,
+    out: OUT,
+    ...ENGINE,
+  },
+  run: async (input, given) => {
+    checkBinaryOutput(given);
+    const options = { ...given, shard: shardOf(given) };
+    const { selectBackend } = await import('../lib/engine/index.js');
+    const { openEncoder } = await import('../lib/pretrained/encoder.js');
 
-      await selectBackend(options);
-      const encoder = await openEncoder(options);
-      if (options.cls && !encoder.hasCls) throw new UsageError(`--cls: ${encoder.name} has no class token`);
-      const { tokens, dim } = encoder;
-      const { dtype } = options;
-      const columns: TensorColumn[] = [{ name: 'feature', dtype, shape: [tokens, dim], dimNames: ['tokens', 'dim'] }];
-      if (options.cls)
-        columns.push({ name: 'cls', dtype: dtype === 'i8' ? 'f16' : dtype, shape: [dim], dimNames: ['dim'] });
-      await runImageJob(input, options, {
-        name: 'extract-dino',
-        kind: 'features',
-        size: encoder.size,
-        columns,
-        metadata: {
-          'repa.model': encoder.name,
-          'repa.model.sha256': encoder.sha256,
-          'repa.preprocess': JSON.stringify(encoder.preprocess),
-        },
-        compute(crops) {
-          const { feature, cls } = encoder.encode(crops); // [N, T, D], [N, D]
-          const tensors: Record<string, Float32Array> = { feature };
-          if (cls) tensors.cls = cls;
-          return tensors;
-        },
-      });
-      encoder.dispose();
+    await selectBackend(options);
+    const encoder = await openEncoder(options);
+    if (options.cls && !encoder.hasCls) throw new UsageError(`--cls: ${encoder.name} has no class token`);
+    const { tokens, dim } = encoder;
+    const { dtype } = options;
+    const columns: TensorColumn[] = [{ name: 'feature', dtype, shape: [tokens, dim], dimNames: ['tokens', 'dim'] }];
+    if (options.cls)
+      columns.push({ name: 'cls', dtype: dtype === 'i8' ? 'f16' : dtype, shape: [dim], dimNames: ['dim'] });
+    await runImageJob(input, options, {
+      name: 'extract-dino',
+      kind: 'features',
+      size: encoder.size,
+      columns,
+      metadata: {
+        'repa.model': encoder.name,
+        'repa.model.sha256': encoder.sha256,
+        'repa.preprocess': JSON.stringify(encoder.preprocess),
+      },
+      compute(crops) {
+        const { feature, cls } = encoder.encode(crops); // [N, T, D], [N, D]
+        const tensors: Record<string, Float32Array> = { feature };
+        if (cls) tensors.cls = cls;
+        return tensors;
+      },
     });
+    encoder.dispose();
+  },
+});

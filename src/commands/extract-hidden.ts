@@ -1,20 +1,12 @@
 /** repa extract-hidden: what the blocks of a trained model make of noisy latents. */
-import { Option } from '@commander-js/extra-typings';
-import { withModelOptions } from '../lib/cli/model-options.js';
-import { decimal, integer, listOf, text } from '../lib/cli/parse.js';
+
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
+import { batchSize, DIFFUSION_MODEL, DTYPE, ENGINE, OUT, SEED } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
-import {
-  backendOption,
-  batchSizeOption,
-  dtypeOption,
-  outputOption,
-  seedOption,
-  threadsOption,
-  verb,
-} from '../lib/cli/verb.js';
+import { verb } from '../lib/cli/verb.js';
 import { DataError, UsageError } from '../lib/errors.js';
+import { choice, decimal, flag, integer, list, text } from '../lib/options/option.js';
 
 const description = `Adds noise to latents as training does, runs a checkpoint on them, and keeps the tokens after chosen blocks: the
 hidden states that cknna compares with an encoder's features, and that probe classifies.
@@ -28,101 +20,103 @@ const examples = [
   },
 ];
 
-export const command = () =>
-  withModelOptions(
-    verb('extract-hidden', { summary: "extract a trained model's hidden states", description, examples }),
-  )
-    .option('--latents <path>', 'latents made by encode-vae', 'latents')
-    .option('--feats <path>', 'features, for a model that generates what they hold with the image (default: feats)')
-    .option('--blocks <list>', 'all, or numbers of blocks, 1 is the first (default: the aligned one)', listOf(text))
-    .option('--t <list>', 'times: 0 is data, 1 is noise', listOf(decimal(0, 1)), [0.5])
-    .addOption(
-      new Option('--pool <how>', 'one vector an image, or all tokens')
-        .choices(['mean', 'none'] as const)
-        .default('mean' as const),
-    )
-    .option('--null-label', 'give the model the null class instead of the labels')
-    .option('--num <n>', 'only the first n images', integer(1))
-    .addOption(seedOption())
-    .addOption(dtypeOption())
-    .addOption(batchSizeOption(16))
-    .addOption(outputOption())
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .action(async (options) => {
-      checkBinaryOutput(options);
-      const { selectBackend } = await import('../lib/engine/index.js');
-      const { loadDiffusionModel } = await import('../lib/sampling/diffusion-model.js');
-      const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
-      const { TrainingSet } = await import('../lib/training/dataset.js');
-      const { storedIncluded } = await import('../lib/training/included.js');
-      const { tokenMeans } = await import('../lib/pretrained/token-means.js');
+export const command = verb({
+  description,
+  examples,
+  options: {
+    ...DIFFUSION_MODEL,
+    latents: text('--latents <path>', 'latents made by encode-vae', { default: 'latents' }),
+    feats: text('--feats <path>', 'features, for a model that generates what they hold with the image', {
+      defaultText: 'feats',
+    }),
+    blocks: list('--blocks <list>', 'all, or numbers of blocks, 1 is the first', String, {
+      defaultText: 'the aligned one',
+    }),
+    t: list('--t <list>', 'times: 0 is data, 1 is noise', decimal(0, 1), { default: [0.5] }),
+    pool: choice('--pool <how>', 'one vector an image, or all tokens', ['mean', 'none'], { default: 'mean' }),
+    nullLabel: flag('--null-label', 'give the model the null class instead of the labels'),
+    num: integer('--num <n>', 'only the first n images', { min: 1 }),
+    seed: SEED,
+    dtype: DTYPE,
+    batchSize: batchSize(16),
+    out: OUT,
+    ...ENGINE,
+  },
+  run: async (options) => {
+    checkBinaryOutput(options);
+    const { selectBackend } = await import('../lib/engine/index.js');
+    const { loadDiffusionModel } = await import('../lib/sampling/diffusion-model.js');
+    const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
+    const { TrainingSet } = await import('../lib/training/dataset.js');
+    const { storedIncluded } = await import('../lib/training/included.js');
+    const { tokenMeans } = await import('../lib/pretrained/token-means.js');
 
-      await selectBackend(options);
-      const model = loadDiffusionModel(options.ckpt, options);
-      const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses } = model.config;
-      const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
-      const included = storedIncluded(model.record, model.source);
-      if (model.record.training.representation && !included.components) {
-        throw new DataError(
-          `${model.source}: generates components of features, but does not say which`,
-          'Name the folder that train wrote: an export holds the weights alone.',
-        );
-      }
-      const generates = included.classToken || included.components !== undefined;
-      if (options.feats !== undefined && !generates)
-        throw new UsageError(`--feats does nothing: ${model.source} needs none`);
-      const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : []);
-      set.include(included);
-      const { batchSize, seed, pool, t: times, dtype } = options;
-      const extractor = new HiddenStateExtractor(model, { blocks, times, batchSize, seed });
-      const tokens = (inputSize / patchSize) ** 2;
-      const shape = pool === 'mean' ? [hiddenSize] : [tokens, hiddenSize];
-      const dimNames = pool === 'mean' ? ['dim'] : ['tokens', 'dim'];
-      const single = blocks.length * times.length === 1;
-      const nameOf = (block: number, time: number): string => (single ? 'hidden' : `hidden.b${block}.t${time}`);
-      const columns = times.flatMap((time) =>
-        blocks.map((block) => ({ name: nameOf(block, time), dtype, shape, dimNames })),
+    await selectBackend(options);
+    const model = loadDiffusionModel(options.ckpt, options);
+    const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses } = model.config;
+    const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
+    const included = storedIncluded(model.record, model.source);
+    if (model.record.training.representation && !included.components) {
+      throw new DataError(
+        `${model.source}: generates components of features, but does not say which`,
+        'Name the folder that train wrote: an export holds the weights alone.',
       );
-      const metadata = provenance('hidden', {
-        'repa.model': model.source,
-        'repa.hidden': JSON.stringify({
-          blocks,
-          times,
-          pool,
-          nullLabel: options.nullLabel ?? false,
-          seed,
-          step: model.record.step,
-        }),
-      });
-      const rows = Math.min(options.num ?? set.rows, set.rows);
-      const progress = new Progress('extract-hidden', { unit: 'images', total: rows, quiet: options.quiet });
-      await writeStream(options, { columns, metadata }, async (writer) => {
-        for (let start = 0; start < rows; start += batchSize) {
-          const count = Math.min(batchSize, rows - start);
-          // The last batch is filled up with its last image: another size would have to be compiled.
-          const indices = Uint32Array.from({ length: batchSize }, (_, row) => start + Math.min(row, count - 1));
-          const batch = await set.read(indices, seed, 0, start, false);
-          const { labels } = batch;
-          const given = labels.map((label) => (options.nullLabel || label < 0 ? numClasses : label));
-          const states = new Map<string, Float32Array>(); // [B, T, D] or [B, D] of each column
-          for (const { block, time, tokens: values } of extractor.states(batch, given, start)) {
-            states.set(nameOf(block, time), pool === 'mean' ? tokenMeans(values, tokens, hiddenSize) : values);
-          }
-          for (let row = 0; row < count; row++) {
-            const tensors = [...states].map(([name, values]) => {
-              const size = values.length / batchSize;
-              return [name, values.subarray(row * size, (row + 1) * size)];
-            });
-            await writer.append(set.keyOf(start + row), labels[row], Object.fromEntries(tensors));
-          }
-          progress.advance(count);
-        }
-      });
-      extractor.dispose();
-      await set.close();
-      progress.finish();
+    }
+    const generates = included.classToken || included.components !== undefined;
+    if (options.feats !== undefined && !generates)
+      throw new UsageError(`--feats does nothing: ${model.source} needs none`);
+    const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : []);
+    set.include(included);
+    const { batchSize, seed, pool, t: times, dtype } = options;
+    const extractor = new HiddenStateExtractor(model, { blocks, times, batchSize, seed });
+    const tokens = (inputSize / patchSize) ** 2;
+    const shape = pool === 'mean' ? [hiddenSize] : [tokens, hiddenSize];
+    const dimNames = pool === 'mean' ? ['dim'] : ['tokens', 'dim'];
+    const single = blocks.length * times.length === 1;
+    const nameOf = (block: number, time: number): string => (single ? 'hidden' : `hidden.b${block}.t${time}`);
+    const columns = times.flatMap((time) =>
+      blocks.map((block) => ({ name: nameOf(block, time), dtype, shape, dimNames })),
+    );
+    const metadata = provenance('hidden', {
+      'repa.model': model.source,
+      'repa.hidden': JSON.stringify({
+        blocks,
+        times,
+        pool,
+        nullLabel: options.nullLabel ?? false,
+        seed,
+        step: model.record.step,
+      }),
     });
+    const rows = Math.min(options.num ?? set.rows, set.rows);
+    const progress = new Progress('extract-hidden', { unit: 'images', total: rows, quiet: options.quiet });
+    await writeStream(options, { columns, metadata }, async (writer) => {
+      for (let start = 0; start < rows; start += batchSize) {
+        const count = Math.min(batchSize, rows - start);
+        // The last batch is filled up with its last image: another size would have to be compiled.
+        const indices = Uint32Array.from({ length: batchSize }, (_, row) => start + Math.min(row, count - 1));
+        const batch = await set.read(indices, seed, 0, start, false);
+        const { labels } = batch;
+        const given = labels.map((label) => (options.nullLabel || label < 0 ? numClasses : label));
+        const states = new Map<string, Float32Array>(); // [B, T, D] or [B, D] of each column
+        for (const { block, time, tokens: values } of extractor.states(batch, given, start)) {
+          states.set(nameOf(block, time), pool === 'mean' ? tokenMeans(values, tokens, hiddenSize) : values);
+        }
+        for (let row = 0; row < count; row++) {
+          const tensors = [...states].map(([name, values]) => {
+            const size = values.length / batchSize;
+            return [name, values.subarray(row * size, (row + 1) * size)];
+          });
+          await writer.append(set.keyOf(start + row), labels[row], Object.fromEntries(tensors));
+        }
+        progress.advance(count);
+      }
+    });
+    extractor.dispose();
+    await set.close();
+    progress.finish();
+  },
+});
 
 function parseBlocks(list: readonly string[], depth: number): number[] {
   if (list.length === 1 && list[0] === 'all') return Array.from({ length: depth }, (_, i) => i + 1);

@@ -1,12 +1,20 @@
 /** repa fid: how far a set of images is from another. */
-import { Option } from '@commander-js/extra-typings';
-import { imageInput, skipBadOption } from '../lib/cli/image-input.js';
-import { normaliseOption, onnxOutputOption } from '../lib/cli/onnx-options.js';
-import { integer, listOf, shard, text } from '../lib/cli/parse.js';
+
+import { imageInput } from '../lib/cli/image-input.js';
 import { Progress } from '../lib/cli/progress.js';
+import {
+  batchSize,
+  ENGINE,
+  FEATURE_NETWORK,
+  JSON_LINES,
+  parseShard,
+  SEED,
+  SKIP_BAD,
+} from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
-import { backendOption, batchSizeOption, jsonOption, seedOption, threadsOption, verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import type { Measurement } from '../lib/evaluation/measure.js';
+import { choice, integer, list, off, parsed, text } from '../lib/options/option.js';
 
 const description = `Measures how far a set of images is from a reference set: the Frechet distance between the Gaussians that fit
 the features of a network on each. It is called FID only in the features of the Inception network of 2015; with any
@@ -42,53 +50,59 @@ const examples = [
   { why: 'keep the statistics of a reference', command: 'repa fid imgs/ --size 256 --save-stats ref.npz' },
 ];
 
-export const command = () =>
-  verb('fid', { summary: 'measure the Frechet distance between sets of images', description, examples })
-    .argument(
+export const command = verb({
+  description,
+  examples,
+  operands: [
+    operand(
       '[images]',
       'a stream of images, a folder, a .tar or .npz of images, an .npz of statistics, or - for stdin',
-    )
-    .argument('[reference]', 'the reference set, any of the same')
-    .option('--ref <path>', 'the reference set')
-    .option('--net <name>', 'inception, the name of an encoder, or an .onnx file', 'inception')
-    .option('--weights <file>', "the network's weights")
-    .addOption(onnxOutputOption())
-    .addOption(normaliseOption())
-    .option('--metrics <names>', 'fid, sfid, is, pr (precision and recall), kid, fd-infinity', listOf(text), ['fid'])
-    .option('--kid-subsets <n>', 'subsets that KID is the mean over', integer(1), 100)
-    .option('--kid-subset-size <n>', 'images of each (default: 1000, or all but a tenth of fewer)', integer(2))
-    .addOption(
-      new Option('--resize <how>', "Inception's input, resized as one of the published evaluators does it")
-        .choices(['adm', 'pytorch-fid', 'clean'] as const)
-        .default('adm' as const),
-    )
-    .option('--size <n>', 'crop all images to squares of this side', integer(1))
-    .option('--save-stats <file.npz>', "write the images' statistics; no reference is needed then")
-    .addOption(
-      new Option('--shard <i/N>', 'with --save-stats: only of part i of N; repa merge-stats joins them').argParser(
-        shard,
-      ),
-    )
-    .option('--no-cache', 'neither use nor keep the features of the reference')
-    .addOption(skipBadOption())
-    .addOption(seedOption())
-    .addOption(batchSizeOption(32))
-    .addOption(jsonOption())
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .action(async (images, reference, options) => {
-      const { measure } = await import('../lib/evaluation/measure.js');
-      const progress = (label: string, total?: number) =>
-        new Progress(label, { unit: 'images', total, quiet: options.quiet });
-      const { measurements, warnings } = await measure(inputOrStdin(images, 'images'), reference ?? options.ref, {
-        ...options,
-        open: (path) => imageInput(path, undefined, options),
-        progress,
-      });
-      for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
-      if (options.json) for (const one of measurements) process.stdout.write(`${JSON.stringify(one)}\n`);
-      else if (measurements.length > 0) process.stdout.write(`${table(measurements)}\n`);
+    ),
+    operand('[reference]', 'the reference set, any of the same'),
+  ],
+  options: {
+    ref: text('--ref <path>', 'the reference set'),
+    ...FEATURE_NETWORK,
+    metrics: list('--metrics <names>', 'fid, sfid, is, pr (precision and recall), kid, fd-infinity', String, {
+      default: ['fid'],
+    }),
+    kidSubsets: integer('--kid-subsets <n>', 'subsets that KID is the mean over', { min: 1, default: 100 }),
+    kidSubsetSize: integer('--kid-subset-size <n>', 'images of each', {
+      min: 2,
+      defaultText: '1000, or all but a tenth of fewer',
+    }),
+    resize: choice(
+      '--resize <how>',
+      "Inception's input, resized as one of the published evaluators does it",
+      ['adm', 'pytorch-fid', 'clean'],
+      { default: 'adm' },
+    ),
+    size: integer('--size <n>', 'crop all images to squares of this side', { min: 1 }),
+    saveStats: text('--save-stats <file.npz>', "write the images' statistics; no reference is needed then", {
+      writes: true,
+    }),
+    shard: parsed('--shard <i/N>', 'with --save-stats: only of part i of N; repa merge-stats joins them', parseShard),
+    cache: off('--no-cache', 'neither use nor keep the features of the reference'),
+    skipBad: SKIP_BAD,
+    seed: SEED,
+    batchSize: batchSize(32),
+    json: JSON_LINES,
+    ...ENGINE,
+  },
+  run: async (images, reference, options) => {
+    const { measure } = await import('../lib/evaluation/measure.js');
+    const progress = (label: string, total?: number) =>
+      new Progress(label, { unit: 'images', total, quiet: options.quiet });
+    const { measurements, warnings } = await measure(inputOrStdin(images, 'images'), reference ?? options.ref, {
+      ...options,
+      open: (path) => imageInput(path, undefined, options),
+      progress,
     });
+    for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
+    if (options.json) for (const one of measurements) process.stdout.write(`${JSON.stringify(one)}\n`);
+    else if (measurements.length > 0) process.stdout.write(`${table(measurements)}\n`);
+  },
+});
 
 /** The numbers, then the protocol that they share, nested facts indented. */
 function table(measurements: readonly Measurement[]): string {

@@ -1,10 +1,11 @@
 /** repa import: checkpoints and data of other tools to ours. */
-import { withFileOptions } from '../lib/cli/model-options.js';
-import { decimal, integer, listOf } from '../lib/cli/parse.js';
+
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
+import { CHECKPOINT_FILE, OUT } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
-import { outputOption, verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
+import { decimal, integer, list, text } from '../lib/options/option.js';
 
 const description = `Makes ours of what other tools keep. What comes out depends on what goes in.
 
@@ -25,51 +26,48 @@ const examples = [
   },
 ];
 
-export const command = () =>
-  withFileOptions(
-    verb('import', { summary: 'make ours of official checkpoints and of data', description, examples }).argument(
-      '<input>',
-      'a checkpoint file, a name that was pulled, a folder, a .tar, .npy or .npz',
-    ),
-  )
-    .option('--vae <name>', 'the codec that latents are of (default: by their channels: 4 sd-vae-ft-ema, 3 pixels)')
-    .option(
-      '--latent-scale <list>',
-      "scale of the latents, one number or one a channel (default: the codec's)",
-      listOf(decimal(0)),
-    )
-    .option(
-      '--latent-shift <list>',
-      'what is subtracted before scaling (default: 0)',
-      listOf(decimal(Number.NEGATIVE_INFINITY)),
-    )
-    .option('--column <name>', 'the column that an array becomes (default: by its shape)')
-    .option('--like <stream>', 'take the keys and labels of these rows, in their order')
-    .option('--size <n>', 'crop images to squares of this size', integer(1))
-    .addOption(outputOption())
-    .action(async (input, options) => {
-      const { isData } = await import('../lib/exchange/import-tensors.js');
-      const codec = { name: options.vae, scale: options.latentScale, shift: options.latentShift };
-      if (!isData(input)) {
-        const { importCheckpoint } = await import('../lib/exchange/import-checkpoint.js');
-        const { folder, record, hasMoments } = importCheckpoint(input, options.out ?? 'ckpt', { ...options, codec });
-        const state = hasMoments ? `at step ${record.step}, with its optimiser` : 'to be trained on from step 0';
-        if (!options.quiet) process.stderr.write(`${folder}: a ${record.architecture} ${state}\n`);
-        return;
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('<input>', 'a checkpoint file, a name that was pulled, a folder, a .tar, .npy or .npz')],
+  options: {
+    ...CHECKPOINT_FILE,
+    vae: text('--vae <name>', 'the codec that latents are of', {
+      defaultText: 'by their channels: 4 sd-vae-ft-ema, 3 pixels',
+    }),
+    latentScale: list('--latent-scale <list>', 'scale of the latents, one number or one a channel', decimal(0), {
+      defaultText: "the codec's",
+    }),
+    latentShift: list('--latent-shift <list>', 'what is subtracted before scaling', decimal(), { defaultText: '0' }),
+    column: text('--column <name>', 'the column that an array becomes', { defaultText: 'by its shape' }),
+    like: text('--like <stream>', 'take the keys and labels of these rows, in their order'),
+    size: integer('--size <n>', 'crop images to squares of this size', { min: 1 }),
+    out: OUT,
+  },
+  run: async (input, options) => {
+    const { isData } = await import('../lib/exchange/import-tensors.js');
+    const codec = { name: options.vae, scale: options.latentScale, shift: options.latentShift };
+    if (!isData(input)) {
+      const { importCheckpoint } = await import('../lib/exchange/import-checkpoint.js');
+      const { folder, record, hasMoments } = importCheckpoint(input, options.out ?? 'ckpt', { ...options, codec });
+      const state = hasMoments ? `at step ${record.step}, with its optimiser` : 'to be trained on from step 0';
+      if (!options.quiet) process.stderr.write(`${folder}: a ${record.architecture} ${state}\n`);
+      return;
+    }
+    checkBinaryOutput(options);
+    const { openRows } = await import('../lib/exchange/import-tensors.js');
+    const { latentMetadata, kindOf } = await import('../lib/exchange/rows.js');
+    const { columns, rows, total, metadata: told, notes = [] } = await openRows(input, options);
+    if (!options.quiet) for (const note of notes) process.stderr.write(`note: ${note}\n`);
+    const metadata = provenance(kindOf(columns), { ...told, ...latentMetadata(columns, codec, input) });
+    const progress = new Progress('import', { unit: 'rows', total, quiet: options.quiet });
+    const written = await writeStream(options, { columns, metadata }, async (writer) => {
+      for await (const { key, label, tensors } of rows) {
+        await writer.append(key, label, tensors);
+        progress.advance();
       }
-      checkBinaryOutput(options);
-      const { openRows } = await import('../lib/exchange/import-tensors.js');
-      const { latentMetadata, kindOf } = await import('../lib/exchange/rows.js');
-      const { columns, rows, total, metadata: told, notes = [] } = await openRows(input, options);
-      if (!options.quiet) for (const note of notes) process.stderr.write(`note: ${note}\n`);
-      const metadata = provenance(kindOf(columns), { ...told, ...latentMetadata(columns, codec, input) });
-      const progress = new Progress('import', { unit: 'rows', total, quiet: options.quiet });
-      const written = await writeStream(options, { columns, metadata }, async (writer) => {
-        for await (const { key, label, tensors } of rows) {
-          await writer.append(key, label, tensors);
-          progress.advance();
-        }
-      });
-      if (written) progress.finish();
-      else progress.say(`${options.out}: this part is finished already`);
     });
+    if (written) progress.finish();
+    else progress.say(`${options.out}: this part is finished already`);
+  },
+});

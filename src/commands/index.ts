@@ -1,126 +1,125 @@
 /** The verbs, in the order in which a pipeline uses them. Loading one loads neither the others nor any engine. */
-import type { CommandUnknownOpts } from '@commander-js/extra-typings';
+import type { VerbName } from '../lib/cli/command.js';
+import type { Verb } from '../lib/cli/verb.js';
 
-export interface Verb {
-  name: string;
-  summary: string;
-  load(): Promise<CommandUnknownOpts>;
+export interface ListedVerb extends VerbName {
+  load(): Promise<Verb>;
 }
 
-export const verbs: readonly Verb[] = [
+export const verbs: readonly ListedVerb[] = [
   {
     name: 'encode-vae',
     summary: 'encode images to latents with a VAE',
-    load: async () => (await import('./encode-vae.js')).command(),
+    load: async () => (await import('./encode-vae.js')).command,
   },
   {
     name: 'extract-dino',
     summary: 'extract patch features with a frozen encoder',
-    load: async () => (await import('./extract-dino.js')).command(),
+    load: async () => (await import('./extract-dino.js')).command,
   },
   {
     name: 'train',
     summary: 'train a SiT or DiT on cached latents, aligned with cached features',
-    load: async () => (await import('./train.js')).command(),
+    load: async () => (await import('./train.js')).command,
   },
   {
     name: 'sample',
     summary: 'sample images from a checkpoint',
-    load: async () => (await import('./sample.js')).command(),
+    load: async () => (await import('./sample.js')).command,
   },
   {
     name: 'decode-vae',
     summary: 'decode latents to images with a VAE',
-    load: async () => (await import('./decode-vae.js')).command(),
+    load: async () => (await import('./decode-vae.js')).command,
   },
   {
     name: 'fid',
     summary: 'measure the Frechet distance between sets of images',
-    load: async () => (await import('./fid.js')).command(),
+    load: async () => (await import('./fid.js')).command,
   },
   {
     name: 'merge-stats',
     summary: 'merge the statistics of parts of a set of images',
-    load: async () => (await import('./merge-stats.js')).command(),
+    load: async () => (await import('./merge-stats.js')).command,
   },
   {
     name: 'cknna',
     summary: 'measure the alignment of two sets of features',
-    load: async () => (await import('./cknna.js')).command(),
+    load: async () => (await import('./cknna.js')).command,
   },
   {
     name: 'extract-hidden',
     summary: "extract a trained model's hidden states",
-    load: async () => (await import('./extract-hidden.js')).command(),
+    load: async () => (await import('./extract-hidden.js')).command,
   },
   {
     name: 'probe',
     summary: 'measure how well classes can be read from features',
-    load: async () => (await import('./probe.js')).command(),
+    load: async () => (await import('./probe.js')).command,
   },
   {
     name: 'plot',
     summary: 'draw the curves of training logs',
-    load: async () => (await import('./plot.js')).command(),
+    load: async () => (await import('./plot.js')).command,
   },
   {
     name: 'report',
     summary: 'write a page about runs: curves, samples, settings, numbers',
-    load: async () => (await import('./report.js')).command(),
+    load: async () => (await import('./report.js')).command,
   },
   {
     name: 'watch',
     summary: 'watch runs while they train',
-    load: async () => (await import('./watch.js')).command(),
+    load: async () => (await import('./watch.js')).command,
   },
   {
     name: 'show',
     summary: 'look at images in the terminal, or as a sheet',
-    load: async () => (await import('./show.js')).command(),
+    load: async () => (await import('./show.js')).command,
   },
   {
     name: 'pull',
     summary: 'download published weights',
-    load: async () => (await import('./pull.js')).command(),
+    load: async () => (await import('./pull.js')).command,
   },
   {
     name: 'import',
     summary: 'make ours of official checkpoints and of data',
-    load: async () => (await import('./import.js')).command(),
+    load: async () => (await import('./import.js')).command,
   },
   {
     name: 'export',
     summary: 'write checkpoints and streams for other tools',
-    load: async () => (await import('./export.js')).command(),
+    load: async () => (await import('./export.js')).command,
   },
   {
     name: 'info',
     summary: 'what a file holds and how it was made',
-    load: async () => (await import('./info.js')).command(),
+    load: async () => (await import('./info.js')).command,
   },
   {
     name: 'cat',
     summary: 'join tensor streams into one',
-    load: async () => (await import('./cat.js')).command(),
+    load: async () => (await import('./cat.js')).command,
   },
   {
     name: 'head',
     summary: 'the first rows of a tensor stream',
-    load: async () => (await import('./head.js')).command(),
+    load: async () => (await import('./head.js')).command,
   },
   {
     name: 'verify',
     summary: 'check that tensor streams are whole and sane',
-    load: async () => (await import('./verify.js')).command(),
+    load: async () => (await import('./verify.js')).command,
   },
   {
     name: 'doctor',
     summary: 'check what of this machine can be used',
-    load: async () => (await import('./doctor.js')).command(),
+    load: async () => (await import('./doctor.js')).command,
   },
   {
     name: 'completion',
     summary: 'print a completion script for a shell',
-    load: async () => (await import('./completion.js')).command(),
+    load: async () => (await import('./completion.js')).command,
   },
 ];

@@ -1,8 +1,10 @@
 /** repa info: what a file is and how it was made. */
+
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
-import { jsonOption, verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { MissingInputError } from '../lib/errors.js';
 import { BinaryFile } from '../lib/formats/binary-file.js';
 import { openNpz } from '../lib/formats/npz.js';
@@ -25,14 +27,16 @@ const examples = [
 
 type Facts = Record<string, unknown>;
 
-export const command = () =>
-  verb('info', { summary: 'what a file holds and how it was made', description, examples })
-    .argument('[path]', 'a stream, shard folder, checkpoint or weights file, or - for a stream on stdin')
-    .addOption(jsonOption())
-    .action(async (given, options) => {
-      const facts = await describe(inputOrStdin(given, 'file'));
-      process.stdout.write(options.json ? `${JSON.stringify(facts)}\n` : `${lines(facts).join('\n')}\n`);
-    });
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('[path]', 'a stream, shard folder, checkpoint or weights file, or - for a stream on stdin')],
+  options: { json: JSON_LINES },
+  run: async (given, options) => {
+    const facts = await describe(inputOrStdin(given, 'file'));
+    process.stdout.write(options.json ? `${JSON.stringify(facts)}\n` : `${lines(facts).join('\n')}\n`);
+  },
+});
 
 async function describe(input: string): Promise<Facts> {
   if (input === '-') return describeStream();

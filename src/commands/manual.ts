@@ -7,6 +7,6 @@ import { overview } from './overview.js';
 
 export async function manPages(): Promise<Map<string, string>> {
   const pages = new Map([['repa.1', overviewPage(overview, verbs, version)]]);
-  for (const entry of verbs) pages.set(`repa-${entry.name}.1`, verbPage(await entry.load(), version));
+  for (const entry of verbs) pages.set(`repa-${entry.name}.1`, verbPage(entry, await entry.load(), version));
   return pages;
 }

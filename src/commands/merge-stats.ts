@@ -1,5 +1,7 @@
 /** repa merge-stats: statistics of parts of a set to those of the whole. */
-import { verb } from '../lib/cli/verb.js';
+
+import { operand, verb } from '../lib/cli/verb.js';
+import { text } from '../lib/options/option.js';
 
 const description = `Merges statistics that repa fid --save-stats wrote of parts of a set of images into the statistics of the whole
 set. The result is the one that measuring all images at once gives, whatever the parts and their order. Parts that
@@ -13,14 +15,18 @@ const examples = [
   },
 ];
 
-export const command = () =>
-  verb('merge-stats', { summary: 'merge the statistics of parts of a set of images', description, examples })
-    .argument('<files...>', '.npz files of statistics')
-    .requiredOption('-o, --out <file.npz>', 'write the statistics of the whole here')
-    .action(async (files, options) => {
-      const { selectBackend } = await import('../lib/engine/index.js');
-      const { mergeStatistics } = await import('../lib/evaluation/merge-statistics.js');
-      await selectBackend();
-      const count = await mergeStatistics(files, options.out);
-      if (!options.quiet) process.stderr.write(`${options.out}: statistics of ${count} images\n`);
-    });
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('<files...>', '.npz files of statistics')],
+  options: {
+    out: text('-o, --out <file.npz>', 'write the statistics of the whole here', { required: true, writes: true }),
+  },
+  run: async (files, options) => {
+    const { selectBackend } = await import('../lib/engine/index.js');
+    const { mergeStatistics } = await import('../lib/evaluation/merge-statistics.js');
+    await selectBackend();
+    const count = await mergeStatistics(files, options.out);
+    if (!options.quiet) process.stderr.write(`${options.out}: statistics of ${count} images\n`);
+  },
+});

@@ -1,9 +1,10 @@
 /** repa plot: training logs to a picture of their curves. */
+
 import path from 'node:path';
-import { integer, listOf, text } from '../lib/cli/parse.js';
-import { verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
+import { integer, list, text } from '../lib/options/option.js';
 
 const description = `Draws the curves of one or more training logs, one panel for each field and one line for each run.
 
@@ -24,22 +25,26 @@ const examples = [
   },
 ];
 
-export const command = () =>
-  verb('plot', { summary: 'draw the curves of training logs', description, examples })
-    .argument('<logs...>', 'log files or checkpoint folders')
-    .requiredOption('-o, --out <file>', 'the picture to write: .png or .svg')
-    .option('--field <names>', 'fields to draw', listOf(text), ['velocity_loss'])
-    .option('--smooth <n>', 'average over this many neighbouring points', integer(1), 1)
-    .action(async (logs, options) => {
-      const format = path.extname(options.out);
-      if (format !== '.png' && format !== '.svg') throw new UsageError(`-o ${options.out}: draws only .png and .svg`);
-      const { drawCurves, readLog, smooth } = await import('../lib/cli/training-plot.js');
-      const curves = await Promise.all(logs.map((log) => readLog(logFile(log), runName(log), options.field)));
-      const svg = Buffer.from(drawCurves(smooth(curves.flat(), options.smooth)));
-      const { default: sharp } = await import('sharp');
-      const picture = format === '.svg' ? svg : await sharp(svg, { density: 144 }).png().toBuffer();
-      writeFileAtomic(options.out, (fd) => writeFully(fd, picture));
-    });
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('<logs...>', 'log files or checkpoint folders')],
+  options: {
+    out: text('-o, --out <file>', 'the picture to write: .png or .svg', { required: true, writes: true }),
+    field: list('--field <names>', 'fields to draw', String, { default: ['velocity_loss'] }),
+    smooth: integer('--smooth <n>', 'average over this many neighbouring points', { min: 1, default: 1 }),
+  },
+  run: async (logs, options) => {
+    const format = path.extname(options.out);
+    if (format !== '.png' && format !== '.svg') throw new UsageError(`-o ${options.out}: draws only .png and .svg`);
+    const { drawCurves, readLog, smooth } = await import('../lib/cli/training-plot.js');
+    const curves = await Promise.all(logs.map((log) => readLog(logFile(log), runName(log), options.field)));
+    const svg = Buffer.from(drawCurves(smooth(curves.flat(), options.smooth)));
+    const { default: sharp } = await import('sharp');
+    const picture = format === '.svg' ? svg : await sharp(svg, { density: 144 }).png().toBuffer();
+    writeFileAtomic(options.out, (fd) => writeFully(fd, picture));
+  },
+});
 
 const logFile = (log: string): string => (path.extname(log) === '' ? path.join(log, 'log.ndjson') : log);
 

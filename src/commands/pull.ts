@@ -1,7 +1,10 @@
 /** repa pull: published weights, by name. */
+
 import { Progress } from '../lib/cli/progress.js';
-import { jsonOption, verb } from '../lib/cli/verb.js';
+import { JSON_LINES } from '../lib/cli/shared-options.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
+import { flag } from '../lib/options/option.js';
 import { closest } from '../lib/options/suggest.js';
 
 const description = `Downloads published weights by short names, those that --encoder, --vae, --net, --ckpt take, and prints where they
@@ -26,39 +29,43 @@ const examples = [
 
 const MEGABYTE = 1e6;
 
-export const command = () =>
-  verb('pull', { summary: 'download published weights', description, examples })
-    .argument('[names...]', 'short names of weights')
-    .option('--list', 'show the names, and where the weights are that are here')
-    .addOption(jsonOption())
-    .action(async (names, options) => {
-      const { REGISTRY } = await import('../lib/hub/registry.js');
-      const { findWeights } = await import('../lib/pretrained/locate.js');
-      const print = (facts: { name: string; path?: string }) =>
-        process.stdout.write(
-          options.json ? `${JSON.stringify(facts)}\n` : `${facts.name.padEnd(17)} ${facts.path ?? '-'}\n`,
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('[names...]', 'short names of weights')],
+  options: {
+    list: flag('--list', 'show the names, and where the weights are that are here'),
+    json: JSON_LINES,
+  },
+  run: async (names, options) => {
+    const { REGISTRY } = await import('../lib/hub/registry.js');
+    const { findWeights } = await import('../lib/pretrained/locate.js');
+    const print = (facts: { name: string; path?: string }) =>
+      process.stdout.write(
+        options.json ? `${JSON.stringify(facts)}\n` : `${facts.name.padEnd(17)} ${facts.path ?? '-'}\n`,
+      );
+    if (options.list) {
+      for (const name of REGISTRY.keys()) print({ name, path: findWeights(name) });
+      return;
+    }
+    if (names.length === 0) throw new UsageError('no names given', 'repa pull --list shows what there is.');
+    for (const name of names) {
+      if (findWeights(name) === undefined && !REGISTRY.has(name)) {
+        throw new UsageError(
+          `nothing is known of weights called '${name}'`,
+          closest(name, [...REGISTRY.keys()]) ?? 'repa pull --list shows what there is.',
         );
-      if (options.list) {
-        for (const name of REGISTRY.keys()) print({ name, path: findWeights(name) });
-        return;
       }
-      if (names.length === 0) throw new UsageError('no names given', 'repa pull --list shows what there is.');
-      for (const name of names) {
-        if (findWeights(name) === undefined && !REGISTRY.has(name)) {
-          throw new UsageError(
-            `nothing is known of weights called '${name}'`,
-            closest(name, [...REGISTRY.keys()]) ?? 'repa pull --list shows what there is.',
-          );
-        }
-      }
-      const { pullWeights } = await import('../lib/hub/pull.js');
-      for (const name of names) {
-        const meter = new Meter(name, options.quiet);
-        const pulled = await pullWeights(name, (done, total) => meter.show(done, total));
-        meter.finish();
-        print(pulled);
-      }
-    });
+    }
+    const { pullWeights } = await import('../lib/hub/pull.js');
+    for (const name of names) {
+      const meter = new Meter(name, options.quiet);
+      const pulled = await pullWeights(name, (done, total) => meter.show(done, total));
+      meter.finish();
+      print(pulled);
+    }
+  },
+});
 
 /** Progress in whole megabytes, which start where an earlier download ended. */
 class Meter {

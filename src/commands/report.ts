@@ -1,10 +1,11 @@
 /** repa report: runs as one page to read and to keep. */
+
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { listOf, text } from '../lib/cli/parse.js';
-import { verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { DataError, MissingInputError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
+import { list, text } from '../lib/options/option.js';
 import type { Facts } from '../lib/runs/run-view.js';
 
 const description = `Writes one HTML page about training runs: the curves of their logs, the samples of --eval-every beside each other,
@@ -24,34 +25,38 @@ const examples = [
   },
 ];
 
-export const command = () =>
-  verb('report', { summary: 'write a page about runs: curves, samples, settings, numbers', description, examples })
-    .argument('[runs...]', 'training folders, logs, or a checkpoint', ['ckpt'])
-    .option('-o, --out <file.html>', 'the page to write', 'report.html')
-    .option('--results <files>', 'lines of --json, in files separated by commas', listOf(text), [])
-    .option('--picture <files>', 'pictures to show, separated by commas: PNG or JPEG', listOf(text), [])
-    .option('--title <text>', 'what the page is called (default: the names of the runs)')
-    .action(async (locations, options) => {
-      const { RunFolder } = await import('../lib/runs/run-folder.js');
-      const { runPage } = await import('../lib/runs/page.js');
-      const runs = locations.map((location) => {
-        const folder = new RunFolder(location);
-        const { replaced: _, ...view } = folder.changes((file) => dataUri(folder.picture(file)!, file));
-        return view;
-      });
-      const results = options.results.flatMap((file) => readResults(readFile(file).toString(), file));
-      const { html } = runPage({
-        title: options.title ?? runs.map(({ name }) => name).join(', '),
-        live: false,
-        runs,
-        results,
-        pictures: options.picture.map((file) => ({ name: path.basename(file), uri: dataUri(readFile(file), file) })),
-      });
-      writeFileAtomic(options.out, (fd) => writeFully(fd, Buffer.from(html)));
-      if (options.quiet) return;
-      const lines = runs.reduce((sum, run) => sum + run.lines.length, 0);
-      process.stderr.write(`${options.out}: ${runs.length} runs, ${lines} lines of logs, ${results.length} results\n`);
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('[runs...]', 'training folders, logs, or a checkpoint (default: ckpt)')],
+  options: {
+    out: text('-o, --out <file.html>', 'the page to write', { default: 'report.html', writes: true }),
+    results: list('--results <files>', 'lines of --json, in files separated by commas', String, { default: [] }),
+    picture: list('--picture <files>', 'pictures to show, separated by commas: PNG or JPEG', String, { default: [] }),
+    title: text('--title <text>', 'what the page is called', { defaultText: 'the names of the runs' }),
+  },
+  run: async (locations, options) => {
+    const { RunFolder } = await import('../lib/runs/run-folder.js');
+    const { runPage } = await import('../lib/runs/page.js');
+    const runs = (locations.length > 0 ? locations : ['ckpt']).map((location) => {
+      const folder = new RunFolder(location);
+      const { replaced: _, ...view } = folder.changes((file) => dataUri(folder.picture(file)!, file));
+      return view;
     });
+    const results = options.results.flatMap((file) => readResults(readFile(file).toString(), file));
+    const { html } = runPage({
+      title: options.title ?? runs.map(({ name }) => name).join(', '),
+      live: false,
+      runs,
+      results,
+      pictures: options.picture.map((file) => ({ name: path.basename(file), uri: dataUri(readFile(file), file) })),
+    });
+    writeFileAtomic(options.out, (fd) => writeFully(fd, Buffer.from(html)));
+    if (options.quiet) return;
+    const lines = runs.reduce((sum, run) => sum + run.lines.length, 0);
+    process.stderr.write(`${options.out}: ${runs.length} runs, ${lines} lines of logs, ${results.length} results\n`);
+  },
+});
 
 function readFile(file: string): Buffer {
   if (!existsSync(file)) throw new MissingInputError(`${file}: no such file`);

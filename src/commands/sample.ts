@@ -1,17 +1,9 @@
 /** repa sample: a checkpoint to a stream of images. */
-import { Option } from '@commander-js/extra-typings';
-import { withModelOptions } from '../lib/cli/model-options.js';
-import { decimal, integer } from '../lib/cli/parse.js';
+
 import { Progress } from '../lib/cli/progress.js';
-import {
-  backendOption,
-  batchSizeOption,
-  outputOption,
-  seedOption,
-  shardOption,
-  threadsOption,
-  verb,
-} from '../lib/cli/verb.js';
+import { batchSize, DIFFUSION_MODEL, ENGINE, OUT, ROUNDING, SEED, SHARD } from '../lib/cli/shared-options.js';
+import { verb } from '../lib/cli/verb.js';
+import { choice, flag, integer, number, text } from '../lib/options/option.js';
 
 const description = `Samples images from a checkpoint: noise, integrated along the learned velocity from t = 1 to 0, decoded.
 
@@ -44,69 +36,75 @@ const examples = [
   },
 ];
 
-export const command = () =>
-  withModelOptions(verb('sample', { summary: 'sample images from a checkpoint', description, examples }))
-    .option('--num <n>', 'how many images (default: 50000, or 64 with --grid or --png)', integer(1))
-    .option('--labels <plan>', 'random, balanced, or class numbers separated by commas, repeated', 'random')
-    .addOption(
-      new Option('--mode <name>', 'of a SiT the probability flow or SDE, of a DiT DDPM or DDIM')
-        .choices(['ode', 'sde', 'ddpm', 'ddim'] as const)
-        .default(undefined, 'ode, or ddpm for a DiT'),
-    )
-    .addOption(
-      new Option('--solver <name>', 'of the ODE (default: euler)').choices(['euler', 'heun', 'dopri5'] as const),
-    )
-    .addOption(
-      new Option(
-        '--diffusion <form>',
-        "the SDE's w(t), named as SiT names them (default: linear, which is 2 t, as in REPA's code)",
-      ).choices(['linear', 'sigma', 'constant', 'decreasing', 'increasing-decreasing'] as const),
-    )
-    .option('--diffusion-norm <n>', "what scales the SDE's w(t) (default: 1)", decimal(0))
-    .addOption(
-      new Option(
-        '--last-step <how>',
-        'of the SDE: along its drift (default: mean), along the velocity, to the posterior mean, or none',
-      ).choices(['mean', 'euler', 'tweedie', 'none'] as const),
-    )
-    .option('--last-step-size <t>', 'time of that step (default: 0.04)', decimal(0.001, 0.999))
-    .option(
-      '--time-shift <s>',
-      'move the steps towards the noise: t becomes s t / (1 + (s - 1) t) (default: as in training, else 1, evenly spaced)',
-      decimal(0.01, 100),
-    )
-    .option('--steps <n>', 'steps of the sampler (default: 50, of a DiT 250)', integer(1))
-    .option('--atol <x>', 'absolute tolerance of dopri5 (default: 1e-6)', decimal(0))
-    .option('--rtol <x>', 'relative tolerance of dopri5 (default: 1e-3)', decimal(0))
-    .option('--cfg <w>', 'classifier-free guidance; 1 is none', decimal(0), 1)
-    .option('--guidance-low <t>', 'guide only from this time', decimal(0, 1), 0)
-    .option('--guidance-high <t>', 'guide only up to this time', decimal(0, 1), 1)
-    .option(
-      '--guidance-channels <n>',
-      'guide only the first n channels (default: all; 3 of DiT and of the original SiT)',
-      integer(1),
-    )
-    .option('--guide-ckpt <path>', 'autoguidance: guide by a weaker checkpoint, in place of the model without label')
-    .option('--noise <file>', 'initial noise: an .npy or a stream of latents [N, C, h, w]; sets --num')
-    .option('--latents', 'write latents instead of decoded images')
-    .option('--vae <name>', 'decoder (default: the codec that made the training latents)')
-    .option('--vae-weights <file>', "the decoder's weights")
-    .addOption(
-      new Option('--rounding <how>', "pixels to bytes: as REPA's sampler, or as SiT's and DiT's")
-        .choices(['truncate', 'round'] as const)
-        .default('truncate' as const),
-    )
-    .option('--grid <file.png>', 'write a sheet of the images')
-    .option('--png <folder>', 'write each image as a PNG')
-    .addOption(seedOption())
-    .addOption(batchSizeOption(16))
-    .addOption(shardOption())
-    .addOption(outputOption())
-    .option('--part-size <n>', 'images of a part where the output is a shard folder', integer(1), 1000)
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .action(async (options) => {
-      const { runSampling } = await import('../lib/sampling/run.js');
-      const progress = (total: number) => new Progress('sample', { unit: 'images', total, quiet: options.quiet });
-      await runSampling(options, progress);
-    });
+export const command = verb({
+  description,
+  examples,
+  options: {
+    ...DIFFUSION_MODEL,
+    num: integer('--num <n>', 'how many images', { min: 1, defaultText: '50000, or 64 with --grid or --png' }),
+    labels: text('--labels <plan>', 'random, balanced, or class numbers separated by commas, repeated', {
+      default: 'random',
+    }),
+    mode: choice(
+      '--mode <name>',
+      'of a SiT the probability flow or SDE, of a DiT DDPM or DDIM',
+      ['ode', 'sde', 'ddpm', 'ddim'],
+      { defaultText: 'ode, or ddpm for a DiT' },
+    ),
+    solver: choice('--solver <name>', 'of the ODE', ['euler', 'heun', 'dopri5'], { defaultText: 'euler' }),
+    diffusion: choice(
+      '--diffusion <form>',
+      "the SDE's w(t), named as SiT names them",
+      ['linear', 'sigma', 'constant', 'decreasing', 'increasing-decreasing'],
+      { defaultText: "linear, which is 2 t, as in REPA's code" },
+    ),
+    diffusionNorm: number('--diffusion-norm <n>', "what scales the SDE's w(t)", { min: 0, defaultText: '1' }),
+    lastStep: choice(
+      '--last-step <how>',
+      'of the SDE: along its drift (mean), along the velocity, to the posterior mean, or none',
+      ['mean', 'euler', 'tweedie', 'none'],
+      { defaultText: 'mean' },
+    ),
+    lastStepSize: number('--last-step-size <t>', 'time of that step', { min: 0.001, max: 0.999, defaultText: '0.04' }),
+    timeShift: number('--time-shift <s>', 'move the steps towards the noise: t becomes s t / (1 + (s - 1) t)', {
+      min: 0.01,
+      max: 100,
+      defaultText: 'as in training, else 1, evenly spaced',
+    }),
+    steps: integer('--steps <n>', 'steps of the sampler', { min: 1, defaultText: '50, of a DiT 250' }),
+    atol: number('--atol <x>', 'absolute tolerance of dopri5', { min: 0, defaultText: '1e-6' }),
+    rtol: number('--rtol <x>', 'relative tolerance of dopri5', { min: 0, defaultText: '1e-3' }),
+    cfg: number('--cfg <w>', 'classifier-free guidance; 1 is none', { min: 0, default: 1 }),
+    guidanceLow: number('--guidance-low <t>', 'guide only from this time', { min: 0, max: 1, default: 0 }),
+    guidanceHigh: number('--guidance-high <t>', 'guide only up to this time', { min: 0, max: 1, default: 1 }),
+    guidanceChannels: integer('--guidance-channels <n>', 'guide only the first n channels', {
+      min: 1,
+      defaultText: 'all; 3 of DiT and of the original SiT',
+    }),
+    guideCkpt: text(
+      '--guide-ckpt <path>',
+      'autoguidance: guide by a weaker checkpoint, in place of the model without label',
+    ),
+    noise: text('--noise <file>', 'initial noise: an .npy or a stream of latents [N, C, h, w]; sets --num'),
+    latents: flag('--latents', 'write latents instead of decoded images'),
+    vae: text('--vae <name>', 'decoder', { defaultText: 'the codec that made the training latents' }),
+    vaeWeights: text('--vae-weights <file>', "the decoder's weights"),
+    rounding: ROUNDING,
+    grid: text('--grid <file.png>', 'write a sheet of the images', { writes: true }),
+    png: text('--png <folder>', 'write each image as a PNG', { writes: true }),
+    seed: SEED,
+    batchSize: batchSize(16),
+    shard: SHARD,
+    out: OUT,
+    partSize: integer('--part-size <n>', 'images of a part where the output is a shard folder', {
+      min: 1,
+      default: 1000,
+    }),
+    ...ENGINE,
+  },
+  run: async (options) => {
+    const { runSampling } = await import('../lib/sampling/run.js');
+    const progress = (total: number) => new Progress('sample', { unit: 'images', total, quiet: options.quiet });
+    await runSampling(options, progress);
+  },
+});

@@ -1,11 +1,12 @@
 /** repa show: images to look at, in the terminal or as a sheet. */
+
 import { imageInput } from '../lib/cli/image-input.js';
-import { integer } from '../lib/cli/parse.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { terminalPicture } from '../lib/cli/terminal-picture.js';
-import { verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { DataError } from '../lib/errors.js';
 import type { RgbImage } from '../lib/images/rgb-image.js';
+import { integer, text } from '../lib/options/option.js';
 
 const description = `Shows the first images of a stream, a folder, a .tar or an .npz: in the terminal, two pixels a character, or with
 --grid as a sheet in a PNG file.
@@ -22,30 +23,37 @@ const PREVIEW_COUNT = 8;
 const SHEET_COUNT = 64;
 const SHEET_SIDE = 256;
 
-export const command = () =>
-  verb('show', { summary: 'look at images in the terminal, or as a sheet', description, examples })
-    .argument('[images]', 'a stream of images, a folder, a .tar or .npz of images, or - for stdin')
-    .option('--num <n>', 'how many images (default: 8, or 64 with --grid)', integer(1))
-    .option('--columns <n>', 'characters that a picture is wide (default: 32, or as wide as the terminal)', integer(2))
-    .option('--grid <file.png>', 'write a sheet of the images instead')
-    .action(async (input, options) => {
-      const source = inputOrStdin(input, 'images');
-      const count = options.num ?? (options.grid ? SHEET_COUNT : PREVIEW_COUNT);
-      const images: RgbImage[] = [];
-      const { centerCrop } = await import('../lib/images/crop.js');
-      const width = options.columns ?? Math.min(32, process.stdout.columns ?? 32);
-      for await (const { key, label, image } of (await imageInput(source, undefined, {})).images) {
-        const side = Math.min(image.width, image.height, SHEET_SIDE);
-        images.push(options.grid ? centerCrop(image, side) : image);
-        if (!options.grid) {
-          const picture = terminalPicture(image, width);
-          process.stdout.write(`${picture}${key}${label < 0 ? '' : `  class ${label}`}\n`);
-        }
-        if (images.length === count) break;
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('[images]', 'a stream of images, a folder, a .tar or .npz of images, or - for stdin')],
+  options: {
+    num: integer('--num <n>', 'how many images', { min: 1, defaultText: '8, or 64 with --grid' }),
+    columns: integer('--columns <n>', 'characters that a picture is wide', {
+      min: 2,
+      defaultText: '32, or as wide as the terminal',
+    }),
+    grid: text('--grid <file.png>', 'write a sheet of the images instead', { writes: true }),
+  },
+  run: async (input, options) => {
+    const source = inputOrStdin(input, 'images');
+    const count = options.num ?? (options.grid ? SHEET_COUNT : PREVIEW_COUNT);
+    const images: RgbImage[] = [];
+    const { centerCrop } = await import('../lib/images/crop.js');
+    const width = options.columns ?? Math.min(32, process.stdout.columns ?? 32);
+    for await (const { key, label, image } of (await imageInput(source, undefined, {})).images) {
+      const side = Math.min(image.width, image.height, SHEET_SIDE);
+      images.push(options.grid ? centerCrop(image, side) : image);
+      if (!options.grid) {
+        const picture = terminalPicture(image, width);
+        process.stdout.write(`${picture}${key}${label < 0 ? '' : `  class ${label}`}\n`);
       }
-      if (images.length === 0) throw new DataError(`${source}: holds no images`);
-      if (!options.grid) return;
-      const { contactSheet, writePng } = await import('../lib/images/png.js');
-      const side = Math.min(...images.map((image) => image.width));
-      await writePng(options.grid, contactSheet(images.map((image) => centerCrop(image, side))));
-    });
+      if (images.length === count) break;
+    }
+    if (images.length === 0) throw new DataError(`${source}: holds no images`);
+    if (!options.grid) return;
+    const { contactSheet, writePng } = await import('../lib/images/png.js');
+    const side = Math.min(...images.map((image) => image.width));
+    await writePng(options.grid, contactSheet(images.map((image) => centerCrop(image, side))));
+  },
+});

@@ -1,15 +1,25 @@
 /** repa train: cached latents and features to a checkpoint folder. */
-import { Option } from '@commander-js/extra-typings';
 import { imageInput } from '../lib/cli/image-input.js';
 import { answerFirstSignal } from '../lib/cli/interrupt.js';
-import { withMonitorOptions } from '../lib/cli/monitor-options.js';
-import { decimal, integer, listOf, text } from '../lib/cli/parse.js';
 import { Progress } from '../lib/cli/progress.js';
-import { withVariantOptions } from '../lib/cli/variant-options.js';
-import { backendOption, seedOption, threadsOption, verb } from '../lib/cli/verb.js';
+import { ENGINE, SEED } from '../lib/cli/shared-options.js';
+import { verb } from '../lib/cli/verb.js';
 import { checkMonitorOptions, type MonitorOptions } from '../lib/monitoring/options.js';
+import {
+  blockPair,
+  choice,
+  decimal,
+  flag,
+  integer,
+  list,
+  number,
+  parsed,
+  text,
+  ValueProblem,
+} from '../lib/options/option.js';
+import { options } from '../lib/options/table.js';
 import type { OpenMonitor } from '../lib/training/monitor.js';
-import { PRESET_NAMES, withPreset } from '../lib/training/presets.js';
+import { PRESET_NAMES, presetValues } from '../lib/training/presets.js';
 
 const description = `Trains a SiT on cached latents with the REPA loss: the mean squared error of the velocity, plus
 lambda times the misalignment between the tokens of one early block (through a small perceptron) and the cached features
@@ -66,164 +76,296 @@ const examples = [
   },
 ];
 
-export const command = () =>
-  withMonitorOptions(withVariantOptions(options()))
-    .addOption(seedOption())
-    .addOption(backendOption())
-    .addOption(threadsOption())
-    .action(async (given, command) => {
-      const options = withPreset(given, (name) => {
-        return !['default', undefined].includes(command.getOptionValueSource(name));
-      });
-      checkMonitorOptions(options);
-      const { joinGroup, together } = await import('../lib/parallel/group.js');
-      const { planRun } = await import('../lib/training/plan.js');
-      const { runTraining } = await import('../lib/training/run.js');
-      const { selectBackend } = await import('../lib/engine/index.js');
-      const group = await joinGroup();
-      let signal: NodeJS.Signals | undefined;
-      await together(group, async () => {
-        await selectBackend(options); // an encoder is opened by the plan
-        const plan = await planRun(options, group);
-        if (options.printConfig) {
-          if (group.rank === 0) process.stdout.write(`${JSON.stringify(plan.record, null, 2)}\n`);
-          return;
-        }
-        const progress = new Progress('train', {
-          unit: 'steps',
-          total: options.steps,
-          done: plan.record.step,
-          quiet: options.quiet,
-        });
-        const stopAnswering = answerFirstSignal((received) => {
-          signal = received;
-          progress.say('stopping after this step to save a checkpoint; once more to kill');
-        });
-        try {
-          await runTraining(plan, group, {
-            ...options,
-            say: (line) => progress.say(line),
-            shouldStop: () => signal !== undefined,
-            onStep: (entry) => progress.advance(1, `loss ${entry.loss.toFixed(4)}`),
-            openMonitor: monitorOf(options),
-          });
-        } finally {
-          stopAnswering();
-        }
-        progress.finish();
-      });
-      if (signal) {
-        process.removeAllListeners(signal);
-        process.kill(process.pid, signal);
-      }
-    });
+/** Where the data are, and what encodes them. */
+const DATA = options({
+  latents: text('--latents <path>', 'latents made by encode-vae', { default: 'latents' }),
+  feats: list('--feats <paths>', 'features made by extract-dino; several encoders separated by commas', String, {
+    default: ['feats'],
+  }),
+  encoder: text('--encoder <name>', 'in place of --feats: compute features on the way, with this network', {
+    conflicts: ['feats'],
+  }),
+  images: text('--images <path>', 'the images that the latents were made of: a folder, a .tar or a stream of images', {
+    needs: 'encoder',
+  }),
+  encoderWeights: text('--encoder-weights <file>', "the encoder's weights", { needs: 'encoder' }),
+  encoderSize: integer('--encoder-size <n>', 'side of the square that is cropped for it', {
+    min: 1,
+    defaultText: 'its own',
+    needs: 'encoder',
+  }),
+  encoderOutput: text('--encoder-output <name>', 'of an ONNX file: the output to take', { needs: 'encoder' }),
+  encoderNormalise: choice(
+    '--encoder-normalise <how>',
+    'of an ONNX file: what it takes',
+    ['imagenet', 'clip', 'signed', 'unit'],
+    { defaultText: 'imagenet', needs: 'encoder' },
+  ),
+  out: text('--out <folder>', 'where checkpoints and the log go', { default: 'ckpt', writes: true }),
+});
 
-/** What is trained, and how. */
-const options = () =>
-  verb('train', {
-    summary: 'train a SiT or DiT on cached latents, aligned with cached features',
-    description,
-    examples,
-  })
-    .option('--latents <path>', 'latents made by encode-vae', 'latents')
-    .option('--feats <paths>', 'features made by extract-dino; several encoders separated by commas', listOf(text), [
-      'feats',
-    ])
-    .addOption(
-      new Option('--encoder <name>', 'in place of --feats: compute features on the way, with this network').conflicts(
-        'feats',
-      ),
-    )
-    .option('--images <path>', 'the images that the latents were made of: a folder, a .tar or a stream of images')
-    .option('--encoder-weights <file>', "the encoder's weights")
-    .option('--encoder-size <n>', 'side of the square that is cropped for it (default: its own)', integer(1))
-    .option('--encoder-output <name>', 'of an ONNX file: the output to take')
-    .addOption(
-      new Option('--encoder-normalise <how>', 'of an ONNX file: what it takes (default: imagenet)').choices([
-        'imagenet',
-        'clip',
-        'signed',
-        'unit',
-      ] as const),
-    )
-    .option('--out <folder>', 'where checkpoints and the log go', 'ckpt')
-    .option('--model <name>', 'SiT-{S,B,L,XL}/{2,4,8}, or DiT- of the same sizes', 'SiT-XL/2')
-    .addOption(new Option('--preset <name>', 'recipe of a paper, for options that are not given').choices(PRESET_NAMES))
-    .option('--depth <n>', 'blocks, if not those of the model', integer(1))
-    .option('--width <n>', 'width of a token, if not that of the model', integer(4))
-    .option('--heads <n>', 'attention heads, if not those of the model', integer(1))
-    .option('--patch-size <n>', 'side of a patch, if not that of the model', integer(1))
-    .option('--num-classes <n>', 'classes (default: as the labels need)', integer(1))
-    .option('--lambda <w>', 'weight of the projection loss', decimal(0), 0.5)
-    .addOption(
-      new Option('--projection-loss <name>', 'minus the cosine similarity, or telling each target from the others')
-        .choices(['cosine', 'nt-xent'] as const)
-        .default('cosine' as const),
-    )
-    .option(
-      '--align-depth <n>',
-      'block whose tokens are aligned, 1 is the first (default: 8, or 4 for S and B)',
-      integer(1),
-    )
-    .option('--steps <n>', 'optimiser steps in all', integer(1), 400_000)
-    .option('--batch-size <n>', 'images of one step', integer(1), 256)
-    .option(
-      '--micro-batch <n>',
-      'images computed at a time; a step accumulates their gradients (default: all)',
-      integer(1),
-    )
-    .option(
-      '--checkpoint-blocks <n>',
-      'blocks computed again in the backward pass instead of kept in memory: less memory, more time, the same numbers',
-      integer(0),
-      0,
-    )
-    .addOption(
-      new Option(
-        '--optimizer <name>',
-        'AdamW, or Muon for the matrices of blocks and projectors and AdamW for the rest',
-      )
-        .choices(['adamw', 'muon'] as const)
-        .default('adamw' as const),
-    )
-    .option('--lr <rate>', 'learning rate', decimal(0), 1e-4)
-    .addOption(
-      new Option('--lr-schedule <name>', 'constant, or along a cosine to 0 at --steps')
-        .choices(['constant', 'cosine'] as const)
-        .default('constant' as const),
-    )
-    .option('--warmup <steps>', 'steps over which the learning rate grows from 0', integer(0), 0)
-    .option('--beta2 <b>', "AdamW's second decay", decimal(0, 1), 0.999)
-    .option('--weight-decay <w>', "AdamW's weight decay", decimal(0), 0)
-    .option('--clip <norm>', 'gradients of a larger norm are scaled down to it', decimal(0), 1)
-    .option(
-      '--ema <decays>',
-      'decay of the moving average of the weights; of several, separated by commas, sample takes the first',
-      listOf(decimal(0, 1)),
-      [0.9999],
-    )
-    .option('--label-dropout <p>', 'chance that a label is replaced by the null class', decimal(0, 1), 0.1)
-    .addOption(
-      new Option('--path <name>', 'path between data and noise')
-        .choices(['linear', 'cosine'] as const)
-        .default('linear' as const),
-    )
-    .addOption(
-      new Option('--time <name>', 'how times are drawn')
-        .choices(['uniform', 'lognormal'] as const)
-        .default('uniform' as const),
-    )
-    .option('--resume', 'continue the run in --out although settings changed')
-    .option('--save-every <steps>', 'steps between checkpoints', integer(1), 10_000)
-    .option(
-      '--loss-limit <x>',
-      'a larger loss, or one that is not finite, ends the run with a report',
-      decimal(0),
-      1000,
-    )
-    .option('--keep <n>', 'newest checkpoints kept', integer(1), 2)
-    .option('--log-every <steps>', 'steps between lines of the log', integer(1), 10)
-    .option('--print-config', 'print the whole configuration as JSON and stop');
+/** The network, and what it is aligned with. */
+const MODEL = options({
+  model: text('--model <name>', 'SiT-{S,B,L,XL}/{2,4,8}, or DiT- of the same sizes', { default: 'SiT-XL/2' }),
+  preset: choice('--preset <name>', 'recipe of a paper, for options that are not given', PRESET_NAMES),
+  depth: integer('--depth <n>', 'blocks, if not those of the model', { min: 1 }),
+  width: integer('--width <n>', 'width of a token, if not that of the model', { min: 4 }),
+  heads: integer('--heads <n>', 'attention heads, if not those of the model', { min: 1 }),
+  patchSize: integer('--patch-size <n>', 'side of a patch, if not that of the model', { min: 1 }),
+  numClasses: integer('--num-classes <n>', 'classes', { min: 1, defaultText: 'as the labels need' }),
+  lambda: number('--lambda <w>', 'weight of the projection loss', { min: 0, default: 0.5 }),
+  projectionLoss: choice(
+    '--projection-loss <name>',
+    'minus the cosine similarity, or telling each target from the others',
+    ['cosine', 'nt-xent'],
+    { default: 'cosine' },
+  ),
+  alignDepth: integer('--align-depth <n>', 'block whose tokens are aligned, 1 is the first', {
+    min: 1,
+    defaultText: '8, or 4 for S and B',
+  }),
+});
+
+/** The steps, and what is kept of them. */
+const STEPS = options({
+  steps: integer('--steps <n>', 'optimiser steps in all', { min: 1, default: 400_000 }),
+  batchSize: integer('--batch-size <n>', 'images of one step', { min: 1, default: 256 }),
+  microBatch: integer('--micro-batch <n>', 'images computed at a time; a step accumulates their gradients', {
+    min: 1,
+    defaultText: 'all',
+  }),
+  checkpointBlocks: integer(
+    '--checkpoint-blocks <n>',
+    'blocks computed again in the backward pass instead of kept in memory: less memory, more time, the same numbers',
+    { default: 0 },
+  ),
+  optimizer: choice(
+    '--optimizer <name>',
+    'AdamW, or Muon for the matrices of blocks and projectors and AdamW for the rest',
+    ['adamw', 'muon'],
+    { default: 'adamw' },
+  ),
+  lr: number('--lr <rate>', 'learning rate', { min: 0, default: 1e-4 }),
+  lrSchedule: choice('--lr-schedule <name>', 'constant, or along a cosine to 0 at --steps', ['constant', 'cosine'], {
+    default: 'constant',
+  }),
+  warmup: integer('--warmup <steps>', 'steps over which the learning rate grows from 0', { default: 0 }),
+  beta2: number('--beta2 <b>', "AdamW's second decay", { min: 0, max: 1, default: 0.999 }),
+  weightDecay: number('--weight-decay <w>', "AdamW's weight decay", { min: 0, default: 0 }),
+  clip: number('--clip <norm>', 'gradients of a larger norm are scaled down to it', { min: 0, default: 1 }),
+  ema: list(
+    '--ema <decays>',
+    'decay of the moving average of the weights; of several, separated by commas, sample takes the first',
+    decimal(0, 1),
+    { default: [0.9999] },
+  ),
+  labelDropout: number('--label-dropout <p>', 'chance that a label is replaced by the null class', {
+    min: 0,
+    max: 1,
+    default: 0.1,
+  }),
+  path: choice('--path <name>', 'path between data and noise', ['linear', 'cosine'], { default: 'linear' }),
+  time: choice('--time <name>', 'how times are drawn', ['uniform', 'lognormal'], { default: 'uniform' }),
+  resume: flag('--resume', 'continue the run in --out although settings changed'),
+  saveEvery: integer('--save-every <steps>', 'steps between checkpoints', { min: 1, default: 10_000 }),
+  lossLimit: number('--loss-limit <x>', 'a larger loss, or one that is not finite, ends the run with a report', {
+    min: 0,
+    default: 1000,
+  }),
+  keep: integer('--keep <n>', 'newest checkpoints kept', { min: 1, default: 2 }),
+  logEvery: integer('--log-every <steps>', 'steps between lines of the log', { min: 1, default: 10 }),
+  printConfig: flag('--print-config', 'print the whole configuration as JSON and stop'),
+});
+
+function timeShift(value: string): number | 'auto' {
+  if (value === 'auto') return value;
+  try {
+    return decimal(0.01, 100)(value);
+  } catch {
+    throw new ValueProblem('It takes a number from 0.01 to 100, or auto.');
+  }
+}
+
+const weight = (flags: string, description: string) => number(flags, description, { min: 0, default: 0 });
+
+/** What varies the network and what it learns: the follow-ups of REPA. */
+const VARIANTS = options({
+  qkNorm: flag('--qk-norm', 'normalise queries and keys'),
+  norm: choice('--norm <kind>', 'layer norm, or RMS norm with a scale (LightningDiT)', ['layer', 'rms'], {
+    default: 'layer',
+  }),
+  feedForward: choice(
+    '--feed-forward <kind>',
+    'a perceptron with GELU, or a gated one (LightningDiT)',
+    ['gelu', 'swiglu'],
+    { default: 'gelu' },
+  ),
+  rotary: flag('--rotary', 'turn queries and keys with their position on the grid (LightningDiT)'),
+  projector: choice(
+    '--projector <name>',
+    'a perceptron on each token, or a 3 x 3 convolution of their grid (iREPA)',
+    ['mlp', 'conv'],
+    { default: 'mlp', needs: '--lambda' },
+  ),
+  projectorDim: integer('--projector-dim <n>', 'width of the perceptron', { min: 1, default: 2048 }),
+  spatialNorm: number(
+    '--spatial-norm <gamma>',
+    'features lose gamma of their mean over the image, then are divided by their deviation (iREPA: 1)',
+    { min: 0, needs: '--lambda' },
+  ),
+  manifold: number('--manifold <w>', 'weight, times lambda, of the similarities among tokens (U-REPA: 3)', {
+    min: 0,
+    default: 0,
+    needs: '--lambda',
+  }),
+  alignUntil: integer('--align-until <step>', 'features are followed up to this step only (HASTE)', {
+    min: 1,
+    needs: '--lambda',
+  }),
+  classToken: weight(
+    '--class-token <w>',
+    "weight of generating the encoder's class token with the image; feats need their --cls (REG: 0.03)",
+  ),
+  representation: weight(
+    '--representation <w>',
+    'weight of generating components of the features with the image (ReDi: 1)',
+  ),
+  representationChannels: integer('--representation-channels <n>', 'how many components', {
+    min: 1,
+    defaultText: '8',
+    needs: 'representation',
+  }),
+  direction: weight('--direction <w>', 'weight of the cosine between velocities (LightningDiT: 1)'),
+  contrastive: weight(
+    '--contrastive <w>',
+    "weight of the distance to other images' velocities, which is made larger (Delta-FM: 0.05)",
+  ),
+  layerSync: weight('--layer-sync <w>', 'weight of a block following a later one (LayerSync: 0.2)'),
+  layerSyncBlocks: blockPair('--layer-sync-blocks <pair>', 'which follows which, such as 8,16', {
+    needs: 'layerSync',
+  }),
+  dispersive: weight('--dispersive <w>', "weight of images' hidden states repelling each other (Dispersive: 0.5)"),
+  dispersiveBlock: integer('--dispersive-block <n>', 'at which block', {
+    min: 1,
+    defaultText: 'a quarter of them',
+    needs: 'dispersive',
+  }),
+  sra: weight('--sra <w>', 'weight of a block following a later one of the moving average at less noise (SRA: 0.2)'),
+  sraBlocks: blockPair('--sra-blocks <pair>', 'which follows which, such as 8,20', { needs: 'sra' }),
+  route: number('--route <share>', 'share of the tokens that skip the middle blocks (TREAD: 0.5)', {
+    min: 0,
+    max: 0.99,
+    default: 0,
+  }),
+  middleBlocks: blockPair('--middle-blocks <pair>', 'first and last of them, such as 3,24', {
+    needs: ['route', 'fusion'],
+  }),
+  fusion: flag('--fusion', 'join what comes out of the middle blocks with what went in (SPRINT, with --route 0.75)'),
+  pathDrop: number('--path-drop <p>', 'chance that they are left out for an image (SPRINT: 0.05)', {
+    min: 0,
+    max: 1,
+    default: 0,
+    needs: 'fusion',
+  }),
+  timeShift: parsed(
+    '--time-shift <s>',
+    'move the times towards the noise: t becomes s t / (1 + (s - 1) t); auto is by the size of the latents (SR-DiT)',
+    timeShift,
+    { default: 1 },
+  ),
+});
+
+/** How the run is measured on the way. */
+const EVALUATION = options({
+  evalEvery: integer('--eval-every <steps>', 'measure the moving average at every so many steps', { min: 1 }),
+  evalGrid: integer('--eval-grid <n>', 'pictures, from the same noise each time, in --out/samples', {
+    defaultText: '16',
+  }),
+  evalRef: text('--eval-ref <path>', 'reference that samples are compared with: images, or an .npz of statistics'),
+  evalNum: integer('--eval-num <n>', 'how many samples are compared', { min: 2, defaultText: '5000' }),
+  evalNet: text('--eval-net <name>', 'network whose features are compared, as of repa fid', {
+    defaultText: 'inception',
+  }),
+  evalNetWeights: text('--eval-net-weights <file>', "that network's weights"),
+  evalNetOutput: text('--eval-net-output <name>', 'of an ONNX file: the output to take'),
+  evalNetNormalise: choice(
+    '--eval-net-normalise <how>',
+    'of an ONNX file: what it takes',
+    ['imagenet', 'clip', 'signed', 'unit'],
+    { defaultText: 'imagenet' },
+  ),
+  evalVaeWeights: text('--eval-vae-weights <file>', "decoder's weights", {
+    defaultText: 'those of the codec that made the latents',
+  }),
+  evalMode: choice('--eval-mode <name>', 'how to sample', ['ode', 'sde', 'ddpm', 'ddim'], {
+    defaultText: 'ode, or ddpm for a DiT',
+  }),
+  evalSteps: integer('--eval-steps <n>', 'steps of the sampler', { min: 1, defaultText: '50, of a DiT 250' }),
+  evalCfg: number('--eval-cfg <w>', 'classifier-free guidance', { min: 0, defaultText: '1, none' }),
+  evalBatchSize: integer('--eval-batch-size <n>', 'images computed at a time while measuring', {
+    min: 1,
+    defaultText: '16',
+  }),
+  valLatents: text(
+    '--val-latents <path>',
+    'held-out latents, for the validation loss and a probe of the aligned block',
+  ),
+  valFeats: list('--val-feats <paths>', 'features of the same images, for their losses and CKNNA', String),
+  valNum: integer('--val-num <n>', 'held-out images that are used, spread over all', {
+    min: 20,
+    defaultText: '1024',
+  }),
+});
+
+export const command = verb({
+  description,
+  examples,
+  options: { ...DATA, ...MODEL, ...STEPS, ...VARIANTS, ...EVALUATION, seed: SEED, ...ENGINE },
+  presetOf: ({ preset }) => (preset ? presetValues(preset) : undefined),
+  run: async (options) => {
+    checkMonitorOptions(options);
+    const { joinGroup, together } = await import('../lib/parallel/group.js');
+    const { planRun } = await import('../lib/training/plan.js');
+    const { runTraining } = await import('../lib/training/run.js');
+    const { selectBackend } = await import('../lib/engine/index.js');
+    const group = await joinGroup();
+    let signal: NodeJS.Signals | undefined;
+    await together(group, async () => {
+      await selectBackend(options); // an encoder is opened by the plan
+      const plan = await planRun(options, group);
+      if (options.printConfig) {
+        if (group.rank === 0) process.stdout.write(`${JSON.stringify(plan.record, null, 2)}\n`);
+        return;
+      }
+      const progress = new Progress('train', {
+        unit: 'steps',
+        total: options.steps,
+        done: plan.record.step,
+        quiet: options.quiet,
+      });
+      const stopAnswering = answerFirstSignal((received) => {
+        signal = received;
+        progress.say('stopping after this step to save a checkpoint; once more to kill');
+      });
+      try {
+        await runTraining(plan, group, {
+          ...options,
+          say: (line) => progress.say(line),
+          shouldStop: () => signal !== undefined,
+          onStep: (entry) => progress.advance(1, `loss ${entry.loss.toFixed(4)}`),
+          openMonitor: monitorOf(options),
+        });
+      } finally {
+        stopAnswering();
+      }
+      progress.finish();
+    });
+    if (signal) {
+      process.removeAllListeners(signal);
+      process.kill(process.pid, signal);
+    }
+  },
+});
 
 /** How the run is measured on the way, if that was asked for. */
 function monitorOf(options: MonitorOptions & { quiet?: true }): OpenMonitor | undefined {

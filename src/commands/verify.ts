@@ -1,5 +1,7 @@
 /** repa verify: reads every byte of tensor streams and says whether they can be trusted. */
-import { jsonOption, verb } from '../lib/cli/verb.js';
+
+import { JSON_LINES } from '../lib/cli/shared-options.js';
+import { operand, verb } from '../lib/cli/verb.js';
 import { EXIT, RepaError } from '../lib/errors.js';
 import { openTensorStream } from '../lib/stream/reader.js';
 import { floatColumn, type TensorBatch } from '../lib/stream/rows.js';
@@ -18,18 +20,20 @@ interface Verdict {
 
 const examples = [{ why: 'before a long training run', command: 'repa verify latents feats && repa train' }];
 
-export const command = () =>
-  verb('verify', { summary: 'check that tensor streams are whole and sane', description, examples })
-    .argument('<streams...>', 'files, shard folders, or - for stdin')
-    .addOption(jsonOption())
-    .action(async (paths, options) => {
-      for (const path of paths) {
-        const verdict = await verify(path);
-        if (!verdict.ok) process.exitCode = EXIT.checkFailed;
-        const words = verdict.ok ? `ok, ${verdict.rows} rows` : `FAILED: ${verdict.problem}`;
-        process.stdout.write(options.json ? `${JSON.stringify(verdict)}\n` : `${path}: ${words}\n`);
-      }
-    });
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('<streams...>', 'files, shard folders, or - for stdin')],
+  options: { json: JSON_LINES },
+  run: async (paths, options) => {
+    for (const path of paths) {
+      const verdict = await verify(path);
+      if (!verdict.ok) process.exitCode = EXIT.checkFailed;
+      const words = verdict.ok ? `ok, ${verdict.rows} rows` : `FAILED: ${verdict.problem}`;
+      process.stdout.write(options.json ? `${JSON.stringify(verdict)}\n` : `${path}: ${words}\n`);
+    }
+  },
+});
 
 async function verify(path: string): Promise<Verdict> {
   let rows = 0;

@@ -1,7 +1,8 @@
 /** repa watch: runs while they train, on a page or in the terminal. */
+
 import { once } from 'node:events';
-import { integer } from '../lib/cli/parse.js';
-import { verb } from '../lib/cli/verb.js';
+import { operand, verb } from '../lib/cli/verb.js';
+import { flag, integer, text } from '../lib/options/option.js';
 
 const description = `Shows one or more training runs while they train: on a page that this machine alone can open, or with --tty in the
 terminal. Curves grow as the log does; the newest samples of --eval-every stand beside the older ones from the same noise; and
@@ -16,22 +17,26 @@ const examples = [
   { why: 'over ssh, in the terminal', command: 'repa watch ckpt --tty' },
 ];
 
-export const command = () =>
-  verb('watch', { summary: 'watch runs while they train', description, examples })
-    .argument('[runs...]', 'training folders or logs', ['ckpt'])
-    .option('--port <n>', 'port of the page; 0 for any that is free', integer(0), 0)
-    .option('--tty', 'draw in the terminal instead')
-    .option('--field <name>', 'field that --tty draws (default: velocity_loss)')
-    .option('--once', 'with --tty: draw once and end')
-    .action(async (locations, options) => {
-      const { RunFolder } = await import('../lib/runs/run-folder.js');
-      const folders = locations.map((location) => new RunFolder(location));
-      if (options.tty) {
-        const { watchInTerminal } = await import('../lib/cli/terminal-watch.js');
-        return watchInTerminal(folders, { field: options.field ?? 'velocity_loss', once: options.once ?? false });
-      }
-      const { servePage } = await import('../lib/runs/page-server.js');
-      const { address, server } = await servePage(folders, options.port);
-      process.stdout.write(`${address}\n`);
-      await once(server, 'close');
-    });
+export const command = verb({
+  description,
+  examples,
+  operands: [operand('[runs...]', 'training folders or logs (default: ckpt)')],
+  options: {
+    port: integer('--port <n>', 'port of the page; 0 for any that is free', { max: 65535, default: 0 }),
+    tty: flag('--tty', 'draw in the terminal instead'),
+    field: text('--field <name>', 'field that --tty draws', { defaultText: 'velocity_loss', needs: 'tty' }),
+    once: flag('--once', 'with --tty: draw once and end', { needs: 'tty' }),
+  },
+  run: async (locations, options) => {
+    const { RunFolder } = await import('../lib/runs/run-folder.js');
+    const folders = (locations.length > 0 ? locations : ['ckpt']).map((location) => new RunFolder(location));
+    if (options.tty) {
+      const { watchInTerminal } = await import('../lib/cli/terminal-watch.js');
+      return watchInTerminal(folders, { field: options.field ?? 'velocity_loss', once: options.once ?? false });
+    }
+    const { servePage } = await import('../lib/runs/page-server.js');
+    const { address, server } = await servePage(folders, options.port);
+    process.stdout.write(`${address}\n`);
+    await once(server, 'close');
+  },
+});

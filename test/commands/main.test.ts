@@ -15,10 +15,9 @@ test('help lists every verb, on stdout, and names no error', async (t) => {
     assert.match(stdout.toString(), new RegExp(`${name} .*${summary.split(' ')[0]}`));
 });
 
-test('every verb has help with an example, and its summary is the same in both lists', async (t) => {
+test('every verb has help with an example', async (t) => {
   const cwd = temporaryFolder(t);
-  for (const { name, summary, load } of verbs) {
-    assert.equal((await load()).summary(), summary);
+  for (const { name } of verbs) {
     const { code, stdout } = await repa(['help', name], { cwd });
     assert.equal(code, 0);
     assert.match(stdout.toString(), new RegExp(`Usage: repa ${name} [\\s\\S]*Examples:\\s+# .*\\s+\\$ .*repa ${name}`));
@@ -30,13 +29,6 @@ test('the committed man pages are the ones that the option tables give', async (
   for (const [name, text] of pages) assert.equal(readFileSync(new URL(`man/${name}`, root), 'utf8'), text, name);
   const generated = readdirSync(new URL('man', root)).filter((name) => name.endsWith('.1'));
   assert.deepEqual(generated.sort(), [...pages.keys()].sort());
-  const { man } = JSON.parse(readFileSync(new URL('package.json', root), 'utf8'));
-  assert.deepEqual(
-    [...man].sort(),
-    readdirSync(new URL('man', root))
-      .map((name) => `man/${name}`)
-      .sort(),
-  );
 });
 
 test('no verb: short help on stderr, exit 2', async (t) => {
@@ -62,7 +54,7 @@ test('repa.toml: a wrong table, key or value is named, exit 2', async (t) => {
     ['[trian]\n', /\[trian\] names no verb[\s\S]*'train'/],
     ['[train]\nlamda = 1\n', /\[train\] has no option 'lamda'[\s\S]*'lambda'/],
     ['nonsense = 1\n', /no verb has an option 'nonsense'/],
-    ['[train]\nlambda = "much"\n', /repa\.toml: lambda: It takes a number/],
+    ['[train]\nlambda = "much"\n', /repa\.toml: \[train\] lambda: It takes a number/],
     ['lambda = \n', /not valid TOML/],
   ];
   for (const [text, message] of cases) {

@@ -1,112 +1,176 @@
 /**
- * Where option values come from besides the command line: `REPA_*` variables, then `repa.toml`, then the default.
+ * Where option values come from besides the command line: `REPA_*` variables, then `repa.toml`.
  * A key at the top of the file serves every verb that has such an option; a `[verb]` table serves that verb alone.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
-import { InvalidArgumentError } from '@commander-js/extra-typings';
+import { lstatSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
+import path from 'node:path';
 import { MissingInputError, UsageError } from '../errors.js';
+import type { Option } from '../options/option.js';
+import { type Source, written } from '../options/resolve.js';
 import { closest } from '../options/suggest.js';
+import { entriesOf, type Table } from '../options/table.js';
 
 const CONFIG_FILE = 'repa.toml';
 
-type ConfigValue = string | number | boolean | ConfigValue[];
-interface Config {
+type Keys = ReadonlyMap<string, unknown>;
+
+/** A configuration file, its keys as options have them. */
+export interface Config {
   path: string;
+  /** It lay in the working folder, and nobody named it: whoever made the folder wrote it. */
+  found: boolean;
   /** Keys that serve every verb. */
-  shared: Record<string, unknown>;
-  /** Keys of this verb's own table. */
-  own: Record<string, unknown>;
+  shared: Keys;
+  /** Keys of a verb's own table. */
+  own: ReadonlyMap<string, Keys>;
+}
+
+/** The variable's value; one that is set to nothing counts as not set. */
+const variable = (name: string): string | undefined => process.env[name] || undefined;
+
+const variableOf = (option: string): string => `REPA_${option.toUpperCase().replaceAll('-', '_')}`;
+
+/** REPA_BATCH_SIZE for --batch-size. */
+export const environment: Source = written('environment', (name) => {
+  const value = variable(variableOf(name));
+  return value === undefined ? undefined : { value, where: variableOf(name) };
+});
+
+/**
+ * Reads the file that is named, else by REPA_CONFIG, else ./repa.toml.
+ * @returns undefined where none is named and none is there
+ * @throws MissingInputError when a named one is missing; UsageError when it is none
+ */
+export async function readConfig(named: string | undefined, verbs: readonly string[]): Promise<Config | undefined> {
+  const given = named ?? variable('REPA_CONFIG');
+  const file = given ?? CONFIG_FILE;
+  const text = readText(file, given !== undefined);
+  if (text === undefined) return undefined;
+  const { parse } = await import('smol-toml');
+  let document: Record<string, unknown>;
+  try {
+    document = parse(text);
+  } catch (error) {
+    throw new UsageError(`${file} is not valid TOML: ${(error as Error).message}`);
+  }
+  const shared = new Map<string, unknown>();
+  const own = new Map<string, Keys>();
+  for (const [key, value] of Object.entries(document)) {
+    if (!isTable(value)) shared.set(key, value);
+    else if (verbs.includes(key)) own.set(key, keysOf(value, `${file}: [${key}]`));
+    else throw new UsageError(`${file}: table [${key}] names no verb of repa`, closest(key, verbs));
+  }
+  return { path: file, found: given === undefined, shared: keysOf(Object.fromEntries(shared), file), own };
+}
+
+function readText(file: string, isNamed: boolean): string | undefined {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' && !isNamed) return undefined;
+    if (code === 'ENOENT') {
+      throw new MissingInputError(`no configuration file at ${file}`, 'Give --config the path of a TOML file.');
+    }
+    throw new UsageError(`${file} cannot be read as a configuration file (${code})`);
+  }
 }
 
 const isTable = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 
-async function readConfig(explicit: string | undefined, verb: string, verbs: readonly string[]): Promise<Config> {
-  const path = explicit ?? CONFIG_FILE;
-  if (!existsSync(path)) {
-    if (explicit === undefined) return { path, shared: {}, own: {} };
-    throw new MissingInputError(`no configuration file at ${path}`, 'Give --config the path of a TOML file.');
+/** Keys with hyphens, as options have them: `batch_size` is `batch-size`. */
+function keysOf(table: Record<string, unknown>, where: string): Keys {
+  const keys = new Map<string, unknown>();
+  for (const [key, value] of Object.entries(table)) {
+    const name = key.replaceAll('_', '-');
+    if (keys.has(name)) throw new UsageError(`${where} has '${name}' twice, with a hyphen and with an underscore`);
+    keys.set(name, value);
   }
-  const { parse } = await import('smol-toml');
-  let document: Record<string, unknown>;
-  try {
-    document = parse(readFileSync(path, 'utf8'));
-  } catch (error) {
-    throw new UsageError(`${path} is not valid TOML: ${(error as Error).message}`);
-  }
-  const shared: Record<string, unknown> = {};
-  let own: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(document)) {
-    if (!isTable(value)) shared[key] = value;
-    else if (key === verb) own = value;
-    else if (!verbs.includes(key)) {
-      throw new UsageError(`${path}: table [${key}] names no verb of repa`, closest(key, verbs));
-    }
-  }
-  return { path, shared, own };
+  return keys;
 }
 
-const kebab = (key: string): string => key.replaceAll('_', '-');
+/**
+ * What a file says to one verb.
+ * @param tables of all verbs: a shared key that this one does not know has to be some other's
+ * @throws UsageError for a key that is no option's, and for one that is heard on the command line alone; as a source, for
+ *   values of the wrong kind, and for paths that only the command line may choose
+ */
+export async function configSource(
+  config: Config,
+  verb: { name: string; options: Table },
+  tables: () => Promise<readonly Table[]>,
+): Promise<Source> {
+  const { path: file, shared } = config;
+  const own: Keys = config.own.get(verb.name) ?? new Map();
+  checkKeys(own, verb.options, `${file}: [${verb.name}] has no option`);
+  const isOwn = [...shared.keys()].every((key) => namesOf(verb.options).includes(key));
+  const known = isOwn ? verb.options : Object.fromEntries((await tables()).entries());
+  checkKeys(shared, known, `${file}: no verb has an option`);
+  const source = written(file, (name) => {
+    if (own.has(name)) return { value: own.get(name), where: `${file}: [${verb.name}] ${name}` };
+    return shared.has(name) ? { value: shared.get(name), where: `${file}: ${name}` } : undefined;
+  });
+  const value = (option: Option): unknown => {
+    const given = source.value(option);
+    if (option.writes && config.found && typeof given === 'string') checkInside(option, given, file);
+    return given;
+  };
+  return { ...source, value };
+}
 
-function convert(option: Option, value: ConfigValue, where: string): unknown {
-  if (option.isBoolean() || option.negate) {
-    if (typeof value === 'boolean') return value;
-    if (value === '1' || value === 'true') return true;
-    if (value === '0' || value === 'false' || value === '') return false;
-    throw new UsageError(`${where}: it takes true or false`);
-  }
-  const text = Array.isArray(value) ? value.join(',') : String(value);
-  if (option.argChoices && !option.argChoices.includes(text)) {
-    throw new UsageError(`${where}: '${text}' is none of ${option.argChoices.join(', ')}`);
-  }
-  try {
-    return option.parseArg ? option.parseArg(text, undefined) : text;
-  } catch (error) {
-    if (error instanceof InvalidArgumentError) throw new UsageError(`${where}: ${error.message}`);
-    throw error;
+const namesOf = (table: Table): string[] => entriesOf(table).map(({ option }) => option.name);
+
+function checkKeys(keys: Keys, table: Table, problem: string): void {
+  const entries = entriesOf(table).map(({ option }) => option);
+  for (const key of keys.keys()) {
+    const known = entries.filter(({ name }) => name === key);
+    if (known.length === 0) {
+      throw new UsageError(`${problem} '${key}'`, closest(key, namesOf(table)));
+    }
+    if (known.every(({ commandLineOnly }) => commandLineOnly)) {
+      throw new UsageError(`${problem} '${key}' that a file may set`, `Give ${known[0].long} on the command line.`);
+    }
   }
 }
 
 /**
- * Fills in the options that the command line left at their defaults.
- * @param isKnownElsewhere tells whether some other verb has an option of that name
- * @throws UsageError for a key that no verb has, or a value its option does not take
+ * A folder that came from elsewhere may hold a repa.toml: it must not choose which files outside of the folder are
+ * written.
+ * @throws UsageError
  */
-export async function applyConfig(
-  command: CommandUnknownOpts,
-  verbs: readonly string[],
-  isKnownElsewhere: (name: string) => Promise<boolean>,
-): Promise<void> {
-  const explicit = command.getOptionValue('config') as string | undefined;
-  const config = await readConfig(explicit ?? process.env.REPA_CONFIG, command.name(), verbs);
-  const byName = new Map(command.options.map((option) => [option.long?.replace(/^--(no-)?/, ''), option]));
+function checkInside({ name, long }: Option, target: string, file: string): void {
+  const folder = realpathSync('.');
+  const relative = path.relative(folder, resolved(path.resolve(target)));
+  if (target === '-' || !(relative === '..' || relative.startsWith(`..${path.sep}`) || path.isAbsolute(relative)))
+    return;
+  throw new UsageError(
+    `${file}: ${name} = "${target}" would write outside of the folder that ${file} lies in`,
+    `A file that was only found here may not choose that: give ${long} on the command line, or name the file with --config.`,
+  );
+}
 
-  for (const key of Object.keys(config.own)) {
-    if (byName.has(kebab(key))) continue;
-    const names = [...byName.keys()].filter((name) => name !== undefined);
-    throw new UsageError(`${config.path}: [${command.name()}] has no option '${key}'`, closest(kebab(key), names));
+/** A path without symbolic links, of which the last parts need not exist. */
+function resolved(target: string): string {
+  try {
+    return realpathSync(target);
+  } catch {
+    const parent = path.dirname(target);
+    if (parent === target) return target;
+    const isLink = lstatSync(target, { throwIfNoEntry: false })?.isSymbolicLink() ?? false; // one that leads nowhere yet
+    return isLink ? path.resolve(parent, readlinkSync(target)) : path.join(resolved(parent), path.basename(target));
   }
-  for (const key of Object.keys(config.shared)) {
-    if (byName.has(kebab(key)) || (await isKnownElsewhere(kebab(key)))) continue;
-    throw new UsageError(`${config.path}: no verb has an option '${key}'`);
-  }
+}
 
-  const fromFile = (table: Record<string, unknown>, name: string) =>
-    Object.entries(table).find(([key]) => kebab(key) === name)?.[1] as ConfigValue | undefined;
-
-  for (const [name, option] of byName) {
-    if (name === undefined || command.getOptionValueSource(option.attributeName()) === 'cli') continue;
-    const variable = `REPA_${name.toUpperCase().replaceAll('-', '_')}`;
-    const environment = process.env[variable];
-    if (environment !== undefined) {
-      const value = convert(option, environment, variable);
-      command.setOptionValueWithSource(option.attributeName(), value, 'env');
-      continue;
-    }
-    const value = fromFile(config.own, name) ?? fromFile(config.shared, name);
-    if (value === undefined) continue;
-    const converted = convert(option, value, `${config.path}: ${name}`);
-    command.setOptionValueWithSource(option.attributeName(), converted, 'config');
-  }
+/** What a file said, in one line: whoever reads the output later should know. */
+export function toldBy(
+  config: Config,
+  given: ReadonlyMap<string, Source>,
+  source: Source,
+  options: Table,
+): string | undefined {
+  const set = entriesOf(options).filter(({ option }) => given.get(option.name) === source);
+  if (set.length === 0) return undefined;
+  const shown = set.map(({ option }) => `${option.name} = ${JSON.stringify(source.value(option))}`);
+  return `${config.path}: ${shown.join(', ')}`;
 }

@@ -1,17 +1,6 @@
-/** The options of verbs that read images, and how they open them. */
-import { Option } from '@commander-js/extra-typings';
+/** How verbs open the images that they read. */
 import type { ImageInput } from '../images/open-images.js';
 import type { Shard } from '../stream/shards.js';
-import { integer } from './parse.js';
-
-export const sizeOption = () =>
-  new Option(
-    '--size <n>',
-    'side of the square that is cropped from each image (default: 256, or what the network takes)',
-  ).argParser(integer(1));
-
-export const skipBadOption = () =>
-  new Option('--skip-bad', 'leave out images that cannot be read, naming and counting them, instead of stopping');
 
 export interface ImageOptions {
   skipBad?: true;

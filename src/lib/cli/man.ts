@@ -1,7 +1,9 @@
 /** Man pages from the option tables: what --help shows, as roff. */
-import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { EXIT } from '../errors.js';
-import { examplesOf, orderedOptions } from './verb.js';
+import type { Option } from '../options/option.js';
+import { entriesOf } from '../options/table.js';
+import type { VerbName } from './command.js';
+import type { Verb } from './verb.js';
 
 /** Roff reads backslashes, leading dots and leading quotes; and hyphens must stay hyphens to be copied. */
 const roff = (text: string): string =>
@@ -23,15 +25,14 @@ const EXIT_MEANINGS: readonly [number, string][] = [
   [EXIT.interrupted, 'interrupted'],
 ];
 
-function defaultOf(option: Option): string {
-  if (option.defaultValueDescription) return ` Default: ${option.defaultValueDescription}.`;
-  const { defaultValue } = option;
-  if (defaultValue === undefined || typeof defaultValue === 'boolean') return '';
-  return ` Default: ${Array.isArray(defaultValue) ? defaultValue.join(',') : defaultValue}.`;
+function defaultOf({ fallback, defaultText, kind }: Option): string {
+  if (defaultText !== undefined) return ` Default: ${defaultText}.`;
+  if (fallback === undefined || kind === 'off') return '';
+  return ` Default: ${Array.isArray(fallback) ? fallback.join(',') : fallback}.`;
 }
 
 function showOption(option: Option): string {
-  const choices = option.argChoices ? ` One of ${option.argChoices.join(', ')}.` : '';
+  const choices = option.choices ? ` One of ${option.choices.join(', ')}.` : '';
   const sentence = option.description.replace(/^./, (c) => c.toUpperCase()).replace(/\.?$/, '.');
   return `.TP\n${bold(option.flags)}\n${roff(sentence + choices + defaultOf(option))}`;
 }
@@ -48,24 +49,21 @@ const exitSection = (): string =>
   );
 
 /** repa-VERB.1 */
-export function verbPage(command: CommandUnknownOpts, version: string): string {
-  const title = `repa-${command.name()}`;
-  const args = command.registeredArguments.map((argument) => {
-    const shown = `${argument.name()}${argument.variadic ? '...' : ''}`;
-    return argument.required ? `<${shown}>` : `[${shown}]`;
-  });
-  const operands = ['[options]', ...args].map((word) => `\\fI${roff(word)}\\fR`).join(' ');
+export function verbPage({ name, summary }: VerbName, verb: Verb, version: string): string {
+  const title = `repa-${name}`;
+  const syntax = ['[options]', ...verb.operands.map((operand) => operand.syntax)];
   const lines = [
     `.TH "${title.toUpperCase()}" 1 "" "repa ${version}" "repa"`,
-    `.SH NAME\n${roff(title)} \\- ${roff(command.summary())}`,
-    `.SH SYNOPSIS\n${bold(`repa ${command.name()}`)} ${operands}`,
-    `.SH DESCRIPTION\n${paragraphs(command.description())}`,
+    `.SH NAME\n${roff(title)} \\- ${roff(summary)}`,
+    `.SH SYNOPSIS\n${bold(`repa ${name}`)} ${syntax.map((word) => `\\fI${roff(word)}\\fR`).join(' ')}`,
+    `.SH DESCRIPTION\n${paragraphs(verb.description)}`,
   ];
-  const described = command.registeredArguments.filter(({ description }) => description);
-  for (const argument of described) lines.push(`.TP\n\\fI${roff(argument.name())}\\fR\n${roff(argument.description)}`);
-  lines.push('.SH OPTIONS', ...orderedOptions(command).map(showOption));
+  for (const { syntax, description } of verb.operands) {
+    lines.push(`.TP\n\\fI${roff(syntax.replace(/[<>[\].]/g, ''))}\\fR\n${roff(description)}`);
+  }
+  lines.push('.SH OPTIONS', ...entriesOf(verb.options).map(({ option }) => showOption(option)));
   lines.push('.SH EXAMPLES');
-  for (const { why, command: line } of examplesOf(command)) {
+  for (const { why, command: line } of verb.examples) {
     lines.push(`.PP\n${roff(why)}:\n.PP\n.RS 4\n.nf\n${roff(line)}\n.fi\n.RE`);
   }
   lines.push(exitSection(), `.SH SEE ALSO\n${bold('repa')}(1), ${bold('repa-tensors')}(5)`);
@@ -73,11 +71,7 @@ export function verbPage(command: CommandUnknownOpts, version: string): string {
 }
 
 /** repa.1: what the program is, its verbs, its configuration file. */
-export function overviewPage(
-  overview: string,
-  verbs: readonly { name: string; summary: string }[],
-  version: string,
-): string {
+export function overviewPage(overview: string, verbs: readonly VerbName[], version: string): string {
   return `${[
     `.TH "REPA" 1 "" "repa ${version}" "repa"`,
     '.SH NAME\nrepa \\- train, sample and measure diffusion transformers with representation alignment',

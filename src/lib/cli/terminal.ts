@@ -27,3 +27,15 @@ export const isSecondaryRank = (): boolean => (mpiRank()?.index ?? 0) > 0;
 /** True when progress may be redrawn in place: a terminal that is not the pty an MPI launcher gives to its first rank. */
 export const isInteractive = (stream: NodeJS.WriteStream): boolean =>
   stream.isTTY === true && process.env.TERM !== 'dumb' && mpiRank() === undefined;
+
+/**
+ * Text of unknown origin (a name, metadata, a message that quotes them) made safe to print: control characters, which can
+ * move the cursor, retitle a terminal or hide what stands there, and marks that reverse the order of the letters, are
+ * shown as escapes. Line feeds and tabs stay.
+ */
+export const printable = (text: string): string =>
+  text.replace(
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it is about
+    /[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );

@@ -1,94 +1,77 @@
-/** What every verb's command has in common: help style, examples, and the options that mean the same everywhere. */
-import { Command, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
-import { coresPerProcess } from '../parallel/environment.js';
-import { integer, shard } from './parse.js';
-import { styleOut } from './terminal.js';
+/** A verb: its text, its operands, its options, and what it does. Everything that shows or reads them is made of this. */
+
+import { flag, off, text } from '../options/option.js';
+import type { Preset } from '../options/resolve.js';
+import { options, type Table, type Values } from '../options/table.js';
 
 export interface Example {
   why: string;
   command: string;
 }
 
-const examplesByCommand = new WeakMap<CommandUnknownOpts, readonly Example[]>();
+/** A word of the command line that is no option: `<input>`, `[input]`, `<files...>`, `[files...]`. */
+export interface Operand<Syntax extends string = string> {
+  readonly syntax: Syntax;
+  readonly description: string;
+  readonly choices?: readonly string[];
+}
 
-/** The examples of a verb: the end of its help, and of its man page. */
-export const examplesOf = (command: CommandUnknownOpts): readonly Example[] => examplesByCommand.get(command) ?? [];
+export const operand = <const Syntax extends string>(
+  syntax: Syntax,
+  description: string,
+  choices?: readonly string[],
+): Operand<Syntax> => ({ syntax, description, choices });
 
-export interface VerbText {
-  /** One line for the list of verbs. */
-  summary: string;
-  /** What it reads, does and writes: the man page's DESCRIPTION. */
+type OperandValue<Syntax> = Syntax extends `<${string}...>` | `[${string}...]`
+  ? string[]
+  : Syntax extends `<${string}>`
+    ? string
+    : string | undefined;
+
+type OperandValues<O extends readonly Operand[]> = { -readonly [I in keyof O]: OperandValue<O[I]['syntax']> };
+
+/** What every verb takes. */
+export const COMMON = options({
+  quiet: flag('-q, --quiet', 'no progress and no notes on stderr'),
+  color: off('--no-color', 'no colour, as with NO_COLOR=1', { commandLineOnly: true }),
+  config: text('--config <file>', 'options from this TOML file', {
+    defaultText: './repa.toml when it exists',
+    commandLineOnly: true,
+  }),
+});
+
+interface VerbParts<T extends Table, O extends readonly Operand[]> {
+  /** What it reads, does and writes: the help's first words and the man page's DESCRIPTION. */
   description: string;
   examples: readonly Example[];
+  operands?: O;
+  options?: T;
+  /** The recipe that these values name, for options that no source gives. */
+  presetOf?(values: Values<T>): Preset | undefined;
+  /** Called with the operands and, last, the values of the options. */
+  run(...args: [...OperandValues<O>, Values<T & typeof COMMON>]): Promise<void>;
+}
+
+/** A verb as those see it who do not call it. */
+export interface Verb {
+  readonly description: string;
+  readonly examples: readonly Example[];
+  readonly operands: readonly Operand[];
+  /** Its own options, then those that every verb has. */
+  readonly options: Table;
+  // biome-ignore-start lint/suspicious/noExplicitAny: VerbParts has the types
+  presetOf?(values: any): Preset | undefined;
+  run(...args: any[]): Promise<void>;
+  // biome-ignore-end lint/suspicious/noExplicitAny: VerbParts has the types
 }
 
 /** Paragraphs on one line each, for whoever prints them to wrap. */
 const unwrapped = (text: string): string => text.replace(/(?<!\n)\n(?!\n)/g, ' ');
 
-/** A new verb, with the options that every verb has. */
-export function verb(name: string, { summary, description, examples }: VerbText) {
-  const command = new Command(name)
-    .summary(summary)
-    .description(unwrapped(description))
-    .allowExcessArguments(false)
-    .option('-q, --quiet', 'no progress and no notes on stderr')
-    .option('--no-color', 'no colour, as with NO_COLOR=1')
-    .option('--config <file>', 'options from this TOML file (default: ./repa.toml when it exists)')
-    .configureHelp({
-      styleTitle: (title) => styleOut.bold(title),
-      visibleOptions: (shown) => orderedOptions(shown),
-    })
-    .addHelpText('after', () => `\n${styleOut.bold('Examples:')}\n${examples.map(showExample).join('\n')}`);
-  examplesByCommand.set(command, examples);
-  return command;
-}
-
-const COMMON = new Set(['quiet', 'color', 'config']);
-
-/** A verb's own options, then those that every verb has. */
-export function orderedOptions(command: CommandUnknownOpts): Option[] {
-  const isCommon = (option: Option): boolean => COMMON.has(option.attributeName());
-  const { options } = command;
-  return [...options.filter((option) => !isCommon(option)), ...options.filter(isCommon)];
-}
-
-const showExample = ({ why, command }: Example): string => `  ${styleOut.dim(`# ${why}`)}\n  $ ${command}\n`;
-
-export const seedOption = () => new Option('--seed <n>', 'seed of everything random').argParser(integer(0)).default(0);
-
-export const batchSizeOption = (size: number) =>
-  new Option('--batch-size <n>', 'rows computed at a time; changes speed and memory')
-    .argParser(integer(1))
-    .default(size);
-
-export const shardOption = () =>
-  new Option('--shard <i/N>', 'do only part i of N (default: from a Slurm array, an Indexed Job or MPI)').argParser(
-    shard,
-  );
-
-export const backendOption = () =>
-  new Option(
-    '--backend <name>',
-    'what computes tensors; auto is tensorflow-gpu where that and an NVIDIA driver are installed, else onnx',
-  )
-    .choices(['auto', 'onnx', 'tensorflow', 'tensorflow-gpu'] as const)
-    .default('auto' as const);
-
-export const threadsOption = () =>
-  new Option('--threads <n>', 'threads of the tensor engine')
-    .argParser(integer(1))
-    .default(coresPerProcess(), 'all cores; under MPI, shared by the ranks of a machine');
-
-export const dtypeOption = () =>
-  new Option('--dtype <type>', 'how floats are stored').choices(['f16', 'f32'] as const).default('f16' as const);
-
-/** Of features, whose directions survive 8 bits. */
-export const featureTypeOption = () =>
-  new Option('--dtype <type>', 'how floats are stored; i8 with one f16 scale a token, half of f16')
-    .choices(['f16', 'f32', 'i8'] as const)
-    .default('f16' as const);
-
-export const outputOption = () =>
-  new Option('-o, --out <path>', 'write here instead of stdout; a path that ends in / is a shard folder');
-
-export const jsonOption = () => new Option('--json', 'one JSON object a line instead of a table');
+/** Declares a verb. Its name and its summary are in the list of verbs. */
+export const verb = <const T extends Table, const O extends readonly Operand[] = []>(parts: VerbParts<T, O>): Verb => ({
+  ...parts,
+  description: unwrapped(parts.description),
+  operands: parts.operands ?? [],
+  options: { ...parts.options, ...COMMON },
+});

@@ -64,12 +64,8 @@ export type PresetName = keyof typeof PRESETS;
 
 export const PRESET_NAMES = Object.keys(PRESETS) as PresetName[];
 
-/** The options with the values of the preset that they name, except where `isGiven` says that the user chose. */
-export function withPreset<Options extends RunOptions & { preset?: PresetName }>(
-  options: Options,
-  isGiven: (option: string) => boolean,
-): Options {
-  if (options.preset === undefined) return options;
-  const values = Object.entries(PRESETS[options.preset]).filter(([option]) => !isGiven(option));
-  return { ...options, ...Object.fromEntries(values) };
-}
+/** The values of a preset by the names of their options. */
+export const presetValues = (name: PresetName): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    Object.entries(PRESETS[name]).map(([key, value]) => [key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`), value]),
+  );
