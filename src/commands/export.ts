@@ -5,7 +5,7 @@ import path from 'node:path';
 import { WEIGHTS } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { text } from '../lib/options/option.js';
+import { choice, text } from '../lib/options/option.js';
 
 const description = `Writes a checkpoint or a tensor stream in a format of other tools, which the output's name says.
 
@@ -15,12 +15,16 @@ strict=True and continues the run.
 
 A stream: .npy holds one column [N, ...]; .npz every column and the labels, images as ADM's arr_0 and arr_1; .tar is a WebDataset; a
 name that ends in / is a folder, of PNG files and dataset.json from images, of the files of the official preprocessing
-(img-mean-std-*.npy and dataset.json) from moments.`;
+(img-mean-std-*.npy and dataset.json) from moments.
+
+A training folder, with --to: tensorboard writes its log, samples and settings as an event file into the folder -o, which TensorBoard
+shows (and wandb sync takes); run again, it brings the file up to date with a run that goes on. csv writes the log as a table.`;
 
 const examples = [
   { why: 'weights for Python', command: 'repa export ckpt -o model.safetensors' },
   { why: 'go on with the official code', command: 'repa export ckpt -o 0400000.pt' },
   { why: "samples for ADM's evaluator", command: 'repa sample --num 50000 | repa export -o samples.npz' },
+  { why: 'curves and samples in TensorBoard', command: 'repa export ckpt --to tensorboard -o runs/repa/' },
   { why: 'latents for the official training code', command: 'repa export latents -o data/vae-sd/' },
 ];
 
@@ -36,9 +40,16 @@ export const command = verb({
       writes: true,
     }),
     ...WEIGHTS,
+    to: choice('--to <what>', 'of a training folder, its log: for TensorBoard, or as a table', ['tensorboard', 'csv']),
     column: text('--column <name>', 'of a stream, only this column'),
   },
   run: async (given, options) => {
+    if (options.to !== undefined) {
+      const { exportEvents, exportLogTable } = await import('../lib/exchange/export-log.js');
+      if (options.to === 'csv') exportLogTable(given ?? 'ckpt', options.out);
+      else exportEvents(given ?? 'ckpt', options.out);
+      return;
+    }
     const input = inputOrStdin(given, 'checkpoint or stream');
     if (/\.(pt|safetensors)$/.test(options.out) || (await isCheckpoint(input))) {
       const { exportCheckpoint } = await import('../lib/exchange/export-checkpoint.js');

@@ -1,6 +1,7 @@
 /** Writes a graph as an ONNX ModelProto (field numbers of onnx/onnx.proto3). */
+
+import { ProtobufWriter } from '../../formats/protobuf.js';
 import { bytesOf, type TypedArray } from '../../numbers/typed-array.js';
-import { ProtobufWriter } from './protobuf.js';
 
 /** The element types that our graphs use, under the names that ONNX Runtime's Tensor takes, and one that it does not. */
 export type ElementType = 'float32' | 'int32' | 'int64' | 'bool' | 'float64' | 'bfloat16';

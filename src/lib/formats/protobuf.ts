@@ -1,6 +1,6 @@
 /** A growing message of protocol-buffer fields (wire format of protobuf.dev/programming-guides/encoding). */
 
-const WIRE = { varint: 0, lengthDelimited: 2, fixed32: 5 } as const;
+const WIRE = { varint: 0, fixed64: 1, lengthDelimited: 2, fixed32: 5 } as const;
 
 /** Bytes that are worth keeping where they are until the message is finished: weights are copied once. */
 const LARGE = 4096;
@@ -24,6 +24,13 @@ export class ProtobufWriter {
     this.#reserve(4);
     this.#buffer.writeFloatLE(value, this.#length);
     this.#length += 4;
+  }
+
+  double(field: number, value: number): void {
+    this.#tag(field, WIRE.fixed64);
+    this.#reserve(8);
+    this.#buffer.writeDoubleLE(value, this.#length);
+    this.#length += 8;
   }
 
   string(field: number, value: string): void {
