@@ -122,6 +122,7 @@ function autoencoder(
 
 const SD_VAE: AutoencoderKLConfig = {
   blockOutChannels: [128, 256, 512, 512],
+  groups: 32,
   layersPerBlock: 2,
   latentChannels: 4,
   quantConv: true,

@@ -52,7 +52,8 @@ export function writeTargets(
   });
 }
 
-const crossEntropy = (target: tf.Tensor, logits: tf.Tensor): tf.Tensor =>
+/** Of logits [B, n] and the shares of the classes [B, n]. */
+export const crossEntropy = (target: tf.Tensor, logits: tf.Tensor): tf.Tensor =>
   tf.neg(tf.mean(tf.sum(tf.mul(target, tf.logSoftmax(logits)), -1)));
 
 /** Sum over independent yes-or-no questions: max(z, 0) - z y + log(1 + exp(-|z|)). */

@@ -37,6 +37,29 @@ export function writeWhole(picture: Uint8Array, out: Float32Array): void {
   }
 }
 
+/** A picture as it is, in [-1, 1]: [3, SIDE, SIDE]. */
+export function writeSigned(picture: Uint8Array, out: Float32Array): void {
+  for (let i = 0; i < PLANE; i++) {
+    for (let c = 0; c < 3; c++) out[c * PLANE + i] = picture[3 * i + c] / (WHITE / 2) - 1;
+  }
+}
+
+/** Largest shift of a moved picture, in pixels. */
+const SHIFT = 4;
+
+/** A picture, in [-1, 1], moved by a few pixels and mirrored half of the time: [3, SIDE, SIDE]. */
+export function writeMoved(picture: Uint8Array, out: Float32Array, draw: Draw): void {
+  const [right, down] = [Math.round(draw(-SHIFT, SHIFT)), Math.round(draw(-SHIFT, SHIFT))];
+  const isMirrored = draw(-1, 1) < 0;
+  for (let i = 0; i < PLANE; i++) {
+    const column = (isMirrored ? SIDE - 1 - (i % SIDE) : i % SIDE) - right;
+    const row = Math.floor(i / SIDE) - down;
+    const inside = column >= 0 && column < SIDE && row >= 0 && row < SIDE;
+    const pixel = 3 * (row * SIDE + column);
+    for (let c = 0; c < 3; c++) out[c * PLANE + i] = inside ? picture[pixel + c] / (WHITE / 2) - 1 : 1;
+  }
+}
+
 /** From a view's pixels to places in the picture: `centre` + column * `right` + row * `down`. */
 interface Placement {
   centre: readonly [number, number];

@@ -1,10 +1,11 @@
 /** repa plot: training logs to a picture of their curves. */
-
+import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { operand, verb } from '../lib/cli/verb.js';
-import { UsageError } from '../lib/errors.js';
+import { DataError, MissingInputError, UsageError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
-import { integer, list, text } from '../lib/options/option.js';
+import { choice, flag, integer, list, text, ValueProblem } from '../lib/options/option.js';
+import type { Axis, Point } from '../lib/plots/run-points.js';
 
 const description = `Draws the curves of one or more training logs, one panel for each field and one line for each run.
 
@@ -12,7 +13,21 @@ A log is the NDJSON that train prints and keeps as log.ndjson in its checkpoint 
 number in it is a field, also those that train --eval-every adds: val_velocity_loss, cknna, linear_accuracy, knn_accuracy,
 FID, or the like of FD(emoji-vit) in another network.
 
-The picture is a PNG, or an SVG when the output's name ends in .svg.`;
+--x seconds runs along the time of training, without what was measured on the way; --x images along the images seen.
+
+--speed-up names the run that the others are compared with: a line is drawn at its last value, and for each other run to
+where it was there first. How many times sooner that was is drawn and printed; points between measures are taken from the
+straight line between them.
+
+--bands takes runs whose names differ in the number at their end (repa-1, repa-2) as one: their mean, with the range.
+
+--film draws no curves but the pictures that --eval-every kept: a row for each run, a column for each step, from the same
+noise.
+
+--by-block takes, in place of logs, files of what cknna --json or probe --json print of the blocks of a model (columns
+such as hidden.b4.t0.5): curves along the blocks, one for each file and time.
+
+The picture is a PNG, or an SVG when the output's name ends in .svg, which is dark on dark pages.`;
 
 const examples = [
   {
@@ -23,7 +38,18 @@ const examples = [
     why: 'what was measured on the way',
     command: "repa plot ckpt ckpt-plain --field 'val_velocity_loss,cknna,FD(emoji-vit)' -o quality.png",
   },
+  {
+    why: 'how much sooner REPA is as good',
+    command: "repa plot ckpt ckpt-plain --field 'FD(emoji-vit)' --log y --speed-up ckpt-plain -o speed.png",
+  },
+  { why: 'the same pictures at several steps', command: 'repa plot ckpt ckpt-plain --film -o film.png' },
 ];
+
+const AXIS_TITLES: Readonly<Record<Axis, string>> = {
+  step: 'steps of training',
+  seconds: 'seconds of training',
+  images: 'images seen',
+};
 
 export const command = verb({
   description,
@@ -32,21 +58,113 @@ export const command = verb({
   options: {
     out: text('-o, --out <file>', 'the picture to write: .png or .svg', { required: true, writes: true }),
     field: list('--field <names>', 'fields to draw', String, { default: ['velocity_loss'] }),
+    x: choice('--x <axis>', 'what curves run along', ['step', 'seconds', 'images'], { default: 'step' }),
+    log: list('--log <axes>', 'logarithmic axes: x, y or x,y', axisName, { default: [] }),
     smooth: integer('--smooth <n>', 'average over this many neighbouring points', { min: 1, default: 1 }),
+    bands: flag('--bands', 'runs that differ in the number at the end of their name as one, with their range'),
+    speedUp: text('--speed-up <run>', 'mark where others reach the last value of this run'),
+    film: flag('--film', 'the pictures of --eval-every, in place of curves', { conflicts: ['byBlock'] }),
+    byBlock: flag('--by-block', 'curves along the blocks of a model, of results of cknna and probe'),
   },
   run: async (logs, options) => {
     const format = path.extname(options.out);
     if (format !== '.png' && format !== '.svg') throw new UsageError(`-o ${options.out}: draws only .png and .svg`);
-    const { drawCurves, readLog, smooth } = await import('../lib/cli/training-plot.js');
-    const curves = await Promise.all(logs.map((log) => readLog(logFile(log), runName(log), options.field)));
-    const svg = Buffer.from(drawCurves(smooth(curves.flat(), options.smooth)));
+    const svg = Buffer.from(
+      options.film ? await film(logs) : options.byBlock ? await blocks(logs, options.log) : await curves(logs, options),
+    );
     const { default: sharp } = await import('sharp');
     const picture = format === '.svg' ? svg : await sharp(svg, { density: 144 }).png().toBuffer();
     writeFileAtomic(options.out, (fd) => writeFully(fd, picture));
   },
 });
 
-const logFile = (log: string): string => (path.extname(log) === '' ? path.join(log, 'log.ndjson') : log);
+function axisName(value: string): 'x' | 'y' {
+  if (value === 'x' || value === 'y') return value;
+  throw new ValueProblem('The axes are x and y.');
+}
 
-const runName = (log: string): string =>
-  path.basename(log) === 'log.ndjson' ? path.basename(path.dirname(log)) : path.parse(log).name;
+interface CurveOptions {
+  field: readonly string[];
+  x: Axis;
+  log: readonly ('x' | 'y')[];
+  smooth: number;
+  bands?: true | undefined;
+  speedUp?: string | undefined;
+  quiet?: boolean;
+}
+
+async function curves(logs: readonly string[], options: CurveOptions): Promise<string> {
+  const { bands, curvesOf, readPoints, smooth, withoutSeed } = await import('../lib/plots/run-points.js');
+  const { drawPanels, showFactor } = await import('../lib/plots/draw.js');
+  const { speedUps } = await import('../lib/plots/speed-up.js');
+  const batchSizes = await Promise.all(logs.map((log) => (options.x === 'images' ? batchSizeOf(log) : undefined)));
+  const read = logs.flatMap((log, i) => {
+    return readPoints({ path: logFile(log), name: runName(log), batchSize: batchSizes[i] }, options.field, options.x);
+  });
+  const measured = smooth(read, options.smooth);
+  const points: Point[] = options.bands ? bands(measured) : measured;
+  const reference = options.speedUp === undefined ? undefined : runName(options.speedUp);
+  const named = reference !== undefined && options.bands ? withoutSeed(reference) : reference;
+  if (named !== undefined && !points.some(({ run }) => run === named)) {
+    throw new UsageError(`--speed-up ${options.speedUp}: none of the runs`);
+  }
+  const found = named === undefined ? [] : speedUps(curvesOf(points), named);
+  for (const { field, run, target, x, factor, referenceX } of found) {
+    if (options.quiet) break;
+    const level = `${field} ${Number(target.toPrecision(4))}, which ${named} has at ${Math.round(referenceX)}`;
+    const told = factor === undefined ? 'is not reached' : `at ${Math.round(x!)}: ${showFactor(factor)} sooner`;
+    process.stderr.write(`${run}: ${level}, ${told}\n`);
+  }
+  return drawPanels(
+    options.field.map((field) => ({
+      title: field,
+      points: points.filter((point) => point.field === field).map(({ run, ...point }) => ({ ...point, curve: run })),
+      speedUps: found.filter((each) => each.field === field),
+    })),
+    { xTitle: AXIS_TITLES[options.x], log: new Set(options.log) },
+  );
+}
+
+async function blocks(files: readonly string[], log: readonly ('x' | 'y')[]): Promise<string> {
+  const { readBlocks } = await import('../lib/plots/block-points.js');
+  const { drawPanels } = await import('../lib/plots/draw.js');
+  const points = files.flatMap((file) => readBlocks(file));
+  const metrics = [...new Set(points.map(({ metric }) => metric))];
+  return drawPanels(
+    metrics.map((metric) => ({ title: metric, points: points.filter((point) => point.metric === metric) })),
+    { xTitle: 'block', log: new Set(log) },
+  );
+}
+
+async function film(logs: readonly string[]): Promise<string> {
+  const { drawFilmStrip, stripOf } = await import('../lib/plots/film-strip.js');
+  const { readEntries } = await import('../lib/plots/run-points.js');
+  const strips = logs.map((log) => {
+    const file = logFile(log);
+    return stripOf(runName(log), path.dirname(file), readEntries(file));
+  });
+  return drawFilmStrip(strips);
+}
+
+/** Images of a step of the run that a log belongs to. */
+async function batchSizeOf(log: string): Promise<number> {
+  const { findCheckpoint, readCheckpointConfig } = await import('../lib/training/checkpoint.js');
+  const folder = path.dirname(logFile(log));
+  const { training } = readCheckpointConfig(findCheckpoint(folder));
+  const batchSize = (training as { batchSize?: unknown } | undefined)?.batchSize;
+  if (typeof batchSize === 'number') return batchSize;
+  throw new DataError(`${folder}: its configuration tells no batch size, which --x images needs`);
+}
+
+const isFolder = (log: string): boolean => statSync(log, { throwIfNoEntry: false })?.isDirectory() ?? false;
+
+function logFile(log: string): string {
+  const file = isFolder(log) ? path.join(log, 'log.ndjson') : log;
+  if (existsSync(file)) return file;
+  throw new MissingInputError(`${file}: no such file`);
+}
+
+function runName(log: string): string {
+  if (isFolder(log)) return path.basename(path.resolve(log));
+  return path.basename(log) === 'log.ndjson' ? path.basename(path.dirname(path.resolve(log))) : path.parse(log).name;
+}

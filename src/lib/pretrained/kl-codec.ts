@@ -1,5 +1,6 @@
 /** The autoencoder of latent diffusion as a codec. */
-import { decode, downsampling, encode, inferAutoencoderKLConfig } from '../models/autoencoder-kl.js';
+import { DataError } from '../errors.js';
+import { decode, downsampling, encode, inferAutoencoderKLConfig, USUAL_GROUPS } from '../models/autoencoder-kl.js';
 import { autoencoderKLShapes, halfOf } from '../models/autoencoder-kl-parameters.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { joinRows } from '../numbers/typed-array.js';
@@ -8,14 +9,24 @@ import { CompiledByImage } from './compiled.js';
 import type { OpenNetwork } from './load.js';
 
 /** 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by. */
-const SD_VAE_SCALE = 0.18215;
+export const SD_VAE_SCALE = 0.18215;
+
+/** Metadata of a safetensors file that tells the groups of its group norms, under diffusers' name. */
+export const GROUPS_KEY = 'norm_num_groups';
+
+/** @throws DataError when the file says no number */
+function groupsOf(metadata: Readonly<Record<string, string>>, name: string): number {
+  const groups = Number(metadata[GROUPS_KEY] ?? USUAL_GROUPS);
+  if (Number.isInteger(groups) && groups > 0) return groups;
+  throw new DataError(`${name}: its ${GROUPS_KEY} is '${metadata[GROUPS_KEY]}', which is no number of groups`);
+}
 
 /**
  * The weights of a half are read when it is compiled, and not kept.
  * @throws DataError for weights of another network
  */
-export function klCodec({ name, sha256, weights, close }: OpenNetwork): Codec {
-  const config = inferAutoencoderKLConfig(weights, name);
+export function klCodec({ name, sha256, metadata, weights, close }: OpenNetwork): Codec {
+  const config = inferAutoencoderKLConfig(weights, name, groupsOf(metadata, name));
   const matched = matchWeights(weights, autoencoderKLShapes(config), name);
   const parameters = (half: 'encoder' | 'decoder') =>
     toParameters(new Map([...matched].filter(([key]) => halfOf(key) === half)));

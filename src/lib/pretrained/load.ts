@@ -25,6 +25,8 @@ export interface LoadedNetwork {
   /** As recorded in `repa.model`: the name, or the file's base name. */
   name: string;
   sha256: string;
+  /** What the file says of itself. */
+  metadata: Readonly<Record<string, string>>;
   /** In f32, each tensor read when its data is asked for. */
   weights: Weights;
 }
@@ -70,7 +72,8 @@ export async function openNetwork({ kind, name, file }: NetworkRequest): Promise
   const close = () => source.close();
   try {
     const stored: Weights = new Map(source.names.map((tensor) => [tensor, new StoredWeight(source, tensor)]));
-    return { name: file ? path.basename(file) : name, sha256, weights: TRANSLATE[kind](stored), close };
+    const { metadata } = source;
+    return { name: file ? path.basename(file) : name, sha256, metadata, weights: TRANSLATE[kind](stored), close };
   } catch (error) {
     close();
     throw error;

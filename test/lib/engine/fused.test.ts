@@ -192,6 +192,16 @@ const cases: Case[] = [
     fused: (x, weight, bias) => conv2d(x, weight, bias, { stride: 2, padding: [0, 0, 0, 0] }),
     reference: convReference([2, 3, 4, 4], [5, 3, 2, 2], 2, [0, 0, 0, 0]),
   },
+  {
+    name: 'upsampleNearest2x',
+    shapes: [[2, 3, 2, 3]],
+    fused: (x) => upsampleNearest2x(x),
+    reference: (x) =>
+      Float64Array.from({ length: 2 * 3 * 4 * 6 }, (_, i) => {
+        const [plane, row, column] = [Math.floor(i / 24), Math.floor((i % 24) / 6), i % 6];
+        return x[plane * 6 + Math.floor(row / 2) * 3 + Math.floor(column / 2)];
+      }),
+  },
 ];
 
 /** Values in [-2, 2] that float32 holds exactly, so that the reference starts from the same ones. */

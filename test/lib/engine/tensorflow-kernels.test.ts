@@ -179,7 +179,7 @@ describe('kernels of TensorFlow', () => {
   });
 
   test('suffice for the autoencoders', () => {
-    const sizes = { blockOutChannels: [32, 64], layersPerBlock: 1, latentChannels: 4 };
+    const sizes = { blockOutChannels: [32, 64], layersPerBlock: 1, latentChannels: 4, groups: 32 };
     const config = { ...sizes, quantConv: true, postQuantConv: true };
     const p = toParameters(blank(autoencoderKLShapes(config)));
     assert.deepEqual(encode(p, config, tf.zeros([1, 3, 16, 16])).mean.shape, [1, 4, 8, 8]);

@@ -48,5 +48,15 @@ export const maxPool2d = (x: tf.Tensor, size: number, window: Window): tf.Tensor
 export const avgPool2d = (x: tf.Tensor, size: number, window: Window, countPadding: boolean): tf.Tensor =>
   runKernel('AvgPoolNchw', { x }, { size, countPadding, ...window });
 
-/** Each pixel becomes 2 x 2 of its kind; x [B, C, H, W] to [B, C, 2H, 2W]. No gradient. */
-export const upsampleNearest2x = (x: tf.Tensor): tf.Tensor => runKernel('UpsampleNearest2x', { x });
+/** Each pixel becomes 2 x 2 of its kind; x [B, C, H, W] to [B, C, 2H, 2W]. */
+export function upsampleNearest2x(x: tf.Tensor): tf.Tensor {
+  const [batch, channels, height, width] = x.shape;
+  const upsample = tf.customGrad((...parameters) => ({
+    value: runKernel('UpsampleNearest2x', { x: parameters[0] as tf.Tensor }),
+    gradFunc(dy: tf.Tensor) {
+      const blocks = tf.reshape(dy, [batch * channels, height, 2, width, 2]);
+      return tf.reshape(tf.sum(blocks, [2, 4]), [batch, channels, height, width]);
+    },
+  }));
+  return upsample(x);
+}

@@ -3,8 +3,8 @@
 import { ProtobufWriter } from '../../formats/protobuf.js';
 import { bytesOf, type TypedArray } from '../../numbers/typed-array.js';
 
-/** The element types that our graphs use, under the names that ONNX Runtime's Tensor takes, and one that it does not. */
-export type ElementType = 'float32' | 'int32' | 'int64' | 'bool' | 'float64' | 'bfloat16';
+/** The element types that our graphs use, under the names that ONNX Runtime's Tensor takes, and two more. */
+export type ElementType = 'float32' | 'int32' | 'int64' | 'bool' | 'float64' | 'float16' | 'bfloat16';
 
 /** TensorProto.DataType; also what the Cast operator takes. */
 export const ONNX_TYPE: Readonly<Record<ElementType, number>> = {
@@ -12,6 +12,7 @@ export const ONNX_TYPE: Readonly<Record<ElementType, number>> = {
   int32: 6,
   int64: 7,
   bool: 9,
+  float16: 10,
   float64: 11,
   bfloat16: 16,
 };

@@ -95,6 +95,7 @@ const ARRAYS = {
   int32: Int32Array,
   int64: BigInt64Array,
   bool: Uint8Array,
+  float16: Uint16Array,
   bfloat16: Uint16Array,
 } as const;
 

@@ -1,0 +1,164 @@
+/** Curves as an SVG document: one panel above the other, each with its legend above it and its titles at its axes. */
+import * as Plot from '@observablehq/plot';
+import { parseHTML } from 'linkedom';
+import type { SpeedUp } from './speed-up.js';
+
+/** A point of a curve of one panel. */
+export interface CurvePoint {
+  /** Named in the legend. */
+  curve: string;
+  x: number;
+  value: number;
+  /** Of a band. */
+  low?: number;
+  high?: number;
+}
+
+export interface Panel {
+  /** At the value axis. */
+  title: string;
+  points: readonly CurvePoint[];
+  speedUps?: readonly SpeedUp[];
+}
+
+export interface DrawOptions {
+  /** At the x axis. */
+  xTitle: string;
+  /** Which axes are logarithmic. */
+  log: ReadonlySet<'x' | 'y'>;
+}
+
+const WIDTH = 900;
+const PANEL_HEIGHT = 340;
+const MARGIN = { left: 76, right: 34, top: 34, bottom: 50 };
+/** Curves of at most this many points show them: what is measured now and then would else be hard to see, or no line. */
+const DOTTED = 60;
+const LEGEND_LINE = 20;
+/** Width of a character of the legend, about, and of what stands before a name. */
+const CHARACTER = 7.4;
+const SWATCH = 40;
+const COLOURS = ['#e8590c', '#1c7ed6', '#2f9e44', '#ae3ec9', '#b08900', '#0c8599', '#e64980', '#868e96'];
+
+/** Dark where the reader's page is; a program that does not know the query draws the light one. */
+const STYLE = `.paper { fill: #ffffff } .figure { color: #212529 }
+@media (prefers-color-scheme: dark) { .paper { fill: #16181d } .figure { color: #e9ecef } }`;
+
+/** The panels one above the other under one legend. @returns an SVG document */
+export function drawPanels(panels: readonly Panel[], options: DrawOptions): string {
+  const curves = [...new Set(panels.flatMap(({ points }) => points.map(({ curve }) => curve)))];
+  const legend = layOutLegend(curves);
+  const height = legend.height + PANEL_HEIGHT * panels.length;
+  const drawn = panels.map((panel, i) => drawPanel(panel, curves, options, legend.height + PANEL_HEIGHT * i));
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" class="figure" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}"`,
+    ` height="${height}" font-family="sans-serif" font-size="14"><style>${STYLE}</style>`,
+    '<rect class="paper" width="100%" height="100%"/>',
+    legend.svg,
+    ...drawn,
+    '</svg>\n',
+  ].join('');
+}
+
+const colour = (curves: readonly string[], curve: string): string => COLOURS[curves.indexOf(curve) % COLOURS.length];
+
+/** The names of the curves, in rows that are no wider than the picture. */
+function layOutLegend(curves: readonly string[]): { svg: string; height: number } {
+  let [x, line] = [MARGIN.left, 0];
+  const entries = curves.map((curve) => {
+    const width = SWATCH + CHARACTER * curve.length;
+    if (x + width > WIDTH - MARGIN.right && x > MARGIN.left) [x, line] = [MARGIN.left, line + 1];
+    const swatch = `<line x2="24" y1="-5" y2="-5" stroke="${colour(curves, curve)}" stroke-width="4"/>`;
+    const entry = `<g transform="translate(${x} ${24 + LEGEND_LINE * line})">${swatch}<text x="30" fill="currentColor">${escaped(curve)}</text></g>`;
+    x += width;
+    return entry;
+  });
+  return { svg: entries.join(''), height: 14 + LEGEND_LINE * (line + 1) };
+}
+
+const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
+
+export const escaped = (text: string): string => text.replace(/[&<>"]/g, (character) => ENTITIES[character]);
+
+function drawPanel(
+  { title, points, speedUps = [] }: Panel,
+  curves: readonly string[],
+  options: DrawOptions,
+  y: number,
+): string {
+  const { document } = parseHTML('<html><body></body></html>');
+  const stroke = (point: { curve: string }): string => colour(curves, point.curve);
+  const scale = (axis: 'x' | 'y') => (options.log.has(axis) ? ({ type: 'log' } as const) : {});
+  // A logarithmic axis has no place for what is not above zero.
+  const shown = points.filter(
+    ({ x, value }) => (x > 0 || !options.log.has('x')) && (value > 0 || !options.log.has('y')),
+  );
+  const figure = Plot.plot({
+    document,
+    style: { fontFamily: 'sans-serif', fontSize: '14px', background: 'none', color: 'currentColor' },
+    width: WIDTH,
+    height: PANEL_HEIGHT,
+    marginLeft: MARGIN.left,
+    marginRight: MARGIN.right,
+    marginTop: MARGIN.top,
+    marginBottom: MARGIN.bottom,
+    x: { ...scale('x'), grid: true, label: options.xTitle, labelAnchor: 'center', labelArrow: 'none', labelOffset: 42 },
+    y: { ...scale('y'), grid: true, zero: false, label: title, labelArrow: 'none', ticks: 6, tickFormat: '~g' },
+    marks: [
+      Plot.frame({ stroke: 'currentColor', strokeOpacity: 0.3 }),
+      Plot.areaY(
+        shown.filter(({ low }) => low !== undefined),
+        { x: 'x', y1: 'low', y2: 'high', z: 'curve', fill: stroke, fillOpacity: 0.18 },
+      ),
+      Plot.line(shown, { x: 'x', y: 'value', z: 'curve', stroke, strokeWidth: 2 }),
+      Plot.dot(sparse(shown), { x: 'x', y: 'value', fill: stroke, r: 3.5 }),
+      ...speedUpMarks(speedUps, curves),
+    ],
+  });
+  figure.setAttribute('y', String(y));
+  return figure.outerHTML;
+}
+
+/** The points of curves that have few. */
+function sparse(points: readonly CurvePoint[]): CurvePoint[] {
+  const counts = new Map<string, number>();
+  for (const { curve } of points) counts.set(curve, (counts.get(curve) ?? 0) + 1);
+  return points.filter(({ curve }) => counts.get(curve)! <= DOTTED);
+}
+
+/** A level line at what the reference reached, and from its end to where each run was there first. */
+function speedUpMarks(speedUps: readonly SpeedUp[], curves: readonly string[]): Plot.Markish[] {
+  return speedUps.flatMap(({ run, target, referenceX, x, factor }, i) => {
+    const level = Plot.ruleY([target], { stroke: 'currentColor', strokeOpacity: 0.6, strokeDasharray: '5 4' });
+    if (x === undefined || factor === undefined) return i === 0 ? [level] : [];
+    const stroke = colour(curves, run);
+    const text = `${showFactor(factor)} sooner`;
+    const ends = [{ x, value: target, curve: run }];
+    return [
+      ...(i === 0 ? [level] : []),
+      Plot.arrow([{ from: referenceX, to: x }], {
+        x1: 'from',
+        x2: 'to',
+        y1: target,
+        y2: target,
+        stroke,
+        strokeWidth: 2.5,
+        headLength: 10,
+      }),
+      Plot.ruleX(ends, { x: 'x', y1: target, stroke, strokeOpacity: 0.8, strokeDasharray: '2 3' }),
+      Plot.text([{ x: referenceX }], {
+        x: 'x',
+        y: target,
+        text: () => text,
+        textAnchor: 'end',
+        dx: -12,
+        dy: 16 + 18 * i,
+        fill: stroke,
+        fontWeight: 'bold',
+        fontSize: 15,
+      }),
+    ];
+  });
+}
+
+/** How many times, as it is written: 1.8 x. */
+export const showFactor = (factor: number): string => `${factor.toFixed(factor < 10 ? 1 : 0)}\u00d7`;
