@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import { sortOperations } from '../../../src/lib/engine/graph/order.js';
+import { op, scalar } from '../../../src/lib/engine/graph/value.js';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
-import { op, scalar } from '../../../src/lib/engine/onnx/graph.js';
-import { sortOperations } from '../../../src/lib/engine/onnx/lower.js';
 
 describe('lazy graph', () => {
   before(() => selectBackend({ backend: 'onnx' }));
@@ -19,7 +19,7 @@ describe('lazy graph', () => {
 
   test('graphs may be deeper than the call stack', () => {
     let value = scalar(0);
-    for (let i = 0; i < 100_000; i++) value = op('Neg', [value], 'float32', []);
+    for (let i = 0; i < 100_000; i++) value = op('unary', [value], { function: 'negate' });
     assert.equal(sortOperations([value]).operations.length, 100_000);
   });
 });

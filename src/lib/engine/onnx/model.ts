@@ -1,5 +1,4 @@
 /** Writes a graph as an ONNX ModelProto (field numbers of onnx/onnx.proto3). */
-
 import { ProtobufWriter } from '../../formats/protobuf.js';
 import { bytesOf, type TypedArray } from '../../numbers/typed-array.js';
 

@@ -1,19 +1,12 @@
-/** Registers the lazy backend with tfjs and makes it the current one. */
+/** Starts the engine that computes recorded graphs by ONNX Runtime on the processor. */
 import type { Engine } from '../engine.js';
-import * as tf from '../tfjs.js';
-import { BACKEND_NAME, OnnxBackend, onnxBackend } from './backend.js';
-import { compile } from './compile.js';
-import './kernels/elementwise.js';
-import './kernels/image.js';
-import './kernels/matmul.js';
-import './kernels/normalise.js';
-import './kernels/reduce.js';
-import './kernels/shape.js';
+import { useTarget } from '../graph/backend.js';
+import '../graph/kernels/index.js';
+import { compile } from '../graph/trace.js';
 import { runtimeVersion } from './runtime.js';
+import { OnnxTarget } from './target.js';
 
 export async function startOnnx(threads: number): Promise<Engine> {
-  if (!tf.findBackend(BACKEND_NAME)) tf.registerBackend(BACKEND_NAME, () => new OnnxBackend());
-  await tf.setBackend(BACKEND_NAME);
-  onnxBackend().threads = threads;
+  await useTarget(new OnnxTarget(threads));
   return { backend: 'onnx', version: runtimeVersion, threads, readsInPlace: true, compile };
 }

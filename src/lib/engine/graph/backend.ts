@@ -1,33 +1,38 @@
 /** The lazy tfjs backend: tensors are handles on recorded values, computed when their data is asked for. */
 import type { TypedArray } from '../../numbers/typed-array.js';
 import * as tf from '../tfjs.js';
-import { fill, reshape, Value } from './graph.js';
-import { lower, sortOperations } from './lower.js';
-import { SessionCache } from './session-cache.js';
+import { sortOperations } from './order.js';
+import type { Target } from './target.js';
+import { ARRAYS, type ElementType, fill, reshape, Value } from './value.js';
 
-export const BACKEND_NAME = 'onnx';
-const CACHED_SESSIONS = 64;
-
-const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
-export type TensorDType = keyof typeof ARRAYS;
+/** The name that tfjs knows it by, whatever computes the graphs. */
+export const BACKEND_NAME = 'graph';
 
 interface Entry {
   readonly value: Value;
   references: number;
 }
 
-export class OnnxBackend extends tf.KernelBackend {
+export class GraphBackend extends tf.KernelBackend {
   readonly #entries: tf.DataStorage<Entry>;
-  readonly #sessions = new SessionCache(CACHED_SESSIONS);
+  #target: Target;
   /** While a function is being captured, what it writes becomes part of the graph, and nothing can be read. */
   tracing = false;
 
-  /** Of the sessions made from now on. */
-  threads = 1;
-
-  constructor() {
+  constructor(target: Target) {
     super();
+    this.#target = target;
     this.#entries = new tf.DataStorage<Entry>(this, tf.engine());
+  }
+
+  /** What computes the graphs. */
+  get target(): Target {
+    return this.#target;
+  }
+
+  set target(target: Target) {
+    if (target !== this.#target) this.#target.clear();
+    this.#target = target;
   }
 
   /** The value behind a tensor, in the tensor's own shape: tfjs may give one piece of data to tensors of two shapes. */
@@ -39,7 +44,7 @@ export class OnnxBackend extends tf.KernelBackend {
   tensorFor(value: Value): tf.TensorInfo {
     const dataId = {};
     this.#store(dataId, value, 1);
-    return { dataId, shape: [...value.shape], dtype: value.dtype as TensorDType };
+    return { dataId, shape: [...value.shape], dtype: value.dtype };
   }
 
   /**
@@ -53,8 +58,7 @@ export class OnnxBackend extends tf.KernelBackend {
       for (const output of outputs) if (output.handles > 0) pending.add(output);
     }
     const values = [...pending];
-    const { graph, feeds } = lower(values, () => false);
-    const results = this.#sessions.get(graph, this.threads).run(feeds.map((feed) => feed.data!));
+    const results = this.#target.evaluate(values);
     values.forEach((value, index) => {
       value.materialise(results[index]);
     });
@@ -67,8 +71,8 @@ export class OnnxBackend extends tf.KernelBackend {
   }
 
   override move(dataId: tf.DataId, values: tf.BackendValues, shape: number[], dtype: tf.DataType, references: number) {
-    if (!(dtype in ARRAYS)) throw new Error(`tensors of ${dtype} are not supported by the ${BACKEND_NAME} backend`);
-    const type = dtype as TensorDType;
+    if (!(dtype in ARRAYS)) throw new Error(`tensors of ${dtype} are not supported`);
+    const type = dtype as ElementType;
     const data = values instanceof ARRAYS[type] ? values : ARRAYS[type].from(values as ArrayLike<number>);
     if (!this.tracing) this.#store(dataId, new Value(type, [...shape], { kind: 'data', data }), references);
     // Gradients are seeded with ones of the full shape: as a broadcast scalar they cost nothing.
@@ -128,7 +132,7 @@ export class OnnxBackend extends tf.KernelBackend {
   }
 
   override dispose(): void {
-    this.#sessions.clear();
+    this.#target.clear();
   }
 
   #store(dataId: tf.DataId, value: Value, references: number): void {
@@ -141,4 +145,11 @@ const isUniform = (data: TypedArray): boolean =>
   data.length > 1 && (data as Float32Array).every((element) => element === data[0]);
 
 /** The backend in use; kernels and captures call this. */
-export const onnxBackend = (): OnnxBackend => tf.backend() as OnnxBackend;
+export const graphBackend = (): GraphBackend => tf.backend() as GraphBackend;
+
+/** Makes recorded graphs, computed by this target, what tfjs runs on. */
+export async function useTarget(target: Target): Promise<void> {
+  if (!tf.findBackend(BACKEND_NAME)) tf.registerBackend(BACKEND_NAME, () => new GraphBackend(target));
+  await tf.setBackend(BACKEND_NAME);
+  graphBackend().target = target;
+}

@@ -1,7 +1,7 @@
 /** How kernels are declared: a function from values to values, registered under the name tfjs calls. */
 import * as tf from '../../tfjs.js';
-import { BACKEND_NAME, onnxBackend } from '../backend.js';
-import type { Value } from '../graph.js';
+import { BACKEND_NAME, graphBackend } from '../backend.js';
+import type { Value } from '../value.js';
 
 /** `inputs` under the names tfjs gives them; attributes as tfjs passes them. */
 type Compute<Attributes> = (inputs: Record<string, Value>, attributes: Attributes) => Value | Value[];
@@ -11,7 +11,7 @@ export function defineKernel<Attributes = unknown>(kernelName: string, compute: 
     kernelName,
     backendName: BACKEND_NAME,
     kernelFunc({ inputs, attrs }) {
-      const backend = onnxBackend();
+      const backend = graphBackend();
       const values: Record<string, Value> = {};
       for (const [name, tensor] of Object.entries(inputs)) if (tensor) values[name] = backend.valueFor(tensor);
       const outputs = compute(values, attrs as Attributes);

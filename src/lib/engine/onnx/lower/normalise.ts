@@ -1,0 +1,29 @@
+/** Normalisation. */
+import { sizeOf } from '../../../numbers/typed-array.js';
+import type { Rules } from './rule.js';
+import { float } from './writer.js';
+
+export const NORMALISE: Rules<'layerNorm' | 'groupNorm'> = {
+  layerNorm(writer, [x], { attributes: { epsilon }, inputs: [{ shape }] }) {
+    const inputs = [x, writer.filled(1, [shape.at(-1)!])];
+    const attributes = { axis: -1, epsilon: float(epsilon) };
+    if (writer.lowering.layerNormStatistics) {
+      const [y, , inverseDeviation] = writer.nodeOf(3, 'LayerNormalization', inputs, attributes);
+      return [y, inverseDeviation];
+    }
+    const mean = (value: string) =>
+      writer.node('ReduceMean', [value, writer.int64s([shape.length - 1])], { keepdims: 1 }); // [..., 1]
+    const centred = writer.node('Sub', [x, mean(x)]); // [..., D]
+    const variance = mean(writer.node('Mul', [centred, centred])); // [..., 1]
+    const deviation = writer.node('Sqrt', [writer.node('Add', [variance, writer.scalar(epsilon)])]); // [..., 1]
+    return [writer.node('LayerNormalization', inputs, attributes), writer.node('Reciprocal', [deviation])];
+  },
+
+  // The rows of an image's group are long: InstanceNormalization takes the variance about the mean, in a second pass.
+  groupNorm(writer, [x], { attributes: { groups, epsilon }, inputs: [{ shape }] }) {
+    const [batch] = shape;
+    const rows = writer.reshape(x, [batch, groups, sizeOf(shape) / (batch * groups)]); // [B, G, C/G * H * W]
+    const inputs = [rows, writer.filled(1, [groups]), writer.filled(0, [groups])];
+    return writer.reshape(writer.node('InstanceNormalization', inputs, { epsilon: float(epsilon) }), shape);
+  },
+};

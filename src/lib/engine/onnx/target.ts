@@ -1,0 +1,78 @@
+/** Recorded graphs computed by ONNX Runtime: loaded as ONNX models, those of eager tensors out of a cache. */
+import type { Program } from '../engine.js';
+import { sortOperations } from '../graph/order.js';
+import type { Target } from '../graph/target.js';
+import type { Value } from '../graph/value.js';
+import { encodeInPlace } from './in-place.js';
+import { lower } from './lower/index.js';
+import { CPU_LOWERING } from './lower/lowering.js';
+import type { ExternalData } from './model.js';
+import { collectGarbage, returnLargeBlocks } from './reclaim.js';
+import { Session } from './runtime.js';
+import { SessionCache } from './session-cache.js';
+
+const CACHED_SESSIONS = 64;
+/** Bytes of weights from which on their garbage is worth the 10 ms. */
+const WORTH_COLLECTING = 16 * 2 ** 20;
+
+export class OnnxTarget implements Target {
+  readonly #sessions = new SessionCache(CACHED_SESSIONS);
+  readonly #threads: number;
+
+  constructor(threads: number) {
+    this.#threads = threads;
+  }
+
+  evaluate(wanted: readonly Value[]) {
+    const { graph, feeds } = lower(wanted, CPU_LOWERING, () => false);
+    return this.#sessions.get(graph, this.#threads).run(feeds.map((feed) => feed.data!));
+  }
+
+  load(outputs: readonly Value[], inputs: readonly Value[], constants: 'feed' | 'bake'): Program {
+    const { session, feeds, bakedBytes } = open(outputs, constants, this.#threads);
+    // Once the caller has let go of what was baked: not yet here.
+    let isGarbageLeft = bakedBytes > WORTH_COLLECTING;
+    const positions = feeds.map((feed) => inputs.indexOf(feed));
+    return {
+      run(data, into) {
+        if (isGarbageLeft) collectGarbage();
+        isGarbageLeft = false;
+        return session.run(
+          feeds.map((feed, index) => feed.data ?? data[positions[index]]),
+          into,
+        );
+      },
+      dispose: () => session.dispose(),
+    };
+  }
+
+  clear(): void {
+    this.#sessions.clear();
+  }
+}
+
+/** A session that computes `outputs` of `feeds`. What is baked into it can be forgotten: nothing here refers to it. */
+function open(outputs: readonly Value[], constants: 'feed' | 'bake', threads: number) {
+  const baked = constants === 'bake' ? bakedValues(outputs) : new Set<Value>();
+  const { graph, feeds } = lower(outputs, CPU_LOWERING, (leaf) => baked.has(leaf));
+  // Weights that are part of a model's message are in memory four times while it loads.
+  const externalData: ExternalData[] = [];
+  const model = encodeInPlace(graph, externalData);
+  const bakedBytes = externalData.reduce((sum, { data }) => sum + data.length, 0);
+  if (bakedBytes > WORTH_COLLECTING) returnLargeBlocks();
+  const session = new Session(model, graph, { threads, reused: true, externalData });
+  return { session, feeds, bakedBytes };
+}
+
+/**
+ * The weights of convolutions: ONNX Runtime lays these out anew for the processor if it knows them ahead (a tenth
+ * faster). Those of matrix products gain nothing, and would be in memory three times.
+ */
+function bakedValues(outputs: readonly Value[]): Set<Value> {
+  const baked = new Set<Value>();
+  for (const { name, inputs } of sortOperations(outputs).operations) {
+    if (name !== 'convolution') continue;
+    for (const value of inputs.slice(1)) if (value.kind === 'data') baked.add(value);
+  }
+  return baked;
+}
