@@ -3,8 +3,9 @@
 import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { EXIT, RepaError } from '../lib/errors.js';
+import { firstNotFinite } from '../lib/stream/finite.js';
 import { openTensorStream } from '../lib/stream/reader.js';
-import { floatColumn, type TensorBatch } from '../lib/stream/rows.js';
+import { type TensorBatch, toFloats } from '../lib/stream/rows.js';
 
 const description = `Reads tensor streams from end to end and checks what can be checked: framing, checksums, order, the
 end-of-stream marker, all parts of a shard folder, keys that occur twice, and values that are not finite.
@@ -37,14 +38,9 @@ export const command = verb({
 
 async function verify(path: string): Promise<Verdict> {
   let rows = 0;
-  const keys = new Set<string>();
   try {
     const reader = await openTensorStream(path);
     for await (const batch of reader) {
-      for (const key of batch.keys) {
-        if (keys.has(key)) return { path, ok: false, rows, problem: `key '${key}' occurs twice` };
-        keys.add(key);
-      }
       const problem = notFinite(batch);
       if (problem) return { path, ok: false, rows, problem };
       rows += batch.rows;
@@ -58,12 +54,12 @@ async function verify(path: string): Promise<Verdict> {
 
 function notFinite(batch: TensorBatch): string | undefined {
   for (const name of Object.keys(batch.tensors)) {
-    if (batch.tensors[name] instanceof Uint8Array) continue;
-    const values = floatColumn(batch, name);
-    const at = values.findIndex((value) => !Number.isFinite(value));
+    const stored = batch.tensors[name];
+    const at = firstNotFinite(stored);
     if (at < 0) continue;
-    const row = Math.floor((at * batch.rows) / values.length);
-    return `'${name}' of row ${batch.start + row} ('${batch.keys[row]}') holds ${values[at]}`;
+    const row = Math.floor((at * batch.rows) / stored.length);
+    const [value] = toFloats(stored.subarray(at, at + 1));
+    return `'${name}' of row ${batch.start + row} ('${batch.keys[row]}') holds ${value}`;
   }
   return undefined;
 }

@@ -1,20 +1,21 @@
 /** A tensor stream in the formats of other tools. */
-import { rmSync } from 'node:fs';
+import { closeSync, openSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { onInterrupt } from '../cli/interrupt.js';
 import { DataError, UsageError } from '../errors.js';
-import { writeFileAtomicAsync, writeFully } from '../files/atomic-file.js';
+import { withPath, writeFileAtomicAsync, writeFully } from '../files/atomic-file.js';
 import { openAtomicFolder } from '../files/atomic-folder.js';
+import { temporaryName } from '../files/temporary-files.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { encodeNpyHeader } from '../formats/npy.js';
 import { type ChunkedTensor, writeNpz } from '../formats/npz.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import { copyRows } from '../stream/copy.js';
-import { openTensorFile } from '../stream/file.js';
+import { openTensorFile, type TensorFile } from '../stream/file.js';
 import { openTensorStream, type TensorReader } from '../stream/reader.js';
 import { rawRow } from '../stream/rows.js';
 import { findColumn, showColumn, type TensorColumn, type TensorData } from '../stream/schema.js';
-import { atomicFileSink } from '../stream/sink.js';
+import { atomicFileSink, fdSink } from '../stream/sink.js';
 import { TensorWriter } from '../stream/writer.js';
 import { ImageFolderWriter } from './image-folder.js';
 import { PreprocessedWriter } from './preprocessed.js';
@@ -40,7 +41,7 @@ export async function exportTensors(input: string, out: string, options: TensorE
       return exportTar(input, out, options);
     case '.npy':
     case '.npz':
-      await withCount(input, out, (file, rows) => exportArrays(file, rows, out, options));
+      await withFile(input, out, (file) => exportArrays(file, out, options));
       return ['rows of arrays have no keys: they are numbered when they are read (import takes keys back with --like)'];
     default:
       throw new UsageError(
@@ -49,12 +50,15 @@ export async function exportTensors(input: string, out: string, options: TensorE
   }
 }
 
+/** What was opened, one way or the other. */
+type TensorInput = Pick<TensorReader, 'schema' | 'name'>;
+
 /** @throws UsageError when the stream has no such column, or several where one is wanted. */
-function chosenColumns({ schema, name }: TensorReader, { column }: TensorExport): readonly TensorColumn[] {
+function chosenColumns({ schema, name }: TensorInput, { column }: TensorExport): readonly TensorColumn[] {
   return column === undefined ? schema.columns : [findColumn(schema, column, name)];
 }
 
-function onlyColumn(reader: TensorReader, options: TensorExport): TensorColumn {
+function onlyColumn(reader: TensorInput, options: TensorExport): TensorColumn {
   const columns = chosenColumns(reader, options);
   if (columns.length === 1) return columns[0];
   throw new UsageError(
@@ -115,71 +119,66 @@ async function exportTar(input: string, out: string, options: TensorExport): Pro
   }
 }
 
-/** Arrays tell their size before their rows: a stream from stdin is kept in a file beside the output until it is known. */
-async function withCount(
-  input: string,
-  out: string,
-  use: (file: string, rows: number) => Promise<void>,
-): Promise<void> {
-  const kept = input === '-' ? `${out}.${process.pid}.arrows` : undefined;
+/**
+ * Arrays tell their size before their rows, and go through them once for each column: the input is opened once. A stream
+ * from stdin is kept in a file beside the output, which has no name any more when it is read.
+ */
+async function withFile(input: string, out: string, use: (file: TensorFile) => Promise<void>): Promise<void> {
+  const file = input === '-' ? await keep(input, temporaryName(path.resolve(out))) : await openTensorFile(input);
   try {
-    if (kept) await keep(input, kept);
-    const file = await openTensorFile(kept ?? input);
-    await file.close();
-    await use(kept ?? input, file.rows);
+    await use(file);
   } finally {
-    if (kept) rmSync(kept, { force: true });
+    file.close();
   }
 }
 
-async function keep(input: string, file: string): Promise<void> {
-  const reader = await openTensorStream(input);
-  const sink = atomicFileSink(file);
+async function keep(input: string, kept: string): Promise<TensorFile> {
+  const fd = openSync(kept, 'wx', 0o600);
+  const release = onInterrupt(() => rmSync(kept, { force: true }));
   try {
-    const writer = new TensorWriter(sink, reader.schema);
+    const reader = await openTensorStream(input);
+    const writer = new TensorWriter(fdSink(fd), reader.schema);
     await copyRows(reader, writer);
     await writer.end();
+    return await openTensorFile(kept);
   } catch (error) {
-    await sink.abort();
-    throw error;
+    throw withPath(error, kept);
+  } finally {
+    release();
+    closeSync(fd);
+    rmSync(kept, { force: true });
   }
 }
 
-async function* values(file: string, column: string): AsyncGenerator<TensorData> {
-  for await (const batch of await openTensorStream(file)) yield batch.tensors[column];
+function* values(file: TensorFile, column: string): Generator<TensorData> {
+  for (const batch of file.inOrder()) yield batch.tensors[column];
 }
 
-async function exportArrays(file: string, rows: number, out: string, options: TensorExport): Promise<void> {
-  const reader = await openTensorStream(file);
+async function exportArrays(file: TensorFile, out: string, options: TensorExport): Promise<void> {
   const array = ({ name, shape, dtype }: TensorColumn): ChunkedTensor => ({
-    shape: [rows, ...shape],
+    shape: [file.rows, ...shape],
     dtype,
     chunks: values(file, name),
   });
   if (path.extname(out) === '.npy') {
-    const column = onlyColumn(reader, options);
-    await reader.close();
+    const { chunks, ...info } = array(onlyColumn(file, options));
     return writeFileAtomicAsync(out, async (fd) => {
-      const { chunks, ...info } = array(column);
       writeFully(fd, encodeNpyHeader(info));
       for await (const chunk of chunks) writeFully(fd, bytesOf(chunk));
     });
   }
-  const columns = chosenColumns(reader, options);
-  await reader.close();
+  const columns = chosenColumns(file, options);
   const isImages = columns.length === 1 && columns[0].name === 'image';
   const arrays = columns.map((column) => [isImages ? 'arr_0' : column.name, array(column)] as const);
-  const labels = await labelsOf(file);
+  const labels = labelsOf(file);
   // ADM's sampler keeps the classes of images as arr_1.
   const named = labels ? [[isImages ? 'arr_1' : 'label', labels] as const] : [];
   await writeNpz(out, [...arrays, ...named]);
 }
 
 /** [N]; undefined if no row has a label. */
-async function labelsOf(path: string): Promise<HostTensor | undefined> {
-  const file = await openTensorFile(path);
+function labelsOf(file: TensorFile): HostTensor | undefined {
   const labels = file.labels();
-  await file.close();
   if (labels.every((label) => label < 0)) return undefined;
   return { shape: [labels.length], dtype: 'i64', data: BigInt64Array.from(labels, BigInt) };
 }

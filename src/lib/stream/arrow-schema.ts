@@ -2,7 +2,7 @@
 import { sizeOf } from '../numbers/typed-array.js';
 import type { Table } from './flatbuffer.js';
 import { FormatProblem } from './format-problem.js';
-import { columnsProblem, FORMAT_KEY, FORMAT_VERSION, type StreamSchema, type TensorColumn } from './schema.js';
+import { columnsProblem, FORMAT_KEY, READ_VERSIONS, type StreamSchema, type TensorColumn } from './schema.js';
 
 export const EXTENSION_NAME = 'ARROW:extension:name';
 export const EXTENSION_METADATA = 'ARROW:extension:metadata';
@@ -89,7 +89,7 @@ function decodeTensorField(field: Table): TensorColumn {
   return column;
 }
 
-/** What keeps an Arrow schema from being a tensor stream's of this version, in words; undefined if nothing does. */
+/** What keeps an Arrow schema from being a tensor stream's of a version that is read, in words; undefined if nothing does. */
 export function foreignProblem(table: Table): string | undefined {
   const [key, label] = table.tables(SCHEMA.fields, MAX_FIELDS);
   const version = decodeMetadata(table, SCHEMA.metadata).get(FORMAT_KEY);
@@ -100,7 +100,8 @@ export function foreignProblem(table: Table): string | undefined {
     missing.push("a second column 'label' of int32");
   }
   if (missing.length > 0) return `an Arrow stream, but no tensor stream: it lacks ${missing.join(' and ')}`;
-  return version === FORMAT_VERSION ? undefined : `${FORMAT_KEY} is '${version}', here '${FORMAT_VERSION}' is read`;
+  if (READ_VERSIONS.includes(version!)) return undefined;
+  return `${FORMAT_KEY} is '${version}', here ${READ_VERSIONS.map((known) => `'${known}'`).join(' and ')} are read`;
 }
 
 /**

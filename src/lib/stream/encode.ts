@@ -6,9 +6,20 @@ import { FixedSizeList, Float16, Float32, Int8, Int32, Uint8, Utf8 } from 'apach
 import { crc32, showCrc } from '../files/crc32.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { EXTENSION_METADATA, EXTENSION_NAME, FIXED_SHAPE_TENSOR, metadataBytes } from './arrow-schema.js';
+import { firstLink, nextLink } from './chain.js';
 import { Table } from './flatbuffer.js';
 import { type BatchLayout, padded } from './layout.js';
-import { BODY_CRC, CONTINUATION, HEAD_CRC, LAST, MAX_METADATA_BYTES, MESSAGE, PREFIX_BYTES, ROW } from './message.js';
+import {
+  AFTER,
+  BODY_CRC,
+  CONTINUATION,
+  HEAD_CRC,
+  LAST,
+  MAX_METADATA_BYTES,
+  MESSAGE,
+  PREFIX_BYTES,
+  ROW,
+} from './message.js';
 import { FORMAT_KEY, FORMAT_VERSION, type StreamSchema, type TensorColumn } from './schema.js';
 
 export const END_OF_STREAM = Uint8Array.of(255, 255, 255, 255, 0, 0, 0, 0);
@@ -34,11 +45,25 @@ function arrowSchema(schema: StreamSchema): Schema {
     new Field('label', new Int32(), false),
     ...schema.columns.map(tensorField),
   ];
-  return new Schema(fields, new Map(Object.entries({ [FORMAT_KEY]: FORMAT_VERSION, ...schema.metadata })));
+  const { [FORMAT_KEY]: _, ...metadata } = schema.metadata; // a copied stream is of this version, whatever it was
+  return new Schema(fields, new Map(Object.entries({ [FORMAT_KEY]: FORMAT_VERSION, ...metadata })));
 }
 
-/** Prefix and metadata of a message, the head checksum filled in; `index` is what of the body it covers. */
-function frame(message: Message, index: readonly Uint8Array[]): Uint8Array {
+/** A message's bytes before its body, and the link that the message after it carries. */
+export interface Encoded {
+  readonly head: Uint8Array;
+  readonly link: string;
+}
+
+/**
+ * Prefix and metadata of a message, the head checksum filled in; `index` is what of the body it covers.
+ * @param link from the head with its checksum's digits blanked, and the checksum.
+ */
+function frame(
+  message: Message,
+  index: readonly Uint8Array[],
+  link: (blanked: Uint8Array, headCrc: string) => string,
+): Encoded {
   const metadata = Message.encode(message);
   if (metadata.byteLength > MAX_METADATA_BYTES) {
     throw new RangeError(`stream metadata of ${metadata.byteLength} bytes exceeds ${MAX_METADATA_BYTES}`);
@@ -49,15 +74,17 @@ function frame(message: Message, index: readonly Uint8Array[]): Uint8Array {
   view.setInt32(4, head.byteLength - PREFIX_BYTES, true);
   head.set(metadata, PREFIX_BYTES);
   const digits = metadataBytes(Table.root(head.subarray(PREFIX_BYTES)), MESSAGE.metadata, HEAD_CRC)!;
-  const crc = index.reduce((previous, bytes) => crc32(bytes, previous), crc32(head));
-  digits.set(Buffer.from(showCrc(crc)));
-  return head;
+  const crc = showCrc(index.reduce((previous, bytes) => crc32(bytes, previous), crc32(head)));
+  const encoded = { head, link: link(head, crc) };
+  digits.set(Buffer.from(crc));
+  return encoded;
 }
 
 /** The schema message: the start of a stream. */
-export function encodeSchemaMessage(schema: StreamSchema): Uint8Array {
+export function encodeSchemaMessage(schema: StreamSchema): Encoded {
   const custom = new Map([[HEAD_CRC, BLANK_CRC]]);
-  return frame(new Message(0, MetadataVersion.V5, MessageHeader.Schema, arrowSchema(schema), custom), []);
+  const message = new Message(0, MetadataVersion.V5, MessageHeader.Schema, arrowSchema(schema), custom);
+  return frame(message, [], (blanked) => firstLink(blanked));
 }
 
 /**
@@ -69,18 +96,19 @@ export function encodeBatchHead(
   layout: BatchLayout,
   body: readonly Uint8Array[],
   indexPieces: number,
-  place: { row: number; last: boolean },
-): Uint8Array {
-  const bodyCrc = body.reduce((previous, bytes) => crc32(bytes, previous), 0);
+  { row, last, after }: { row: number; last: boolean; after: string },
+): Encoded {
+  const bodyCrc = showCrc(body.reduce((previous, bytes) => crc32(bytes, previous), 0));
   const custom = new Map([
-    [BODY_CRC, showCrc(bodyCrc)],
+    [AFTER, after],
+    [BODY_CRC, bodyCrc],
     [HEAD_CRC, BLANK_CRC],
-    [ROW, String(place.row)],
+    [ROW, String(row)],
   ]);
-  if (place.last) custom.set(LAST, 'true');
+  if (last) custom.set(LAST, 'true');
   const nodes = layout.nodes.map(([length, nulls]) => new FieldNode(length, nulls));
   const buffers = layout.buffers.map(([offset, length]) => new BufferRegion(offset, length));
   const header = new RecordBatch(layout.rows, nodes, buffers, null);
   const message = new Message(layout.bodyBytes, MetadataVersion.V5, MessageHeader.RecordBatch, header, custom);
-  return frame(message, body.slice(0, indexPieces));
+  return frame(message, body.slice(0, indexPieces), (_, headCrc) => nextLink(after, headCrc, bodyCrc));
 }

@@ -3,6 +3,7 @@ import { concatenated } from '../numbers/typed-array.js';
 import { hashKeys } from './key-table.js';
 import {
   type BatchHead,
+  checkBody,
   checkIndex,
   dataError,
   type MessageHead,
@@ -25,6 +26,9 @@ export interface BatchPlace {
   readonly rows: number;
   /** UTF-8 bytes of its keys. */
   readonly keyBytes: number;
+  /** What its header, keys, labels and tensors are known by. */
+  readonly headCrc: string;
+  readonly bodyCrc: string;
 }
 
 /** What is known of each row without its tensors. */
@@ -48,12 +52,14 @@ function readHead(
   return parseMessage(site, prefix, window.take(at + PREFIX_BYTES, metadataBytes), columns);
 }
 
-const placeOf = ({ site, headBytes, row, layout }: BatchHead): BatchPlace => ({
+const placeOf = ({ site, headBytes, row, layout, headCrc, bodyCrc }: BatchHead): BatchPlace => ({
   at: site.byte,
   headBytes,
   row,
   rows: layout.rows,
   keyBytes: layout.keyBytes,
+  headCrc,
+  bodyCrc,
 });
 
 export interface IndexedFile extends RowIndex {
@@ -80,13 +86,15 @@ export function indexFile(file: PositionedFile): IndexedFile {
       order.acceptEnd(site);
       at += PREFIX_BYTES;
     } else if (head.kind === 'schema') {
-      order.acceptSchema(site, head.schema);
+      order.acceptSchema(site, head);
       at += head.headBytes;
     } else {
       const { layout, headBytes } = head;
-      const indexed = checkIndex(head, window.take(at + headBytes, layout.indexBytes));
+      const index = window.take(at + headBytes, layout.indexBytes);
+      const indexed = checkIndex(head, index);
       order.acceptBatch(head);
       if (layout.rows > 0) batches.push(placeOf(head));
+      else checkBody(head, index, file.bytes(at + headBytes + layout.indexBytes, layout.bodyBytes - layout.indexBytes));
       parts.push(indexRows(indexed));
       at += headBytes + layout.bodyBytes;
     }
@@ -135,7 +143,7 @@ export function readBatchAt(
   const window = new Window(file);
   const head = readHead(window, file.name, place.at, columns);
   if (head?.kind !== 'batch' || JSON.stringify(placeOf(head)) !== JSON.stringify(place)) {
-    throw dataError({ name: file.name, byte: place.at }, 'the batch indexed here has changed', 'Remove index.json.');
+    throw dataError({ name: file.name, byte: place.at }, 'the batch here has changed since the file was opened');
   }
   const index = window.take(place.at + head.headBytes, head.layout.indexBytes);
   return { head, index, ...checkIndex(head, index) };

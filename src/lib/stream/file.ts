@@ -12,12 +12,11 @@ import {
   readBatchAt,
   readSchema,
 } from './file-index.js';
-import { readIndexCache, writeIndexCache } from './index-cache.js';
-import { KeyTable } from './key-table.js';
-import { batchLayout, tensorOffset } from './layout.js';
+import { KeyTable, sameKey, UNIQUE_KEYS } from './key-table.js';
+import { batchLayout, tensorOffset, tensorView } from './layout.js';
 import { checkBody } from './message.js';
 import { PositionedFile } from './positioned-file.js';
-import { toFloats } from './rows.js';
+import { type TensorBatch, toFloats } from './rows.js';
 import {
   rowBytes,
   STORAGE,
@@ -49,7 +48,8 @@ export interface OpenedFile {
  *
  * Headers, keys and labels are checked when they are read. The tensors of a batch are checked the first time one of its
  * rows is wanted, which reads the batch whole; from then on a row is one small read. So a first pass in random order
- * reads the file once in all, and memory holds one batch, whatever the size of the file.
+ * reads the file once in all, and memory holds one batch, whatever the size of the file. The checksums that are kept are
+ * those the file was opened with: if it is written to meanwhile, every batch is checked against them again.
  */
 export class TensorFile {
   readonly name: string;
@@ -149,9 +149,11 @@ export class TensorFile {
     // Reading in the file's order makes neighbours one read, and a batch is read whole at most once.
     const order = Uint32Array.from({ length: rowIndices.length }, (_, i) => i);
     order.sort((a, b) => rowIndices[a] - rowIndices[b]);
+    const fresh = new Set<PositionedFile>();
     for (let i = 0; i < order.length; ) {
       const first = rowIndices[order[i]];
       const batch = this.findBatch(first);
+      this.refresh(this.batches[batch].file, fresh);
       const end = this.batches[batch].start + this.batches[batch].place.rows;
       let count = 1;
       while (i + count < order.length && first + count < end && rowIndices[order[i + count]] === first + count) count++;
@@ -162,6 +164,35 @@ export class TensorFile {
     }
     const stored = this.schema.columns[position];
     if (stored.dtype === 'i8') this.scale(stored, rowIndices, out);
+  }
+
+  /** Forgets that the batches of a file were checked, once it has been written to; asks once for each file in `fresh`. */
+  private refresh(file: PositionedFile, fresh: Set<PositionedFile>): void {
+    if (fresh.has(file)) return;
+    fresh.add(file);
+    if (!file.hasChanged()) return;
+    this.whole = undefined;
+    this.batches.forEach((batch, i) => {
+      if (batch.file === file) this.checked[i] = 0;
+    });
+  }
+
+  /**
+   * The batches in order, each checked whole. The file stays open: what is given twice is the same twice.
+   * @throws DataError as the sequential reader does
+   */
+  *inOrder(): Generator<TensorBatch> {
+    for (const batch of this.batches) {
+      const { head, index, keys, labels } = this.indexOf(batch);
+      const { indexBytes, bodyBytes } = head.layout;
+      const body = batch.file.bytes(batch.place.at + batch.place.headBytes + indexBytes, bodyBytes - indexBytes);
+      checkBody(head, index, body);
+      const tensors: Record<string, TensorData> = {};
+      this.schema.columns.forEach((column, position) => {
+        tensors[column.name] = tensorView(head.layout, column, position, body);
+      });
+      yield { start: batch.start, rows: batch.place.rows, keys, labels, tensors };
+    }
   }
 
   /** Multiplies the integers of an i8 column by their scales. */
@@ -241,10 +272,7 @@ function checkKeys(file: TensorFile): void {
   const { duplicate } = new KeyTable(file.keyHashes());
   if (!duplicate) return;
   const { first, second } = duplicate;
-  throw new DataError(
-    `${file.name}: rows ${first} and ${second} have the same key '${file.keyOf(first)}'`,
-    'Keys must be unique.',
-  );
+  throw new DataError(`${file.name}: ${sameKey(first, second, file.keyOf(first))}`, UNIQUE_KEYS);
 }
 
 /**
@@ -261,12 +289,9 @@ export async function openTensorFile(input: string): Promise<TensorFile> {
     for (const file of paths) files.push(new PositionedFile(file));
     const schemas = files.map(readSchema);
     checkFields(files, schemas);
-    const cached = isFolder ? readIndexCache(input, files) : undefined;
-    if (cached) return new TensorFile(input, schemas[0], files, cached);
     const { places, index } = indexFiles(files);
     const opened = new TensorFile(input, schemas[0], files, places, index);
     checkKeys(opened);
-    if (isFolder) writeIndexCache(input, files, places);
     return opened;
   } catch (error) {
     for (const file of files) file.close();

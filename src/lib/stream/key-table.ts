@@ -39,23 +39,55 @@ function mix(x: number): number {
   return y ^ (y >>> 16);
 }
 
+/** How an error says that a key comes twice. */
+export const sameKey = (first: number, second: number, key: string): string =>
+  `rows ${first} and ${second} have the same key '${key}'`;
+
+export const UNIQUE_KEYS = 'Keys must be unique.';
+
 /** Finds rows by the hashes of their keys. */
 export class KeyTable {
-  readonly #hashes: Float64Array;
+  /** Of the rows so far; there may be room for more. */
+  #hashes: Float64Array;
   /** Open addressing: one more than a row, or 0. */
-  readonly #slots: Uint32Array;
+  #slots: Uint32Array;
+  #rows = 0;
   /** The first row whose key was there before, and the row where it was. */
-  readonly duplicate: { first: number; second: number } | undefined;
+  duplicate: { readonly first: number; readonly second: number } | undefined;
 
-  /** @param hashes of the rows' keys, in their order: [rows, 2] */
-  constructor(hashes: Float64Array) {
-    const rows = hashes.length / WORDS;
+  /** @param hashes of the rows' keys, in their order: [rows, 2]; they are kept, not copied */
+  constructor(hashes: Float64Array = new Float64Array(0)) {
     this.#hashes = hashes;
-    this.#slots = new Uint32Array(2 ** Math.ceil(Math.log2(2 * rows + 1)));
-    for (let row = 0; row < rows; row++) {
-      const slot = this.#slotOf(hashes, row);
-      if (this.#slots[slot] === 0) this.#slots[slot] = row + 1;
-      else this.duplicate ??= { first: this.#slots[slot] - 1, second: row };
+    this.#slots = emptySlots(hashes.length / WORDS);
+    this.#insert(hashes.length / WORDS);
+  }
+
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** Adds rows behind those that are there: [rows, 2]. */
+  add(hashes: Float64Array): void {
+    const used = this.#rows * WORDS;
+    if (used + hashes.length > this.#hashes.length) {
+      const larger = new Float64Array(Math.max(2 * used, used + hashes.length));
+      larger.set(this.#hashes.subarray(0, used));
+      this.#hashes = larger;
+    }
+    this.#hashes.set(hashes, used);
+    const rows = this.#rows + hashes.length / WORDS;
+    if (2 * rows + 1 > this.#slots.length) {
+      this.#slots = emptySlots(2 * rows);
+      this.#rows = 0;
+    }
+    this.#insert(rows);
+  }
+
+  #insert(rows: number): void {
+    for (; this.#rows < rows; this.#rows++) {
+      const slot = this.#slotOf(this.#hashes, this.#rows);
+      if (this.#slots[slot] === 0) this.#slots[slot] = this.#rows + 1;
+      else this.duplicate ??= { first: this.#slots[slot] - 1, second: this.#rows };
     }
   }
 
@@ -75,3 +107,6 @@ export class KeyTable {
     }
   }
 }
+
+/** Room for as many rows, half of it free. */
+const emptySlots = (rows: number): Uint32Array => new Uint32Array(2 ** Math.ceil(Math.log2(2 * rows + 1)));

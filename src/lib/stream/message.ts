@@ -9,16 +9,18 @@
  *   key or label is believed unchecked;
  * - `repa.crc32` (batches): CRC-32 of the whole body;
  * - `repa.row` (batches): index of the first row in its stream: dropped, doubled or swapped batches show;
+ * - `repa.after` (batches, from version 2 of the format on): the link of all messages before (chain.ts);
  * - `repa.last` (the last batch, which may be empty): so that a missing tail shows even before an end-of-stream marker.
  */
 
 import { DataError } from '../errors.js';
 import { crc32, showCrc } from '../files/crc32.js';
 import { decodeMetadata, decodeSchema, foreignProblem, metadataBytes } from './arrow-schema.js';
+import { firstLink } from './chain.js';
 import { Table } from './flatbuffer.js';
 import { FormatProblem } from './format-problem.js';
 import { type BatchLayout, batchLayout, decodeIndex, MAX_BODY_BYTES } from './layout.js';
-import type { StreamSchema, TensorColumn } from './schema.js';
+import { FORMAT_KEY, type StreamSchema, type TensorColumn } from './schema.js';
 
 export const PREFIX_BYTES = 8;
 
@@ -31,6 +33,7 @@ export const HEAD_CRC = 'repa.crc32.head';
 export const BODY_CRC = 'repa.crc32';
 export const ROW = 'repa.row';
 export const LAST = 'repa.last';
+export const AFTER = 'repa.after';
 const DIGIT_ZERO = 0x30;
 
 /** Slots of the tables, and values of the enumeration, in Arrow's Message.fbs. */
@@ -54,6 +57,8 @@ export interface SchemaHead {
   readonly kind: 'schema';
   readonly headBytes: number;
   readonly schema: StreamSchema;
+  /** What the first batch must carry as `after`; undefined in version 1 of the format. */
+  readonly link: string | undefined;
 }
 
 export interface BatchHead {
@@ -64,6 +69,8 @@ export interface BatchHead {
   /** First row, counted from the start of its own stream. */
   readonly row: number;
   readonly last: boolean;
+  /** The link of all messages before it. */
+  readonly after: string | undefined;
   readonly layout: BatchLayout;
   readonly bodyCrc: string;
   readonly headCrc: string;
@@ -148,7 +155,8 @@ function decodeMessage(
       if (headCrc === undefined) throw new FormatProblem(`the schema has no checksum '${HEAD_CRC}'`);
       if (headCrc !== showCrc(partialCrc)) throw new FormatProblem('corrupt: schema checksum mismatch');
       const schema = decodeSchema(header);
-      return { kind: 'schema', headBytes, schema };
+      const link = schema.metadata[FORMAT_KEY] === '1' ? undefined : firstLink(prefix, metadata);
+      return { kind: 'schema', headBytes, schema, link };
     }
     case HEADER_TYPE.recordBatch: {
       if (columns === null) throw new FormatProblem('a batch before the schema');
@@ -161,6 +169,7 @@ function decodeMessage(
         headBytes,
         row: decodeRow(custom.get(ROW)),
         last: custom.has(LAST),
+        after: custom.get(AFTER),
         layout: decodeLayout(header, table.size(MESSAGE.bodyLength), columns),
         bodyCrc,
         headCrc,

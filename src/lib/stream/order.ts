@@ -2,7 +2,8 @@
  * The order of messages: schema, batches of which the last says so, end-of-stream marker; then the input ends, or
  * another stream with equal fields follows (`cat a b`) and continues it.
  */
-import { type BatchHead, dataError, type Site, truncated } from './message.js';
+import { nextLink } from './chain.js';
+import { type BatchHead, dataError, type SchemaHead, type Site, truncated } from './message.js';
 import { type StreamSchema, sameColumns, showColumn } from './schema.js';
 
 export class StreamOrder {
@@ -12,6 +13,8 @@ export class StreamOrder {
   rows = 0;
   private state: 'between' | 'open' | 'last' = 'between';
   private streamStart = 0;
+  /** What the next batch must carry; undefined in a stream of version 1. */
+  private link: string | undefined;
 
   private readonly name: string;
 
@@ -19,7 +22,7 @@ export class StreamOrder {
     this.name = name;
   }
 
-  acceptSchema(site: Site, schema: StreamSchema): void {
+  acceptSchema(site: Site, { schema, link }: SchemaHead): void {
     if (this.state !== 'between')
       throw truncated(site, `another stream begins after ${this.rows} rows, where the end should be`);
     if (this.schema && !sameColumns(this.schema.columns, schema.columns)) {
@@ -29,6 +32,7 @@ export class StreamOrder {
     this.schema ??= schema;
     this.state = 'open';
     this.streamStart = this.rows;
+    this.link = link;
   }
 
   acceptBatch(batch: BatchHead): void {
@@ -37,6 +41,10 @@ export class StreamOrder {
     if (batch.row !== expected) {
       throw dataError(batch.site, `corrupt: a batch of rows from ${batch.row} on where row ${expected} is due`);
     }
+    if (batch.after !== this.link) {
+      throw dataError(batch.site, `corrupt: the batch from row ${batch.row} on follows other batches than those here`);
+    }
+    if (this.link !== undefined) this.link = nextLink(this.link, batch.headCrc, batch.bodyCrc);
     if (batch.last) this.state = 'last';
     this.rows += batch.layout.rows;
   }

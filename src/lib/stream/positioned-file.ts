@@ -7,7 +7,7 @@ import { truncated } from './message.js';
 export class PositionedFile {
   readonly name: string;
   readonly size: number;
-  readonly mtimeMs: number;
+  private changedMs: number;
   private readonly fd: number;
 
   /** @throws MissingInputError if it does not exist; DataError if it is a pipe or a device. */
@@ -21,13 +21,21 @@ export class PositionedFile {
     }
     const stat = fs.fstatSync(this.fd);
     this.size = stat.size;
-    this.mtimeMs = stat.mtimeMs;
+    this.changedMs = stat.mtimeMs;
     if (stat.isFile()) return;
     this.close();
     throw new DataError(
       `${name}: not a regular file`,
       'Rows are read in any order here: save the stream to a file first.',
     );
+  }
+
+  /** Whether it was written to since it was opened, or since the last call. */
+  hasChanged(): boolean {
+    const { mtimeMs } = fs.fstatSync(this.fd);
+    const changed = mtimeMs !== this.changedMs;
+    this.changedMs = mtimeMs;
+    return changed;
   }
 
   /** Reads into all of `target`. @throws DataError if the file ends before. */

@@ -3,8 +3,18 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
 import { FdSource } from './fd-source.js';
+import { hashKeys, KeyTable, sameKey, UNIQUE_KEYS } from './key-table.js';
 import { tensorView } from './layout.js';
-import { type BatchHead, checkBody, checkIndex, PREFIX_BYTES, parseMessage, parsePrefix, rowRange } from './message.js';
+import {
+  type BatchHead,
+  checkBody,
+  checkIndex,
+  dataError,
+  PREFIX_BYTES,
+  parseMessage,
+  parsePrefix,
+  rowRange,
+} from './message.js';
 import { StreamOrder } from './order.js';
 import type { TensorBatch } from './rows.js';
 import { type StreamSchema, sameColumns, type TensorData } from './schema.js';
@@ -28,12 +38,15 @@ class InputReader {
   private readonly owned: boolean;
   private readonly source: FdSource;
   private readonly order: StreamOrder;
+  private readonly keys: KeyTable;
   private open = true;
 
-  constructor(fd: number, name: string, owned: boolean) {
+  /** @param keys of all inputs that are read as one, this one's rows from the table's end on. */
+  constructor(fd: number, name: string, owned: boolean, keys: KeyTable) {
     this.fd = fd;
     this.name = name;
     this.owned = owned;
+    this.keys = keys;
     this.source = new FdSource(fd, name);
     this.order = new StreamOrder(name);
   }
@@ -61,7 +74,7 @@ class InputReader {
     const metadata = await source.exact(metadataBytes, `the header after ${order.rows} rows`);
     const head = parseMessage(site, prefix, metadata, order.schema?.columns ?? null);
     if (head.kind === 'batch') return this.readBatch(head);
-    order.acceptSchema(site, head.schema);
+    order.acceptSchema(site, head);
     return 'other';
   }
 
@@ -71,6 +84,7 @@ class InputReader {
     const { keys, labels } = checkIndex(head, index);
     const start = this.order.rows;
     this.order.acceptBatch(head);
+    this.checkKeys(head, keys);
     const body = await this.source.exact(layout.bodyBytes - layout.indexBytes, `the tensors of ${rowRange(head)}`);
     checkBody(head, index, body);
     const tensors: Record<string, TensorData> = {};
@@ -78,6 +92,14 @@ class InputReader {
       tensors[column.name] = tensorView(layout, column, position, body);
     });
     return { start, rows: layout.rows, keys, labels, tensors };
+  }
+
+  private checkKeys({ site }: BatchHead, keys: readonly string[]): void {
+    const before = this.keys.rows;
+    this.keys.add(hashKeys(keys));
+    if (!this.keys.duplicate) return;
+    const { first, second } = this.keys.duplicate;
+    throw dataError(site, sameKey(first, second, keys[second - before]), UNIQUE_KEYS);
   }
 
   /** The batches that hold rows. */
@@ -99,9 +121,9 @@ class InputReader {
   }
 }
 
-function openInput(file: string): InputReader {
+function openInput(file: string, keys: KeyTable): InputReader {
   try {
-    return new InputReader(fs.openSync(file, 'r'), file, true);
+    return new InputReader(fs.openSync(file, 'r'), file, true, keys);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new MissingInputError(`${file}: no such file`);
     throw error;
@@ -113,6 +135,7 @@ async function* folderBatches(
   first: InputReader,
   rest: readonly string[],
   schema: StreamSchema,
+  keys: KeyTable,
 ): AsyncGenerator<TensorBatch> {
   let rows = 0;
   const part = async function* (input: InputReader): AsyncGenerator<TensorBatch> {
@@ -124,7 +147,7 @@ async function* folderBatches(
   };
   yield* part(first);
   for (const file of rest) {
-    const input = openInput(file);
+    const input = openInput(file, keys);
     try {
       const own = await input.readSchema();
       if (!sameColumns(own.columns, schema.columns)) throw new DataError(`${file}: other fields than ${first.name}`);
@@ -148,10 +171,11 @@ const isFolder = (file: string): boolean => fs.statSync(file, { throwIfNoEntry: 
 export async function openTensorStream(input: string | number): Promise<TensorReader> {
   const isPath = typeof input === 'string' && input !== '-';
   const files = isPath && isFolder(input) ? listParts(input).map((part) => path.join(input, part)) : null;
-  const first = isPath ? openInput(files?.[0] ?? input) : openDescriptor(input);
+  const keys = new KeyTable();
+  const first = isPath ? openInput(files?.[0] ?? input, keys) : openDescriptor(input, keys);
   try {
     const schema = await first.readSchema();
-    const batches = files ? folderBatches(first, files.slice(1), schema) : first.batches();
+    const batches = files ? folderBatches(first, files.slice(1), schema, keys) : first.batches();
     let begun = false;
     return {
       schema,
@@ -172,7 +196,7 @@ export async function openTensorStream(input: string | number): Promise<TensorRe
   }
 }
 
-function openDescriptor(input: string | number): InputReader {
+function openDescriptor(input: string | number, keys: KeyTable): InputReader {
   const fd = typeof input === 'number' ? input : 0;
-  return new InputReader(fd, fd === 0 ? '<stdin>' : `<descriptor ${fd}>`, false);
+  return new InputReader(fd, fd === 0 ? '<stdin>' : `<descriptor ${fd}>`, false, keys);
 }

@@ -18,12 +18,15 @@ export interface TensorColumn {
 /** The tensor columns of a stream and its metadata. The columns `key` (utf8) and `label` (int32) always come first. */
 export interface StreamSchema {
   readonly columns: readonly TensorColumn[];
-  /** Provenance, as strings: `repa.kind`, `repa.model`, ... The writer sets `repa.format`. */
+  /** Provenance, as strings: `repa.kind`, `repa.model`, ... The writer sets `repa.format`, whatever it is here. */
   readonly metadata: Readonly<Record<string, string>>;
 }
 
 export const FORMAT_KEY = 'repa.format';
-export const FORMAT_VERSION = '1';
+export const FORMAT_VERSION = '2';
+
+/** Versions that are read. Streams of version 1 have no chain: a batch of another such stream passes for one of theirs. */
+export const READ_VERSIONS: readonly string[] = ['1', FORMAT_VERSION];
 
 /** Storage class of each element type; its BYTES_PER_ELEMENT is the type's width. */
 export const STORAGE = { f16: Uint16Array, f32: Float32Array, u8: Uint8Array, i8: Int8Array } as const;

@@ -4,6 +4,7 @@ import { halfFromFloat } from '../numbers/half.js';
 import { bytesOf, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { compactVectors } from './compact.js';
 import { END_OF_STREAM, encodeBatchHead, encodeSchemaMessage } from './encode.js';
+import { hashKeys, KeyTable, sameKey, UNIQUE_KEYS } from './key-table.js';
 import { batchLayout, padded } from './layout.js';
 import {
   columnsProblem,
@@ -50,6 +51,9 @@ export class TensorWriter {
   private keys: string[] = [];
   private readonly labels: Int32Array;
   private flushed = 0;
+  /** Of all messages written so far. */
+  private link = '';
+  private readonly allKeys = new KeyTable();
   private state: 'new' | 'open' | 'ended' = 'new';
 
   /**
@@ -80,7 +84,9 @@ export class TensorWriter {
   async start(): Promise<void> {
     if (this.state !== 'new') return;
     this.state = 'open';
-    await this.sink.write([encodeSchemaMessage(this.schema)]);
+    const { head, link } = encodeSchemaMessage(this.schema);
+    this.link = link;
+    await this.sink.write([head]);
   }
 
   /**
@@ -88,7 +94,8 @@ export class TensorWriter {
    * converted, which gives the scales of i8 too; anything else must be of the column's own storage.
    *
    * @param tensors one entry for each column, of that column's size.
-   * @throws RangeError on tensors that do not fit the schema; DataError on a value too large for f16.
+   * @throws RangeError on tensors that do not fit the schema; DataError on a value too large for f16, or a key that was there
+   *   before (when its batch is written).
    */
   async append(key: string, label: number, tensors: Readonly<Record<string, TypedArray>>): Promise<void> {
     if (this.state === 'new') await this.start();
@@ -143,6 +150,7 @@ export class TensorWriter {
 
   private async flush(last: boolean): Promise<void> {
     const rows = this.keys.length;
+    this.checkKeys();
     const keys = this.keys.map((key) => Buffer.from(key));
     const offsets = new Int32Array(rows + 1);
     for (let row = 0; row < rows; row++) offsets[row + 1] = offsets[row] + keys[row].byteLength;
@@ -154,9 +162,19 @@ export class TensorWriter {
     ];
     const body = parts.flatMap((part) => [part, PADDING.subarray(0, padded(part.byteLength) - part.byteLength)]);
     const layout = batchLayout(this.schema.columns, rows, offsets[rows]);
-    const head = encodeBatchHead(layout, body, INDEX_PIECES, { row: this.flushed, last });
+    const place = { row: this.flushed, last, after: this.link };
+    const { head, link } = encodeBatchHead(layout, body, INDEX_PIECES, place);
+    this.link = link;
     await this.sink.write([head, ...body]);
     this.flushed += rows;
     this.keys = [];
+  }
+
+  /** A stream that no reader takes is not written either. */
+  private checkKeys(): void {
+    this.allKeys.add(hashKeys(this.keys));
+    if (!this.allKeys.duplicate) return;
+    const { first, second } = this.allKeys.duplicate;
+    throw new DataError(sameKey(first, second, this.keys[second - this.flushed]), UNIQUE_KEYS);
   }
 }

@@ -9,7 +9,9 @@ import { Int32, Utf8 } from 'apache-arrow/type';
 import fc from 'fast-check';
 import { DataError } from '../../../src/lib/errors.js';
 import { crc32, tableCrc32 } from '../../../src/lib/files/crc32.js';
+import { firstLink } from '../../../src/lib/stream/chain.js';
 import { END_OF_STREAM } from '../../../src/lib/stream/encode.js';
+import { openTensorFile } from '../../../src/lib/stream/file.js';
 import { temporaryFolder } from '../../support.js';
 import { encode, encodeSmall, readRows } from './support.js';
 
@@ -26,10 +28,22 @@ function store(bytes: Uint8Array): void {
 async function refusal(bytes: Uint8Array): Promise<string> {
   store(bytes);
   const outcome = await readRows(file).catch((error: unknown) => error);
+  const anyOrder = await readInAnyOrder().catch((error: unknown) => error);
+  assert.ok(anyOrder instanceof DataError, `in any order: read as ${JSON.stringify(anyOrder)}`);
   assert.ok(outcome instanceof DataError, `read as ${JSON.stringify(outcome)}`);
   assert.equal(outcome.exitCode, 65);
   assert.match(outcome.message, /at byte \d+/);
   return outcome.message;
+}
+
+/** All rows by the other reader, which judges as the one in sequence does. */
+async function readInAnyOrder(): Promise<number> {
+  const opened = await openTensorFile(file);
+  try {
+    return [...opened.inOrder()].length;
+  } finally {
+    opened.close();
+  }
 }
 
 /** The messages of a stream, each with its body; the last is the end-of-stream marker. */
@@ -43,6 +57,15 @@ function messagesOf(stream: Buffer): Buffer[] {
     at = end;
   }
   return messages;
+}
+
+/** A message with the digits of its checksum as the checksum takes them. */
+function blanked(message: Buffer): Buffer {
+  const copy = Buffer.from(message);
+  const at = copy.lastIndexOf('repa.crc32.head');
+  // A string's bytes follow its length, and end in a zero byte: the value lies near its key, on either side.
+  const digits = /[0-9a-f]{8}(?=\0)/.exec(copy.toString('latin1', Math.max(0, at - 40), at + 60))!;
+  return copy.fill('0', Math.max(0, at - 40) + digits.index, Math.max(0, at - 40) + digits.index + 8);
 }
 
 /** Any message, framed, as another program would write it. */
@@ -121,6 +144,37 @@ describe('a damaged stream', () => {
     }
   });
 
+  it('is refused with a batch of another stream of the same columns, names and rows in its place', async () => {
+    const { schema: like, rows } = await (async () => {
+      store(stream);
+      return readRows(file);
+    })();
+    const changed = rows.map((row) => ({ ...row, label: row.label + 10 }));
+    const others = messagesOf(await encode(like, changed, 160));
+    const renamed = messagesOf(await encode({ ...like, metadata: { ...like.metadata, 'repa.seed': '1' } }, rows, 160));
+    for (const other of [others, renamed]) {
+      for (let mixed = 1; mixed < 7; mixed++) {
+        const pieces = messages.map((message, i) => ((mixed >> i) & 1 ? other[i] : message));
+        const spliced = Buffer.concat(pieces);
+        // Exchanging equal schemas changes nothing; exchanging all that differs leaves the other stream, whole.
+        const isWhole = [messages, other].some((whole) => spliced.equals(Buffer.concat(whole)));
+        if (isWhole) assert.ok(other === others);
+        else await refusal(spliced);
+      }
+    }
+    store(Buffer.concat(others));
+    assert.deepEqual((await readRows(file)).rows, changed);
+  });
+
+  it('is refused when an empty batch has another checksum than its body', async () => {
+    const [schema, batch, end] = messagesOf(await encode({ columns: [], metadata: {} }, []));
+    const at = batch.lastIndexOf('repa.crc32\0');
+    const digits = /[0-9a-f]{8}(?=\0)/.exec(batch.toString('latin1', at))!.index + at;
+    assert.ok(at > 0 && digits > 0);
+    batch.write('12345678', digits);
+    await refusal(Buffer.concat([schema, batch, end]));
+  });
+
   it('is refused with bytes after its end', async () => {
     await refusal(Buffer.concat([stream, Buffer.alloc(8)]));
     await refusal(Buffer.concat([stream, Buffer.from('\n')]));
@@ -151,7 +205,10 @@ describe('a hostile or foreign stream', () => {
     assert.match(unlabelled, /lacks a second column 'label' of int32/);
     const nothing = await refusal(schemaMessage(new Schema([])));
     assert.match(nothing, /repa\.format.* and a first column 'key' of utf8 and a second column 'label'/);
-    assert.match(await refusal(schemaMessage(new Schema(fields, new Map([['repa.format', '2']])))), /'2'/);
+    assert.match(
+      await refusal(schemaMessage(new Schema(fields, new Map([['repa.format', '3']])))),
+      /'3', here '1' and '2' are read/,
+    );
     assert.match(await refusal(schemaMessage(new Schema(fields, format))), /no checksum/);
   });
 
@@ -187,6 +244,7 @@ describe('a hostile or foreign stream', () => {
     };
     change(claim);
     const custom = new Map([
+      ['repa.after', firstLink(blanked(empty[0]))],
       ['repa.crc32', crc32(claim.body).toString(16).padStart(8, '0')],
       ['repa.crc32.head', '00000000'],
       ['repa.row', '0'],

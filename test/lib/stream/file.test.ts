@@ -4,7 +4,8 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { DataError, MissingInputError } from '../../../src/lib/errors.js';
-import { openTensorFile } from '../../../src/lib/stream/file.js';
+import { openTensorFile, reopenTensorFile, type TensorFile } from '../../../src/lib/stream/file.js';
+import { rawRow } from '../../../src/lib/stream/rows.js';
 import type { StreamSchema } from '../../../src/lib/stream/schema.js';
 import { partName } from '../../../src/lib/stream/shards.js';
 import { temporaryFolder } from '../../support.js';
@@ -45,6 +46,16 @@ const expected = {
 };
 
 const sizes = { half: 3, single: 4, byte: 5 };
+
+/** All rows, as the file gives them in order. */
+function* inOrder(opened: TensorFile): Generator<Row> {
+  for (const batch of opened.inOrder()) {
+    for (let row = 0; row < batch.rows; row++) {
+      const tensors = Object.keys(batch.tensors).map((name) => [name, rawRow(batch, name, row).slice()]);
+      yield { key: batch.keys[row], label: batch.labels[row], tensors: Object.fromEntries(tensors) };
+    }
+  }
+}
 
 async function readEachRow(): Promise<void> {
   const opened = await openTensorFile(file);
@@ -138,8 +149,12 @@ describe('TensorFile', () => {
   });
 
   it('refuses a key that comes twice, naming both rows', async () => {
-    fs.writeFileSync(file, await encode(SCHEMA, [...makeRows(5), ...makeRows(1, 2)], 2 * BYTES_PER_ROW));
-    await assert.rejects(openTensorFile(file), isDataError(/rows 2 and 5 have the same key 'key-2'/));
+    const twice = isDataError(/rows 2 and 5 have the same key 'key-2'/);
+    await assert.rejects(encode(SCHEMA, [...makeRows(5), ...makeRows(1, 2)], 2 * BYTES_PER_ROW), twice);
+    const streams = [makeRows(5), makeRows(1, 2)].map((rows) => encode(SCHEMA, rows, 2 * BYTES_PER_ROW));
+    fs.writeFileSync(file, Buffer.concat(await Promise.all(streams)));
+    await assert.rejects(openTensorFile(file), twice);
+    await assert.rejects(readRows(file), twice);
   });
 
   it('refuses rows, columns and lengths that are not there', async () => {
@@ -199,73 +214,59 @@ describe('TensorFile over a shard folder', () => {
     values: [8, 0, 5, 3, 4, 1, 2, 6, 7].flatMap(expected.single),
   };
 
-  it('is one row space, the same in sequence, with and without index.json', async () => {
+  it('is one row space, the same in sequence, whatever an index.json beside the parts says', async () => {
     const shards = await makeShards('whole');
     const index = path.join(shards, 'index.json');
-    assert.deepEqual(await readAll(shards), everything);
-    const { parts } = JSON.parse(fs.readFileSync(index, 'utf8'));
-    assert.deepEqual(
-      Object.values(parts).map((part) => (part as { rows: number }).rows),
-      [4, 0, 5],
-    );
-    assert.deepEqual(await readAll(shards), everything, 'from the index');
-    fs.writeFileSync(index, '{"version": 1, "parts": {"part-00000-of-00003.arrows": 7}}');
-    assert.deepEqual(await readAll(shards), everything, 'from a damaged index');
-    assert.deepEqual(JSON.parse(fs.readFileSync(index, 'utf8')).parts, parts, 'which is made again');
-    fs.rmSync(index);
-    assert.deepEqual(await readAll(shards), everything);
-    assert.deepEqual((await readRows(shards)).rows, rows);
+    for (const text of [undefined, 'null', '{"version": 1, "parts": {"part-00000-of-00003.arrows": 7}}']) {
+      if (text !== undefined) fs.writeFileSync(index, text);
+      assert.deepEqual(await readAll(shards), everything);
+      assert.deepEqual((await readRows(shards)).rows, rows);
+      assert.deepEqual([...inOrder(await openTensorFile(shards))], rows);
+    }
   });
 
-  it('notices a part that changed, by its time or by what lies in it', async () => {
+  it('sees what is written into a part while it is open, and takes what is only touched', async () => {
     const shards = await makeShards('changed');
     const part = path.join(shards, partName({ index: 2, count: 3 }));
-    await readAll(shards);
-    const other = await encode(SCHEMA, makeRows(5, 104), 2 * BYTES_PER_ROW);
-    fs.writeFileSync(part, other);
-    fs.utimesSync(part, new Date(), new Date(1e12));
     const opened = await openTensorFile(shards);
-    assert.equal(opened.keys()[4], 'key-104');
+    const out = new Float32Array(4);
+    for (const row of [4, 8, 4]) opened.read('single', [row], out);
+    fs.utimesSync(part, new Date(), new Date(1e12));
+    opened.read('single', [4], out);
+    assert.deepEqual([...out], expected.single(4));
+    const bytes = fs.readFileSync(part);
+    bytes.writeFloatLE(1e6, bytes.indexOf(Buffer.from(Float32Array.of(40).buffer)));
+    fs.writeFileSync(part, bytes);
+    opened.read('single', [0], out);
+    assert.throws(() => opened.read('single', [4], out), isDataError(/checksum mismatch in the tensors/));
+    assert.throws(() => [...opened.inOrder()], isDataError(/checksum mismatch in the tensors/));
+    fs.writeFileSync(part, await encode(SCHEMA, makeRows(5, 104), 2 * BYTES_PER_ROW));
+    assert.throws(() => opened.keys(), isDataError(/changed since the file was opened/));
     opened.close();
-
-    const { atime, mtime } = fs.statSync(part);
-    fs.writeFileSync(part, await encode(SCHEMA, makeRows(5, 104), 3 * BYTES_PER_ROW));
-    fs.appendFileSync(part, Buffer.alloc(Math.max(0, other.length - fs.statSync(part).size)));
-    fs.truncateSync(part, other.length);
-    fs.utimesSync(part, atime, mtime);
-    const stale = await openTensorFile(shards);
-    for (const row of [4, 8]) assert.throws(() => stale.read('half', [row], new Float32Array(3)), DataError);
-    assert.throws(() => stale.keys(), DataError);
-    stale.close();
   });
 
-  it('does not believe an index that someone changed', async () => {
-    const shards = await makeShards('swapped');
-    const index = path.join(shards, 'index.json');
-    await readAll(shards);
-    const parsed = JSON.parse(fs.readFileSync(index, 'utf8'));
-    parsed.parts[partName({ index: 0, count: 3 })].batches.reverse();
-    fs.writeFileSync(index, JSON.stringify(parsed));
-    assert.deepEqual(await readAll(shards), everything);
+  it('keeps reading the file that it opened when another takes its name', async () => {
+    fs.writeFileSync(file, await encode(SCHEMA, makeRows(9), 2 * BYTES_PER_ROW));
+    const opened = await openTensorFile(file);
+    fs.writeFileSync(`${file}.new`, await encode(SCHEMA, makeRows(9, 100), 2 * BYTES_PER_ROW));
+    fs.renameSync(`${file}.new`, file);
+    assert.deepEqual([...inOrder(opened)], rows);
+    assert.throws(() => reopenTensorFile(opened.opened).keys(), isDataError(/changed since the file was opened/));
+    opened.close();
   });
 
   it('refuses a key that two parts share, a part of other fields, and missing parts', async () => {
     const shards = await makeShards('bad');
     const second = path.join(shards, partName({ index: 1, count: 3 }));
     fs.writeFileSync(second, await encode(SCHEMA, makeRows(1, 8)));
-    await assert.rejects(openTensorFile(shards), isDataError(/rows 4 and 9 have the same key 'key-8'/));
+    const twice = isDataError(/rows 4 and 9 have the same key 'key-8'/);
+    await assert.rejects(openTensorFile(shards), twice);
+    await assert.rejects(readRows(shards), twice);
     fs.writeFileSync(second, await encodeSmall());
     await assert.rejects(openTensorFile(shards), isDataError(/part-00001-of-00003.arrows: other fields/));
     await assert.rejects(readRows(shards), isDataError(/part-00001-of-00003.arrows: other fields/));
     fs.rmSync(second);
     await assert.rejects(openTensorFile(shards), isDataError(/incomplete, missing part-00001-of-00003.arrows/));
     await assert.rejects(readRows(shards), isDataError(/incomplete, missing part-00001-of-00003.arrows/));
-  });
-
-  it('reads a folder that it cannot write an index to', async () => {
-    const shards = await makeShards('locked');
-    fs.mkdirSync(path.join(shards, 'index.json'));
-    assert.deepEqual(await readAll(shards), everything);
-    assert.equal(fs.readdirSync(shards).length, 4, 'nothing is left behind');
   });
 });

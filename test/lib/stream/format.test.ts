@@ -9,13 +9,16 @@ import { openTensorStream } from '../../../src/lib/stream/reader.js';
 import { floatColumn, floatRow } from '../../../src/lib/stream/rows.js';
 import { STORAGE, type StreamSchema, type TensorColumn, withScales } from '../../../src/lib/stream/schema.js';
 import { TensorWriter } from '../../../src/lib/stream/writer.js';
-import { temporaryFolder } from '../../support.js';
+import { fixturePath, temporaryFolder } from '../../support.js';
 import { encode, encodeSmall, MemorySink, type Row, readRows, SMALL_ROWS, SMALL_SCHEMA } from './support.js';
 
 const folder = temporaryFolder();
 const file = path.join(folder, 'stream');
 
 const bits = { f16: 0xffff, f32: 0xffffffff, u8: 0xff, i8: 0xff };
+
+/** Bytes of two rows of the fixtures, as the writer counts them. */
+const BATCH_OF_TWO = 2 * (64 + 16 + 6 + 6 + 4 + 6);
 
 /** One number has no vectors that could share a scale. */
 const notCompact = ({ dtype }: TensorColumn): TensorColumn['dtype'] => (dtype === 'i8' ? 'u8' : dtype);
@@ -55,13 +58,13 @@ const anyStream = anyColumns.chain((columns) =>
         fc.string({ unit: 'grapheme' }),
       ),
     }),
-    rows: fc.array(
+    rows: fc.uniqueArray(
       fc.record({
         key: fc.string({ unit: 'grapheme' }),
         label: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
         tensors: fc.record(Object.fromEntries(columns.map((column) => [column.name, anyTensor(column)]))),
       }),
-      { maxLength: 12 },
+      { maxLength: 12, selector: ({ key }) => key },
     ),
     batchBytes: fc.integer({ min: 1, max: 2000 }),
   }),
@@ -85,10 +88,32 @@ describe('tensor stream', () => {
         fs.writeFileSync(file, await encode(schema as StreamSchema, rows as Row[], batchBytes));
         const read = await readRows(file);
         assert.deepEqual(read.schema.columns, schema.columns);
-        assert.deepEqual({ ...read.schema.metadata }, { 'repa.format': '1', ...schema.metadata });
+        assert.deepEqual({ ...read.schema.metadata }, { 'repa.format': '2', ...schema.metadata });
         assert.deepEqual(comparable(read.rows), comparable(rows as Row[]));
       }),
     );
+  });
+
+  it('reads streams of both versions of the format, alone and one after the other, and writes the second', async () => {
+    const versions = ['1', '2'].map((version) => fixturePath(`stream/format-${version}.arrows`));
+    const [first, second] = await Promise.all(versions.map((version) => readRows(version)));
+    assert.deepEqual(comparable(first.rows), comparable(second.rows));
+    assert.deepEqual(first.rows[4], {
+      key: 'ü/4.png',
+      label: 3,
+      tensors: {
+        latent: Float32Array.of(4, 4.125, 4.25, 4.375),
+        cls: Uint16Array.of(0x4400, 0x4380, 0x4300),
+        feature: Int8Array.of(1, -2, 127, 0, 0, 127),
+        'feature.scale': Uint16Array.of(0x3c00, 0x2809),
+        image: Uint8Array.of(24, 25, 26, 27, 28, 29),
+      },
+    });
+    assert.deepEqual(await encode(first.schema, first.rows, BATCH_OF_TWO), fs.readFileSync(versions[1]));
+    const fewer = { ...first.schema, metadata: {} };
+    const others = first.rows.map((row) => ({ ...row, key: `other/${row.key}` }));
+    fs.writeFileSync(file, Buffer.concat([fs.readFileSync(versions[0]), await encode(fewer, others)]));
+    assert.equal((await readRows(file)).rows.length, 10);
   });
 
   it('is the same bytes at every writing', async () => {
@@ -98,9 +123,10 @@ describe('tensor stream', () => {
   it('concatenates: equal fields continue the rows, the first metadata stands', async () => {
     const other = { ...SMALL_SCHEMA, metadata: { 'repa.kind': 'other' } };
     const empty = await encode(SMALL_SCHEMA, []);
-    fs.writeFileSync(file, Buffer.concat([await encodeSmall(), empty, await encode(other, SMALL_ROWS)]));
+    const more = SMALL_ROWS.map((row) => ({ ...row, key: `more/${row.key}` }));
+    fs.writeFileSync(file, Buffer.concat([await encodeSmall(), empty, await encode(other, more)]));
     const { schema, rows } = await readRows(file);
-    assert.deepEqual(comparable(rows), comparable([...SMALL_ROWS, ...SMALL_ROWS]));
+    assert.deepEqual(comparable(rows), comparable([...SMALL_ROWS, ...more]));
     assert.equal(schema.metadata['repa.kind'], 'test');
   });
 
