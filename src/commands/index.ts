@@ -108,6 +108,36 @@ export const verbs: readonly ListedVerb[] = [
     load: async () => (await import('./head.js')).command,
   },
   {
+    name: 'tail',
+    summary: 'the last rows of a tensor stream',
+    load: async () => (await import('./tail.js')).command,
+  },
+  {
+    name: 'select',
+    summary: 'some rows and columns of a tensor stream',
+    load: async () => (await import('./select.js')).command,
+  },
+  {
+    name: 'shuf',
+    summary: 'the rows of a tensor stream in a random order',
+    load: async () => (await import('./shuf.js')).command,
+  },
+  {
+    name: 'split',
+    summary: 'a tensor stream into two that share no row',
+    load: async () => (await import('./split.js')).command,
+  },
+  {
+    name: 'join',
+    summary: 'the columns of two tensor streams side by side',
+    load: async () => (await import('./join.js')).command,
+  },
+  {
+    name: 'diff',
+    summary: 'how two tensor streams, weights or runs differ',
+    load: async () => (await import('./diff.js')).command,
+  },
+  {
     name: 'verify',
     summary: 'check that tensor streams are whole and sane',
     load: async () => (await import('./verify.js')).command,

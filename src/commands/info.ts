@@ -6,12 +6,12 @@ import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { MissingInputError } from '../lib/errors.js';
-import { BinaryFile } from '../lib/formats/binary-file.js';
 import { openNpz } from '../lib/formats/npz.js';
 import { openWeights } from '../lib/formats/weights-file.js';
 import { FEATURE_KINDS, featureDims, hasStatistics, readCount, readOrigin } from '../lib/metrics/statistics-file.js';
 import { showShape, sizeOf } from '../lib/numbers/typed-array.js';
 import { openTensorFile } from '../lib/stream/file.js';
+import { isStreamFile } from '../lib/stream/is-stream.js';
 import { openTensorStream } from '../lib/stream/reader.js';
 import { showColumn } from '../lib/stream/schema.js';
 import { checkpointSteps, findCheckpoint, readCheckpointConfig } from '../lib/training/checkpoint.js';
@@ -42,7 +42,7 @@ async function describe(input: string): Promise<Facts> {
   if (input === '-') return describeStream();
   if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
   if (!statSync(input).isDirectory()) {
-    if (isTensorStream(input)) return describeTensors(input);
+    if (isStreamFile(input)) return describeTensors(input);
     return (path.extname(input) === '.npz' ? describeStatistics(input) : undefined) ?? describeWeights(input);
   }
   const isCheckpoint = existsSync(path.join(input, 'config.json')) || checkpointSteps(input).length > 0;
@@ -75,18 +75,6 @@ async function describeStream(): Promise<Facts> {
 function describeCheckpoint(input: string): Facts {
   const folder = findCheckpoint(input);
   return { path: folder, holds: 'checkpoint', ...readCheckpointConfig(folder) };
-}
-
-/** Arrow streams start with a continuation marker; everything else that is not a folder may be weights. */
-const CONTINUATION = Buffer.from([0xff, 0xff, 0xff, 0xff]);
-
-function isTensorStream(input: string): boolean {
-  const file = new BinaryFile(input);
-  try {
-    return file.size < CONTINUATION.length || CONTINUATION.equals(file.read(0, CONTINUATION.length));
-  } finally {
-    file.close();
-  }
 }
 
 /** What an .npz of feature statistics is of; undefined if it is none. */

@@ -96,15 +96,6 @@ export function smoothed(values: readonly number[], weight: number): number[] {
   });
 }
 
-/** A configuration as dotted names with their values, in order. */
-export function flattened(facts: Facts, prefix = ''): [name: string, value: unknown][] {
-  return Object.entries(facts).flatMap(([key, value]): [string, unknown][] => {
-    const name = prefix === '' ? key : `${prefix}.${key}`;
-    const nested = typeof value === 'object' && value !== null && !Array.isArray(value);
-    return nested ? flattened(value as Facts, name) : [[name, value]];
-  });
-}
-
 /** A number that was measured at a block and a time of a network, which names of columns such as `hidden.b3.t0.5` tell. */
 export interface BlockMeasure {
   /** What was measured, of what. */

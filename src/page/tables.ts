@@ -1,7 +1,7 @@
 /** Settings, their differences, and numbers that were measured. */
+import { flattened } from '../lib/runs/facts.js';
 import type { Facts, RunView } from '../lib/runs/run-view.js';
 import { element, factText } from './elements.js';
-import { flattened } from './series.js';
 
 /** One row a fact, and a column a run. */
 function comparison(

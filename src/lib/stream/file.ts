@@ -195,6 +195,20 @@ export class TensorFile {
     }
   }
 
+  /**
+   * The tensors of a row as they are stored; copies.
+   * @throws RangeError on a row that is not there; DataError if its batch fails its checksum
+   */
+  readStored(row: number): Record<string, TensorData> {
+    const batch = this.findBatch(row);
+    const place = row - this.batches[batch].start;
+    this.refresh(this.batches[batch].file, new Set());
+    const tensors = this.schema.columns.map(({ name }, position) => {
+      return [name, this.readRun(batch, position, place, 1).slice()] as const;
+    });
+    return Object.fromEntries(tensors);
+  }
+
   /** Multiplies the integers of an i8 column by their scales. */
   private scale(column: TensorColumn, rowIndices: ArrayLike<number>, out: Float32Array): void {
     const { name, shape } = scaleColumn(column);

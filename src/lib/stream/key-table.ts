@@ -16,6 +16,10 @@ export function hashKeys(keys: readonly string[]): Float64Array<ArrayBuffer> {
   return hashes;
 }
 
+/** A number of [0, 1) that depends on a key and a seed alone, evenly spread over keys. */
+export const keyShare = (key: string, seed: number): number =>
+  hash53(key, mix(0x9e3779b9 ^ seed), mix(0x7f4a7c15 + seed)) / 2 ** 53;
+
 /** Two multiplicative hashes of 32 bits, each mixed with the other at the end; all but the upper 11 bits. */
 function hash53(key: string, first: number, second: number): number {
   let [a, b] = [first, second];

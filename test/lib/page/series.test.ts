@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { blockMeasures, curveOf, fieldsOf, flattened, placesOf, smoothed } from '../../../src/page/series.js';
+import { flattened } from '../../../src/lib/runs/facts.js';
+import { blockMeasures, curveOf, fieldsOf, placesOf, smoothed } from '../../../src/page/series.js';
 
 const LINES = [
   { step: 10, epoch: 0, velocity_loss: 2, seconds: 0.5 },
