@@ -3,7 +3,7 @@ import { Command, CommanderError } from '@commander-js/extra-typings';
 import { type ListedVerb, verbs } from './commands/index.js';
 import { overview } from './commands/overview.js';
 import { commandOf, type OtherSources } from './lib/cli/command.js';
-import { configSource, environment, readConfig, toldBy } from './lib/cli/config.js';
+import { configSources, environment, readConfig, toldBy } from './lib/cli/config.js';
 import { installSignalHandlers } from './lib/cli/interrupt.js';
 import { isSecondaryRank, printable, styleErr, styleOut } from './lib/cli/terminal.js';
 import type { Verb } from './lib/cli/verb.js';
@@ -43,9 +43,9 @@ function sourcesOf(name: string, { options }: Verb): OtherSources {
       const config = await readConfig(named, names);
       if (!config) return [environment];
       const tables = async () => (await Promise.all(verbs.map((entry) => entry.load()))).map((verb) => verb.options);
-      const file = await configSource(config, { name, options }, tables);
+      const file = await configSources(config, { name, options }, tables);
       told = (given) => toldBy(config, given, file, options);
-      return [environment, file];
+      return [environment, ...file];
     },
     tell(given, { quiet }) {
       const line = quiet || isSecondaryRank() ? undefined : told?.(given);

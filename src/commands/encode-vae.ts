@@ -1,10 +1,11 @@
 /** repa encode-vae: images to a stream of latents. */
 
 import { runImageJob } from '../lib/cli/image-job.js';
-import { batchSize, DTYPE, ENGINE, OUT, SHARD, SIZE, SKIP_BAD } from '../lib/cli/shared-options.js';
+import { batchSize, DTYPE, ENGINE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { decimal, list, text } from '../lib/options/option.js';
+import { SIZE } from '../lib/pretrained/options.js';
 
 const description = `Encodes images with a VAE, once, so that training reads latents instead. Each image is cropped as ADM
 does it (the centre, after a high-quality reduction) to --size pixels.

@@ -2,10 +2,10 @@
 
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { WEIGHTS } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { choice, text } from '../lib/options/option.js';
+import { WEIGHTS } from '../lib/sampling/options.js';
 
 const description = `Writes a checkpoint or a tensor stream in a format of other tools, which the output's name says.
 

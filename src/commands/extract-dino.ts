@@ -1,11 +1,12 @@
 /** repa extract-dino: images to a stream of encoder features. */
 
 import { runImageJob } from '../lib/cli/image-job.js';
-import { batchSize, ENCODER, ENGINE, FEATURE_DTYPE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
+import { batchSize, ENGINE, FEATURE_DTYPE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
 import { flag, text } from '../lib/options/option.js';
+import { ENCODER } from '../lib/pretrained/options.js';
 import type { TensorColumn } from '../lib/stream/schema.js';
 
 const description = `Runs a frozen encoder (DINOv2 and its kin, CLIP, SigLIP) over images, once, and keeps the patch features that REPA

@@ -2,11 +2,12 @@
 
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
-import { batchSize, DIFFUSION_MODEL, DTYPE, ENGINE, OUT, SEED } from '../lib/cli/shared-options.js';
+import { batchSize, DTYPE, ENGINE, OUT, SEED } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
 import { verb } from '../lib/cli/verb.js';
 import { DataError, UsageError } from '../lib/errors.js';
 import { choice, decimal, flag, integer, list, text } from '../lib/options/option.js';
+import { DIFFUSION_MODEL } from '../lib/sampling/options.js';
 
 const description = `Adds noise to latents as training does, runs a checkpoint on them, and keeps the tokens after chosen blocks: the
 hidden states that cknna compares with an encoder's features, and that probe classifies.
@@ -45,12 +46,13 @@ export const command = verb({
   run: async (options) => {
     checkBinaryOutput(options);
     const { selectBackend } = await import('../lib/engine/index.js');
-    const { loadDiffusionModel } = await import('../lib/sampling/diffusion-model.js');
+    const { checkHints, loadDiffusionModel } = await import('../lib/sampling/diffusion-model.js');
     const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
     const { TrainingSet } = await import('../lib/training/dataset.js');
     const { storedIncluded } = await import('../lib/training/included.js');
     const { tokenMeans } = await import('../lib/pretrained/token-means.js');
 
+    checkHints(options.ckpt, options);
     await selectBackend(options);
     const model = loadDiffusionModel(options.ckpt, options);
     const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses } = model.config;

@@ -2,19 +2,12 @@
 
 import { imageInput } from '../lib/cli/image-input.js';
 import { Progress } from '../lib/cli/progress.js';
-import {
-  batchSize,
-  ENGINE,
-  FEATURE_NETWORK,
-  JSON_LINES,
-  parseShard,
-  SEED,
-  SKIP_BAD,
-} from '../lib/cli/shared-options.js';
+import { batchSize, ENGINE, JSON_LINES, parseShard, SEED, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import type { Measurement } from '../lib/evaluation/measure.js';
 import { choice, integer, list, off, parsed, text } from '../lib/options/option.js';
+import { FEATURE_NETWORK } from '../lib/pretrained/options.js';
 
 const description = `Measures how far a set of images is from a reference set: the Frechet distance between the Gaussians that fit
 the features of a network on each. It is called FID only in the features of the Inception network of 2015; with any

@@ -2,10 +2,11 @@
 
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
-import { CHECKPOINT_FILE, OUT } from '../lib/cli/shared-options.js';
+import { OUT } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { decimal, integer, list, text } from '../lib/options/option.js';
+import { CHECKPOINT_FILE } from '../lib/sampling/options.js';
 
 const description = `Makes ours of what other tools keep. What comes out depends on what goes in.
 

@@ -1,9 +1,18 @@
 /** repa sample: a checkpoint to a stream of images. */
-
+import path from 'node:path';
 import { Progress } from '../lib/cli/progress.js';
-import { batchSize, DIFFUSION_MODEL, ENGINE, OUT, ROUNDING, SEED, SHARD } from '../lib/cli/shared-options.js';
+import { provenance } from '../lib/cli/provenance.js';
+import { batchSize, ENGINE, OUT, ROUNDING, SEED, SHARD } from '../lib/cli/shared-options.js';
+import { checkBinaryOutput, isShardFolder, shardOf, writeStream } from '../lib/cli/tensor-output.js';
 import { verb } from '../lib/cli/verb.js';
-import { choice, flag, integer, number, text } from '../lib/options/option.js';
+import { choice, flag, integer, text } from '../lib/options/option.js';
+import { inUse } from '../lib/options/resolve.js';
+import { options, pick, type Values } from '../lib/options/table.js';
+import { DIFFUSION_MODEL, SAMPLING } from '../lib/sampling/options.js';
+import type { Range } from '../lib/sampling/parts.js';
+import type { PictureOutput } from '../lib/sampling/picture-output.js';
+import type { StreamSchema } from '../lib/stream/schema.js';
+import type { TensorWriter } from '../lib/stream/writer.js';
 
 const description = `Samples images from a checkpoint: noise, integrated along the learned velocity from t = 1 to 0, decoded.
 
@@ -36,75 +45,107 @@ const examples = [
   },
 ];
 
+const OPTIONS = options({
+  ...DIFFUSION_MODEL,
+  num: integer('--num <n>', 'how many images', { min: 1, defaultText: '50000, or 64 with --grid or --png' }),
+  labels: text('--labels <plan>', 'random, balanced, or class numbers separated by commas, repeated', {
+    default: 'random',
+  }),
+  ...SAMPLING,
+  noise: text('--noise <file>', 'initial noise: an .npy or a stream of latents [N, C, h, w]; sets --num'),
+  latents: flag('--latents', 'write latents instead of decoded images', { conflicts: ['grid', 'png'] }),
+  dtype: choice('--dtype <type>', 'how latents are stored', ['f16', 'f32'], { defaultText: 'f32', needs: 'latents' }),
+  vae: text('--vae <name>', 'decoder', { defaultText: 'the codec that made the training latents' }),
+  vaeWeights: text('--vae-weights <file>', "the decoder's weights"),
+  rounding: ROUNDING,
+  grid: text('--grid <file.png>', 'write a sheet of the images', { writes: true }),
+  png: text('--png <folder>', 'write each image as a PNG', { writes: true }),
+  seed: SEED,
+  batchSize: batchSize(16),
+  shard: SHARD,
+  out: OUT,
+  partSize: integer('--part-size <n>', 'images of a part where the output is a shard folder', {
+    min: 1,
+    default: 1000,
+  }),
+  ...ENGINE,
+});
+
+type Options = Values<typeof OPTIONS> & { quiet?: true };
+
+const PROTOCOL_COUNT = 50_000;
+const SHEET_COUNT = 64;
+
 export const command = verb({
   description,
   examples,
-  options: {
-    ...DIFFUSION_MODEL,
-    num: integer('--num <n>', 'how many images', { min: 1, defaultText: '50000, or 64 with --grid or --png' }),
-    labels: text('--labels <plan>', 'random, balanced, or class numbers separated by commas, repeated', {
-      default: 'random',
-    }),
-    mode: choice(
-      '--mode <name>',
-      'of a SiT the probability flow or SDE, of a DiT DDPM or DDIM',
-      ['ode', 'sde', 'ddpm', 'ddim'],
-      { defaultText: 'ode, or ddpm for a DiT' },
-    ),
-    solver: choice('--solver <name>', 'of the ODE', ['euler', 'heun', 'dopri5'], { defaultText: 'euler' }),
-    diffusion: choice(
-      '--diffusion <form>',
-      "the SDE's w(t), named as SiT names them",
-      ['linear', 'sigma', 'constant', 'decreasing', 'increasing-decreasing'],
-      { defaultText: "linear, which is 2 t, as in REPA's code" },
-    ),
-    diffusionNorm: number('--diffusion-norm <n>', "what scales the SDE's w(t)", { min: 0, defaultText: '1' }),
-    lastStep: choice(
-      '--last-step <how>',
-      'of the SDE: along its drift (mean), along the velocity, to the posterior mean, or none',
-      ['mean', 'euler', 'tweedie', 'none'],
-      { defaultText: 'mean' },
-    ),
-    lastStepSize: number('--last-step-size <t>', 'time of that step', { min: 0.001, max: 0.999, defaultText: '0.04' }),
-    timeShift: number('--time-shift <s>', 'move the steps towards the noise: t becomes s t / (1 + (s - 1) t)', {
-      min: 0.01,
-      max: 100,
-      defaultText: 'as in training, else 1, evenly spaced',
-    }),
-    steps: integer('--steps <n>', 'steps of the sampler', { min: 1, defaultText: '50, of a DiT 250' }),
-    atol: number('--atol <x>', 'absolute tolerance of dopri5', { min: 0, defaultText: '1e-6' }),
-    rtol: number('--rtol <x>', 'relative tolerance of dopri5', { min: 0, defaultText: '1e-3' }),
-    cfg: number('--cfg <w>', 'classifier-free guidance; 1 is none', { min: 0, default: 1 }),
-    guidanceLow: number('--guidance-low <t>', 'guide only from this time', { min: 0, max: 1, default: 0 }),
-    guidanceHigh: number('--guidance-high <t>', 'guide only up to this time', { min: 0, max: 1, default: 1 }),
-    guidanceChannels: integer('--guidance-channels <n>', 'guide only the first n channels', {
-      min: 1,
-      defaultText: 'all; 3 of DiT and of the original SiT',
-    }),
-    guideCkpt: text(
-      '--guide-ckpt <path>',
-      'autoguidance: guide by a weaker checkpoint, in place of the model without label',
-    ),
-    noise: text('--noise <file>', 'initial noise: an .npy or a stream of latents [N, C, h, w]; sets --num'),
-    latents: flag('--latents', 'write latents instead of decoded images'),
-    vae: text('--vae <name>', 'decoder', { defaultText: 'the codec that made the training latents' }),
-    vaeWeights: text('--vae-weights <file>', "the decoder's weights"),
-    rounding: ROUNDING,
-    grid: text('--grid <file.png>', 'write a sheet of the images', { writes: true }),
-    png: text('--png <folder>', 'write each image as a PNG', { writes: true }),
-    seed: SEED,
-    batchSize: batchSize(16),
-    shard: SHARD,
-    out: OUT,
-    partSize: integer('--part-size <n>', 'images of a part where the output is a shard folder', {
-      min: 1,
-      default: 1000,
-    }),
-    ...ENGINE,
-  },
-  run: async (options) => {
-    const { runSampling } = await import('../lib/sampling/run.js');
-    const progress = (total: number) => new Progress('sample', { unit: 'images', total, quiet: options.quiet });
-    await runSampling(options, progress);
+  options: OPTIONS,
+  run: async (given) => {
+    const pictures = given.grid !== undefined || given.png !== undefined;
+    const streams = !pictures || given.out !== undefined;
+    const options = { ...given, shard: streams ? shardOf(given) : given.shard };
+    if (streams) checkBinaryOutput(options);
+    noteUnguided(options);
+    const { selectBackend } = await import('../lib/engine/index.js');
+    const { headerOf } = await import('../lib/sampling/header.js');
+    const { openJob, samples } = await import('../lib/sampling/job.js');
+    const { rangeOf, WHOLE } = await import('../lib/sampling/parts.js');
+    const { PictureOutput } = await import('../lib/sampling/picture-output.js');
+
+    await selectBackend(options);
+    const job = await openJob(options);
+    const total = job.noise?.rows ?? options.num ?? (pictures ? SHEET_COUNT : PROTOCOL_COUNT);
+    const share = rangeOf(options.shard ?? WHOLE, total);
+    const progress = new Progress('sample', {
+      unit: 'images',
+      total: share.end - share.first,
+      quiet: options.quiet,
+    });
+    const sheet = new PictureOutput(options);
+    const produce = async (range: Range, writer?: TensorWriter): Promise<void> => {
+      for await (const { key, label, latent, image } of samples(job, range, options)) {
+        if (writer) await writer.append(key, label, image ? { image: image.data } : { latent });
+        if (image) await sheet.add(key, image);
+        progress.advance();
+      }
+    };
+    const { kind, column, metadata } = headerOf(job, options, total);
+    const schema = { columns: [column], metadata: provenance(kind, metadata) };
+    if (!streams) await produce(share);
+    else if (isShardFolder(options.out ?? '-')) await writeParts(options, schema, total, { produce, sheet, progress });
+    else await writeStream(options, schema, (writer) => produce(share, writer));
+    job.decoder?.dispose();
+    await sheet.end();
+    progress.finish();
   },
 });
+
+/** An interval is kept where --cfg alone changes from run to run, but does nothing without guidance. */
+function noteUnguided({ quiet, ...options }: Options): void {
+  const given = inUse(pick(SAMPLING, 'guidanceLow', 'guidanceHigh', 'guidanceChannels'), options);
+  if (options.cfg > 1 || given.length === 0 || quiet) return;
+  process.stderr.write(`note: ${given.map(({ long }) => long).join(', ')}: nothing is guided at --cfg 1\n`);
+}
+
+interface PartsJob {
+  produce(range: Range, writer: TensorWriter): Promise<void>;
+  sheet: PictureOutput;
+  progress: Progress;
+}
+
+/** Samples what is missing in a folder of parts. */
+async function writeParts(options: Options, schema: StreamSchema, total: number, job: PartsJob): Promise<void> {
+  const { partsOf, rangeOf, WHOLE } = await import('../lib/sampling/parts.js');
+  const { partName } = await import('../lib/stream/shards.js');
+  const { produce, sheet, progress } = job;
+  const parts = partsOf(options.shard ?? WHOLE, total, options.partSize);
+  let finished = 0;
+  for (const shard of parts) {
+    const range = rangeOf(shard, total);
+    if (await writeStream({ ...options, shard }, schema, (writer) => produce(range, writer))) continue;
+    finished++;
+    await sheet.addPart(path.join(options.out!, partName(shard)));
+    progress.advance(range.end - range.first);
+  }
+  if (finished > 0) progress.say(`${options.out}: ${finished} of ${parts.length} parts were finished already`);
+}

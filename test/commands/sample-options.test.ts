@@ -84,9 +84,20 @@ test('an option that is not for the sampler is refused, and a checkpoint that ca
   await refused(['--diffusion', 'sigma'], 2, /--diffusion is for the SDE, this is ode/);
   await refused(['--last-step', 'tweedie'], 2, /--last-step is for the SDE/);
   await refused(['--mode', 'sde', '--solver', 'heun'], 2, /--solver is for the ODE, this is sde/);
-  await refused(['--solver', 'dopri5', '--time-shift', '2'], 2, /--time-shift .* dopri5 chooses its own/);
+  await refused(
+    ['--solver', 'dopri5', '--time-shift', '2'],
+    2,
+    /--time-shift is for the ODE and the SDE, this is dopri5, which chooses its own/,
+  );
+  await refused(['--solver', 'dopri5', '--steps', '9'], 2, /--steps is for .*, this is dopri5/);
+  await refused(['--spacing', 'stride'], 2, /--spacing is for DDIM, this is ode/);
+  await refused(['--atol', '1'], 2, /--atol is for dopri5, this is ode/);
+  await refused(['--mode', 'sde', '--last-step', 'none', '--last-step-size', '0.1'], 2, /nothing without a last step/);
   await refused(['--time-shift', '0'], 2, /--time-shift/);
-  await refused(['--guide-ckpt', ckpt], 2, /--guide-ckpt guides nothing at --cfg 1/);
+  for (const cfg of ['0', '0.5']) await refused(['--cfg', cfg], 2, /--cfg <w>.* It takes a number of at least 1/);
+  await refused(['--cfg', '2', '--guidance-low', '0.8', '--guidance-high', '0.2'], 2, /nothing would be guided/);
+  await refused(['--grid', 'x.png'], 2, /'--latents' cannot be used with option '--grid <file.png>'/);
+  await refused(['--guide-ckpt', ckpt], 2, /--guide-ckpt does nothing without a --cfg above 1/);
   await refused(['--cfg', '2', '--guide-ckpt', 'nowhere'], 66, /nowhere/);
   const other = fixtureWeightsFile('sit_transport');
   await refused(
@@ -94,4 +105,15 @@ test('an option that is not for the sampler is refused, and a checkpoint that ca
     65,
     /cannot guide .*latent shape is 4 x 8 x 8, not 4 x 16 x 16/,
   );
+});
+
+test('an interval without guidance is told and not recorded; latents are stored as asked', async () => {
+  const args = ['--num', '1', '--steps', '2', '--guidance-high', '0.7', '--latents', '--dtype', 'f16', '-o', 'half'];
+  const { code, stderr } = await repa(['sample', '--ckpt', ckpt, '--heads', '3', ...args], { cwd });
+  assert.equal(code, 0, stderr);
+  assert.match(stderr, /note: --guidance-high: nothing is guided at --cfg 1/);
+  const reader = await openTensorStream(`${cwd}/half`);
+  assert.deepEqual(JSON.parse(reader.schema.metadata['repa.sampler']).interval, [0, 1]);
+  assert.equal(reader.schema.columns[0].dtype, 'f16');
+  await reader.close();
 });

@@ -1,26 +1,26 @@
 /** Sampling with a small SiT, to be run on both backends, or many times over. The backend is selected before. */
 
+import { type Times, timesOfRows } from '../../src/lib/diffusion/guidance.js';
+import { type SamplerOptions, settle } from '../../src/lib/diffusion/samplers/index.js';
 import { capture, type TensorSpec, tf } from '../../src/lib/engine/index.js';
 import { toParameters } from '../../src/lib/models/parameters.js';
 import { sit, sitConfig } from '../../src/lib/models/sit.js';
 import { sitParameters } from '../../src/lib/models/sit-parameters.js';
 import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 import { sampleLatents } from '../../src/lib/sampling/sample.js';
-import type { SamplerSettings } from '../../src/lib/sampling/settings.js';
 import { randomWeights } from './random-weights.js';
 
 const config = sitConfig('SiT-S/2', { inputSize: 16, depth: 3, hiddenSize: 64, numHeads: 2, numClasses: 5, zDims: [] });
 const LATENT = [config.inChannels, config.inputSize, config.inputSize];
 const LABELS = Int32Array.of(0, 3);
 
-const SETTINGS: SamplerSettings = {
-  ...{ mode: 'ode', solver: 'heun', diffusion: 'sigma', lastStep: 'mean', steps: 10, timeShift: 1 },
-  ...{ diffusionNorm: 1, lastStepSize: 0.04, absoluteTolerance: 1e-6, relativeTolerance: 1e-3 },
-  ...{ cfg: 1.8, guidanceLow: 0, guidanceHigh: 0.7, guidanceChannels: undefined, path: 'linear', seed: 0 },
-};
+const GUIDANCE = { cfg: 1.8, guidanceLow: 0, guidanceHigh: 0.7, guidanceChannels: undefined, seed: 0 };
 
 /** Guided samples, [2, C, h, w]. */
-export async function guidedSamples(settings: Partial<SamplerSettings>): Promise<Float32Array> {
+export async function guidedSamples(
+  options: SamplerOptions,
+  guidance: Partial<typeof GUIDANCE> = {},
+): Promise<Float32Array> {
   const p = toParameters(randomWeights(sitParameters(config)));
   const programs = [LABELS.length, 2 * LABELS.length].map((rows) => {
     const specs: TensorSpec[] = [
@@ -30,18 +30,18 @@ export async function guidedSamples(settings: Partial<SamplerSettings>): Promise
     ];
     return capture((x, t, y) => [sit(p, config, x, t, y).velocity], specs, { constants: 'bake' });
   });
-  const network = (x: Float32Array, t: number, labels: Int32Array): Float32Array => {
+  const network = (x: Float32Array, t: Times, labels: Int32Array): Float32Array => {
     const rows = labels.length;
     const [, both] = programs;
     const program = rows === LABELS.length ? programs[0] : both;
-    return program.run(x, new Float32Array(rows).fill(t), labels)[0] as Float32Array;
+    return program.run(x, timesOfRows(t, rows), labels)[0] as Float32Array;
   };
   const networks = { network, stateSize: sizeOf(LATENT), nullLabel: config.numClasses };
   const samples = await sampleLatents(
     networks,
     LATENT,
     { indices: [0, 1], labels: LABELS },
-    { ...SETTINGS, ...settings },
+    { ...GUIDANCE, ...guidance, sampler: settle('SiT', { path: 'linear', timeShift: 1 }, options) },
   );
   for (const program of programs) program.dispose();
   tf.dispose(Object.values(p));

@@ -91,29 +91,35 @@ function keysOf(table: Record<string, unknown>, where: string): Keys {
 }
 
 /**
- * What a file says to one verb.
+ * What a file says to one verb: in its own table, then at the top.
  * @param tables of all verbs: a shared key that this one does not know has to be some other's
- * @throws UsageError for a key that is no option's, and for one that is heard on the command line alone; as a source, for
+ * @throws UsageError for a key that is no option's, and for one that is heard on the command line alone; as sources, for
  *   values of the wrong kind, and for paths that only the command line may choose
  */
-export async function configSource(
+export async function configSources(
   config: Config,
   verb: { name: string; options: Table },
   tables: () => Promise<readonly Table[]>,
-): Promise<Source> {
+): Promise<readonly Source[]> {
   const { path: file, shared } = config;
   const own: Keys = config.own.get(verb.name) ?? new Map();
   checkKeys(own, verb.options, `${file}: [${verb.name}] has no option`);
   const isOwn = [...shared.keys()].every((key) => namesOf(verb.options).includes(key));
   const known = isOwn ? verb.options : Object.fromEntries((await tables()).entries());
   checkKeys(shared, known, `${file}: no verb has an option`);
-  const source = written(file, (name) => {
-    if (own.has(name)) return { value: own.get(name), where: `${file}: [${verb.name}] ${name}` };
-    return shared.has(name) ? { value: shared.get(name), where: `${file}: ${name}` } : undefined;
-  });
+  return [
+    keysSource(config, own, `${file}: [${verb.name}] `),
+    { ...keysSource(config, shared, `${file}: `), isShared: true },
+  ];
+}
+
+function keysSource({ path: file, found }: Config, keys: Keys, where: string): Source {
+  const source = written(file, (name) =>
+    keys.has(name) ? { value: keys.get(name), where: `${where}${name}` } : undefined,
+  );
   const value = (option: Option): unknown => {
     const given = source.value(option);
-    if (option.writes && config.found && typeof given === 'string') checkInside(option, given, file);
+    if (option.writes && found && typeof given === 'string') checkInside(option, given, file);
     return given;
   };
   return { ...source, value };
@@ -164,13 +170,14 @@ function resolved(target: string): string {
 
 /** What a file said, in one line: whoever reads the output later should know. */
 export function toldBy(
-  config: Config,
+  { path: file }: Config,
   given: ReadonlyMap<string, Source>,
-  source: Source,
-  options: Table,
+  sources: readonly Source[],
+  table: Table,
 ): string | undefined {
-  const set = entriesOf(options).filter(({ option }) => given.get(option.name) === source);
-  if (set.length === 0) return undefined;
-  const shown = set.map(({ option }) => `${option.name} = ${JSON.stringify(source.value(option))}`);
-  return `${config.path}: ${shown.join(', ')}`;
+  const shown = entriesOf(table).flatMap(({ option }) => {
+    const source = given.get(option.name);
+    return source && sources.includes(source) ? [`${option.name} = ${JSON.stringify(source.value(option))}`] : [];
+  });
+  return shown.length === 0 ? undefined : `${file}: ${shown.join(', ')}`;
 }

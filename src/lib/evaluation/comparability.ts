@@ -1,4 +1,5 @@
 /** What makes a number hard to compare with others, above all with published ones. */
+import { publishedNotes } from '../diffusion/samplers/index.js';
 import { isRankDeficient } from '../metrics/frechet.js';
 import type { FeatureNetwork } from '../pretrained/feature-network.js';
 import type { FeatureSet } from './feature-set.js';
@@ -6,10 +7,9 @@ import type { ImageProtocol } from './image-protocol.js';
 
 type Network = Pick<FeatureNetwork, 'name' | 'dims' | 'isInception' | 'isPublished' | 'resize'>;
 
-/** What published numbers of ImageNet are of: how many samples, of which sides, in how many steps. */
+/** What published numbers of ImageNet are of: how many samples, of which sides. */
 const PUBLISHED_COUNT = 50_000;
 const PUBLISHED_SIDES = [256, 512];
-const PUBLISHED_STEPS = 250;
 
 /** The decoders of published numbers, by what their names and files' names contain. */
 const PUBLISHED_DECODERS = ['sd-vae-ft-ema', 'sd-vae-ft-mse'];
@@ -96,32 +96,10 @@ function ofDecoder({ decoder }: ImageProtocol): string[] {
   return warnings;
 }
 
-/** How REPA's sampler is called for its published numbers. */
-const PUBLISHED_SDE: readonly [string, unknown][] = [
-  ['diffusion', 'linear'],
-  ['diffusion_norm', 1],
-  ['last_step', 'mean'],
-  ['last_step_size', 0.04],
-];
-
 function ofSampler({ sampler }: ImageProtocol): string[] {
   if (!sampler) return ['the images do not tell how they were sampled'];
-  const { mode, solver, steps, labels, weights } = sampler;
-  const warnings: string[] = [];
-  if (mode === 'ode') {
-    warnings.push(`the sampler is the ODE (${solver}); published numbers of REPA are of the SDE, and differ`);
-  }
-  if (mode === 'ddim') warnings.push('the sampler is DDIM; published numbers of DiT are of DDPM');
-  if (typeof steps === 'number' && steps !== PUBLISHED_STEPS) {
-    warnings.push(`the sampler took ${steps} steps; published numbers are of ${PUBLISHED_STEPS}`);
-  }
-  for (const [name, published] of PUBLISHED_SDE) {
-    if (mode !== 'sde' || sampler[name] === published) continue;
-    warnings.push(`the sampler's ${name} is ${sampler[name] ?? 'none'}; that of published numbers is ${published}`);
-  }
-  if (sampler.time_shift !== undefined) {
-    warnings.push('the steps of the sampler are shifted; those of published numbers are even');
-  }
+  const { labels, weights } = sampler;
+  const warnings = publishedNotes(sampler);
   if (labels !== 'random') {
     warnings.push(`the labels are ${labels}; those of published numbers are random, unless they say otherwise`);
   }

@@ -1,7 +1,7 @@
 /** What the options of `repa train` ask to be measured on the way. */
 import { UsageError } from '../errors.js';
 import type { InputNormalisation } from '../pretrained/onnx-encoder.js';
-import type { SamplerMode } from '../sampling/settings.js';
+import type { SamplerOptions } from '../sampling/settings.js';
 import { checkNeeds } from '../training/option-needs.js';
 
 export interface MonitorOptions {
@@ -19,7 +19,7 @@ export interface MonitorOptions {
   evalNetOutput?: string;
   evalNetNormalise?: InputNormalisation;
   evalVaeWeights?: string;
-  evalMode?: SamplerMode;
+  evalMode?: SamplerOptions['mode'];
   evalSteps?: number;
   evalCfg?: number;
   evalBatchSize?: number;

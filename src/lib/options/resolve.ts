@@ -8,6 +8,8 @@ import { type Entry, entriesOf, type Table, type Values } from './table.js';
 export interface Source {
   /** As a message names it; empty for the command line, which needs no name. */
   readonly name: string;
+  /** Speaks to many verbs at once: what would do nothing in this one is passed over, and not refused. */
+  readonly isShared?: boolean;
   /** The value of an option, undefined if this source says none. */
   value(option: Option): unknown;
 }
@@ -45,9 +47,9 @@ export function resolve<const T extends Table>(
   const all = preset ? [...sources, presetSource(preset, entries)] : sources;
   const chosen = chosenOf(entries, all);
   settleConflicts(entries, chosen);
-  const values = assemble(entries, chosen);
   checkRequired(entries, chosen);
-  checkNeeds(entries, values);
+  checkNeeds(entries, chosen);
+  const values = assemble(entries, chosen);
   const origins = [...chosen].map(([option, { source }]) => [option.name, source] as const);
   return { values: values as Values<T>, sources: new Map(origins) };
 }
@@ -142,13 +144,17 @@ const valueAt = (values: unknown, path: readonly string[]): unknown =>
 const named = ({ long, choices, fallback }: Option, value: unknown): string =>
   choices && fallback !== undefined ? `${long} ${value}` : long;
 
-function checkNeeds(entries: readonly Entry[], values: unknown): void {
+function checkNeeds(entries: readonly Entry[], chosen: Map<Option, Choice>): void {
   for (const entry of entries) {
     const { needs } = entry.option;
+    const values = assemble(entries, chosen);
     if (needs === undefined || !isInUse(entry, values)) continue;
     const words = missingNeed(entries, entry, needs, values);
     if (words === undefined) continue;
-    throw new UsageError(`${named(entry.option, valueAt(values, entry.path))} does nothing without ${words}`);
+    if (!chosen.get(entry.option)?.source.isShared) {
+      throw new UsageError(`${named(entry.option, valueAt(values, entry.path))} does nothing without ${words}`);
+    }
+    chosen.delete(entry.option);
   }
 }
 

@@ -1,6 +1,6 @@
 /** A trained model ready to sample: the weights of a checkpoint, ours or an official one, and what is known of its latents. */
 import { existsSync, statSync } from 'node:fs';
-import type { ConditionalNetwork } from '../diffusion/guidance.js';
+import { type ConditionalNetwork, type Times, timesOfRows } from '../diffusion/guidance.js';
 import { type Captured, capture, type tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { describeOfficial, type OfficialHints } from '../exchange/official-run.js';
@@ -11,11 +11,13 @@ import { dit } from '../models/dit.js';
 import { matchWeights, type Parameters, toParameters, type Weights } from '../models/parameters.js';
 import { sit } from '../models/sit.js';
 import { sitParameters } from '../models/sit-parameters.js';
+import { inUse } from '../options/resolve.js';
 import { locateWeights } from '../pretrained/locate.js';
 import { openOfficialCheckpoint, type StateDict } from '../pretrained/official-checkpoint.js';
 import { findCheckpoint, readCheckpointConfig, readCheckpointPart } from '../training/checkpoint.js';
 import type { RunRecord } from '../training/settings.js';
 import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
+import { CHECKPOINT_FILE } from './options.js';
 import { packStates, stateSize, unpackStates } from './state.js';
 
 export interface DiffusionModel {
@@ -31,6 +33,21 @@ export interface ModelOptions extends OfficialHints, WeightsChoice {}
 /** Whether `location` is a file of official weights or the name of published ones, and not a folder of ours. */
 export const isWeightsFile = (location: string): boolean =>
   statSync(location, { throwIfNoEntry: false })?.isFile() ?? REGISTRY.has(location);
+
+/**
+ * Refuses what a training folder tells itself.
+ * @param guide a checkpoint that guides, of which the hints may be
+ * @throws UsageError
+ */
+export function checkHints(ckpt: string, hints: OfficialHints, guide?: string): void {
+  if (isWeightsFile(ckpt) || (guide !== undefined && isWeightsFile(guide))) return;
+  const given = inUse(CHECKPOINT_FILE, hints).map(({ long }) => long);
+  if (given.length === 0) return;
+  throw new UsageError(
+    `${given.join(', ')}: of a checkpoint file, but ${ckpt} is a folder, which tells what it holds`,
+    'Drop it, or name a file with --ckpt.',
+  );
+}
 
 /**
  * Loads a checkpoint: a moving average of its weights, or with `raw` the weights themselves.
@@ -132,7 +149,7 @@ export function forward(
 export function compiledNetwork(
   model: DiffusionModel,
   constants: 'bake' | 'feed' = 'bake',
-): ConditionalNetwork & { dispose(): void } {
+): ConditionalNetwork<Times> & { dispose(): void } {
   const compiled = new Map<number, Captured>();
   const compile = (rows: number): Captured =>
     capture(
@@ -144,11 +161,11 @@ export function compiledNetwork(
       ],
       { constants },
     );
-  const network = (x: Float32Array, t: number, labels: Int32Array): Float32Array => {
+  const network = (x: Float32Array, t: Times, labels: Int32Array): Float32Array => {
     const rows = labels.length;
     const program = compiled.get(rows) ?? compile(rows);
     compiled.set(rows, program);
-    return program.run(x, new Float32Array(rows).fill(t), labels)[0] as Float32Array;
+    return program.run(x, timesOfRows(t, rows), labels)[0] as Float32Array;
   };
   return Object.assign(network, {
     dispose: () => {

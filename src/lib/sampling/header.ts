@@ -1,37 +1,30 @@
 /** The columns and the header of a stream of samples: what they are, and how they were made. */
 import path from 'node:path';
-import { provenance } from '../cli/provenance.js';
-import { type Codec, decoderRecord } from '../pretrained/codec.js';
-import type { StreamSchema, TensorColumn } from '../stream/schema.js';
-import type { DiffusionModel } from './diffusion-model.js';
-import type { Noise } from './noise-file.js';
-import type { SamplingOptions } from './run.js';
-import { describeSampler, type SamplerSettings } from './settings.js';
+import { decoderRecord } from '../pretrained/codec.js';
+import type { TensorColumn } from '../stream/schema.js';
+import type { Job, SamplingOptions } from './job.js';
+import { describeSampler } from './settings.js';
 
-/** What is sampled from, and how. */
-export interface Job {
-  model: DiffusionModel;
-  guide: DiffusionModel | undefined;
-  settings: SamplerSettings;
-  /** Undefined where latents are wanted. */
-  decoder: Codec | undefined;
-  /** Of all images, if not drawn from the seed. */
-  noise: Noise | undefined;
+/** What a stream of samples tells, besides what every stream does. */
+export interface SampleHeader {
+  kind: 'images' | 'latents';
+  column: TensorColumn;
+  metadata: Record<string, string | undefined>;
 }
 
 /** @param total images of the whole job, whatever the part that this process samples */
-export function schemaOf(
+export function headerOf(
   { model, guide, settings, decoder }: Job,
   options: SamplingOptions,
   total: number,
-): StreamSchema {
+): SampleHeader {
   const { record, source } = model;
   const { shape, scale, shift } = record.latent;
   const { labels, raw, ema = record.training.emaDecays[0], rounding } = options;
   const side = shape[1] * (decoder?.downsampling ?? 1);
   const column: TensorColumn = decoder
     ? { name: 'image', dtype: 'u8', shape: [side, side, 3], dimNames: ['H', 'W', 'C'] }
-    : { name: 'latent', dtype: 'f32', shape, dimNames: ['C', 'H', 'W'] };
+    : { name: 'latent', dtype: options.dtype ?? 'f32', shape, dimNames: ['C', 'H', 'W'] };
   const sampler = {
     ...describeSampler(settings),
     ...(guide ? { guide: { checkpoint: path.resolve(guide.source), step: guide.record.step } } : {}),
@@ -42,7 +35,7 @@ export function schemaOf(
     step: record.step,
     weights: raw ? 'raw' : `ema ${ema}`,
   };
-  const metadata = provenance(options.latents ? 'latents' : 'images', {
+  const metadata = {
     'repa.model': path.resolve(source),
     'repa.sampler': JSON.stringify(sampler),
     'repa.decoder': decoder && JSON.stringify(decoderRecord(decoder, rounding)),
@@ -51,6 +44,6 @@ export function schemaOf(
     'repa.codec': options.latents && (options.vae ?? record.data.latents.metadata['repa.model']),
     'repa.latent.scale': options.latents && JSON.stringify(scale),
     'repa.latent.shift': options.latents && JSON.stringify(shift),
-  });
-  return { columns: [column], metadata };
+  };
+  return { kind: options.latents ? 'latents' : 'images', column, metadata };
 }

@@ -1,15 +1,5 @@
 /** From image numbers to latents: noise, label and path of each image depend on its number and the seed alone. */
-import { ddpmSchedule, evenTimesteps } from '../diffusion/ddpm-schedule.js';
-import {
-  autoguidance,
-  type ConditionalNetwork,
-  classifierFreeGuidance,
-  type Predictor,
-} from '../diffusion/guidance.js';
-import { sampleDdim, sampleDdpm } from '../diffusion/samplers/ddpm.js';
-import { sampleDopri5 } from '../diffusion/samplers/dopri5.js';
-import { sampleOde } from '../diffusion/samplers/ode.js';
-import { sampleSde } from '../diffusion/samplers/sde.js';
+import { autoguidance, type ConditionalNetwork, classifierFreeGuidance, type Times } from '../diffusion/guidance.js';
 import { UsageError } from '../errors.js';
 import { fillNormal, PURPOSE, randomInteger } from '../numbers/random.js';
 import type { SamplerSettings } from './settings.js';
@@ -41,13 +31,13 @@ export interface SampleBatch {
 }
 
 export interface SamplingNetworks {
-  network: ConditionalNetwork;
+  network: ConditionalNetwork<Times>;
   /** How many numbers the network moves for an image: its latent, and what is generated with it. */
   stateSize: number;
   /** The label of no class, whose prediction guides away from itself. */
   nullLabel: number;
   /** A weaker network that guides in place of it. */
-  guide?: ConditionalNetwork;
+  guide?: ConditionalNetwork<Times>;
 }
 
 /**
@@ -68,33 +58,12 @@ export async function sampleLatents(
   const predictor = guide
     ? autoguidance(network, guide, batch, guidance)
     : classifierFreeGuidance(network, batch, nullLabel, guidance);
-  const start = initialStates(indices, stateSize, seed, noise); // [N, S]
-  const states = await integrate(predictor, start, indices, settings); // [N, S]
+  const start = {
+    states: initialStates(indices, stateSize, seed, noise), // [N, S]
+    rows: indices.length,
+    noise: (out: Float64Array, row: number, step: number): void =>
+      fillNormal(out, seed, PURPOSE.sdeNoise, indices[row], step),
+  };
+  const states = await settings.sampler.sample(predictor, start); // [N, S]
   return latentsOf(states, indices.length, channels * height * width);
-}
-
-/** From noise to latents by the chosen sampler. */
-function integrate(
-  predictor: Predictor,
-  noise: Float32Array,
-  indices: readonly number[],
-  settings: SamplerSettings,
-): Promise<Float64Array> {
-  const { mode, solver, steps, timeShift, seed } = settings;
-  const rows = indices.length;
-  const stepNoise = (out: Float64Array, row: number, step: number): void =>
-    fillNormal(out, seed, PURPOSE.sdeNoise, indices[row], step);
-  switch (mode) {
-    case 'sde':
-      return sampleSde(predictor, noise, rows, { ...settings, noise: stepNoise });
-    case 'ode':
-      return solver === 'dopri5'
-        ? sampleDopri5(predictor, noise, settings)
-        : sampleOde(predictor, noise, { solver, steps, timeShift });
-    default: {
-      const schedule = ddpmSchedule(evenTimesteps(steps));
-      const sample = mode === 'ddpm' ? sampleDdpm : sampleDdim;
-      return sample(predictor, noise, rows, { schedule, noise: stepNoise });
-    }
-  }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ddpmSchedule, evenTimesteps, stridedTimesteps } from '../../../src/lib/diffusion/ddpm-schedule.js';
-import { sampleDdim, sampleDdpm } from '../../../src/lib/diffusion/samplers/ddpm.js';
+import { sampleDdim } from '../../../src/lib/diffusion/samplers/ddim.js';
+import { sampleDdpm } from '../../../src/lib/diffusion/samplers/ddpm.js';
 import { UsageError } from '../../../src/lib/errors.js';
 import { openSafetensors } from '../../../src/lib/formats/safetensors.js';
 import { fixturePath } from '../../support.js';

@@ -99,7 +99,10 @@ for (const [official, path] of paths) {
     const sampled = await sampleOde(velocity, z, { solver: 'euler', steps: 10, endTime });
     assertClose(sampled, euler, 1e-4 * largestMagnitude(euler), 'euler');
     const dopri5 = transport.get(`ode.${official}.dopri5`)!.data;
-    assertClose(await sampleDopri5(velocity, z, { endTime }), dopri5, 1e-4 * largestMagnitude(dopri5), 'dopri5');
+    // The official solver steps all images alike, by their error together: as if they were one.
+    const together = (x: Float32Array, t: Float64Array) => velocity(x, t[0]);
+    const followed = await sampleDopri5(together, z, 1, { endTime });
+    assertClose(followed, dopri5, 1e-4 * largestMagnitude(dopri5), 'dopri5');
   });
 
   test(`original SiT, ${official}: the samples of its SDE sampler`, async () => {

@@ -23,6 +23,12 @@ const gaussianVelocity =
     return Float64Array.from(x, (value) => alphaPrime * MEAN + slope * (value - alpha * MEAN));
   };
 
+/** One time for the whole batch, which dopri5 then steps as one image. */
+const together =
+  (predict: Predictor): Predictor<Float64Array> =>
+  (x, t, stepTime) =>
+    predict(x, t[0], stepTime[0]);
+
 const noise = Float64Array.of(-1.5, -0.2, 0.4, 2);
 const target = noise.map((z) => MEAN + DEVIATION * z);
 const largestError = (x: Float64Array): number => Math.max(...x.map((value, i) => Math.abs(value - target[i])));
@@ -92,17 +98,67 @@ test('dopri5 reaches its tolerance with few evaluations on every path', async ()
       return gaussianVelocity(path)(x, t, stepTime);
     };
     const endTime = path === 'vp' ? 1e-3 : 0;
-    const x = await sampleDopri5(counted, noise, { endTime });
+    const x = await sampleDopri5(together(counted), noise, 1, { endTime });
     assert.ok(largestError(x) < (path === 'vp' ? 1e-2 : 3e-3), `${path}: ${largestError(x)}`);
     assert.ok(evaluations < 150, `${path}: ${evaluations} evaluations`);
-    const finer = await sampleDopri5(counted, noise, { endTime, absoluteTolerance: 1e-7, relativeTolerance: 1e-5 });
+    const finer = await sampleDopri5(together(counted), noise, 1, {
+      endTime,
+      absoluteTolerance: 1e-7,
+      relativeTolerance: 1e-5,
+    });
     if (path !== 'vp') assert.ok(largestError(finer) < 1e-4, `${path}: ${largestError(finer)}`);
   }
 });
 
+test('dopri5 steps each image by its own error: its samples are the same bits alone and among others', async () => {
+  const rows = 5;
+  const size = 3;
+  const start = new Float32Array(rows * size);
+  fillNormal(start, 3, PURPOSE.sdeNoise, 0);
+  let calls = 0;
+  /** A velocity that is stiffer in later rows, and guided in the middle of the way. */
+  const stiff =
+    (first: number): Predictor<Float64Array> =>
+    (x, t, stepTime) => {
+      calls++;
+      return Float64Array.from(x, (value, i) => {
+        const row = Math.floor(i / size);
+        const guided = stepTime[row] > 0.3 && stepTime[row] < 0.7 ? 1.5 : 1;
+        return guided * (value * Math.cos((1 + 3 * (first + row)) * t[row]) + t[row]);
+      });
+    };
+  const whole = await sampleDopri5(stiff(0), start, rows);
+  const callsTogether = calls;
+  calls = 0;
+  const most: number[] = [];
+  for (let row = 0; row < rows; row++) {
+    const before = calls;
+    const own = start.subarray(row * size, (row + 1) * size);
+    const alone = await sampleDopri5(stiff(row), own, 1);
+    assert.deepEqual(alone, whole.slice(row * size, (row + 1) * size), `row ${row}`);
+    most.push(calls - before);
+  }
+  assert.ok(new Set(most).size > 1, 'the rows take different numbers of steps');
+  assert.equal(callsTogether, Math.max(...most), 'a batch takes as many calls as its slowest image');
+});
+
+test('guidance in an interval is that of each row with its own time', async () => {
+  const batch = { labels: Int32Array.of(3, 5, 7), channelSize: 1 };
+  const network = (_x: Float32Array, t: Float64Array, labels: Int32Array) =>
+    Float64Array.from(labels, (label, row) => label + 10 * t[row]);
+  const options = { scale: 2, low: 0.2, high: 0.8 };
+  const predict = classifierFreeGuidance(network, batch, 0, options);
+  const times = Float64Array.of(0.1, 0.5, 0.9);
+  const x = new Float32Array(3);
+  assert.deepEqual(await predict(x, times, times), Float64Array.of(4, 2 * 10 - 5, 16));
+  const weak = (_x: Float32Array, t: Float64Array) => new Float64Array(t.length).fill(1);
+  const guided = autoguidance(network, weak, batch, options);
+  assert.deepEqual(await guided(x, times, Float64Array.of(Number.NaN, 0.5, 0.5)), Float64Array.of(4, 19, 31));
+});
+
 test('dopri5 stops with an error when the network gives NaN', async () => {
   const broken: Predictor = (x, t) => x.map((value) => (t < 0.5 ? Number.NaN : value));
-  await assert.rejects(async () => sampleDopri5(broken, noise), DataError);
+  await assert.rejects(async () => sampleDopri5(together(broken), noise, 1), DataError);
 });
 
 test('every diffusion coefficient samples the data distribution', async () => {
@@ -193,7 +249,7 @@ test('progress ends at 1 and never goes back', async () => {
     noise: (out) => out.fill(0),
     onProgress: follow('sde'),
   });
-  await sampleDopri5(velocity, noise, { onProgress: follow('dopri5') });
+  await sampleDopri5(together(velocity), noise, 1, { onProgress: follow('dopri5') });
   assert.deepEqual(seen.ode, [0.25, 0.5, 0.75, 1]);
   assert.deepEqual(seen.sde, [0.25, 0.5, 0.75, 1]);
   assert.equal(seen.dopri5!.at(-1), 1);

@@ -100,6 +100,13 @@ test('an option that would do nothing is refused, whatever source it came from',
   );
 });
 
+test('what a source says to many verbs is passed over where it would do nothing', () => {
+  const shared = { ...source({ 'layer-sync-blocks': '8,16', steps: 3 }, 'repa.toml'), isShared: true };
+  const { values, sources } = resolve(table, [shared]);
+  assert.deepEqual([values.layerSync.blocks, values.steps, sources.has('layer-sync-blocks')], [undefined, 3, false]);
+  assert.deepEqual(resolve(table, [source({ 'layer-sync': 1 }), shared]).values.layerSync.blocks, [8, 16]);
+});
+
 test('a required option may come from any source', () => {
   const required = options({ out: option.text('-o, --out <path>', 'where', { required: true }) });
   assert.throws(() => resolve(required, [source({ out: '' })]), /required option '-o, --out <path>' not specified/);

@@ -3,7 +3,10 @@
  * Solving Ordinary Differential Equations I, section II.4 (starting step included).
  */
 import { DataError } from '../../errors.js';
+import { number } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
+import { odeNotes } from './ode.js';
+import { sampler } from './sampler.js';
 
 /** As the original SiT sets them. */
 export const DOPRI5_TOLERANCES = { absolute: 1e-6, relative: 1e-3 } as const;
@@ -14,7 +17,7 @@ export interface Dopri5Options {
   relativeTolerance?: number;
   /** Where to stop; default 0. The velocity of the `vp` path is infinite there, so it stops at 0.001. */
   endTime?: number;
-  /** Called after each accepted step with the part of the way done, in (0, 1]. */
+  /** Called after each attempt at a step with the part of the way that the slowest row has done, in [0, 1]. */
   onProgress?: (fraction: number) => void;
 }
 
@@ -55,67 +58,114 @@ const LARGEST_GROWTH = 10;
 const LARGEST_SHRINKAGE = 0.2;
 
 /**
- * Integrates the velocity from t = 1 to the end time. The state is f64, the network sees f32. All rows take the same
- * steps, chosen by the root mean square error over the whole batch: unlike a fixed-step solver's, a row's result
- * depends (within the tolerance) on the rows sampled with it. As in the torchdiffeq library, the last step goes past the
- * end time and the result is interpolated within it.
+ * Integrates the velocity from t = 1 to the end time. The state is f64, the network sees f32. Each row has its own time and
+ * steps, chosen by the root mean square error over the row alone, so that its result does not depend on the rows sampled
+ * with it; the network sees all rows at once, each at its own time, and rows that are finished idle until the last one
+ * is. As in the torchdiffeq library, the last step goes past the end time and the result is interpolated within it.
  *
- * `latents` [N, C, h, w] is the noise; returns the samples, of the same shape.
+ * `latents` [rows, C, h, w] is the noise; returns the samples, of the same shape. The velocity is asked with one time a
+ * row; the step's time of a row that idles is NaN.
  *
  * @throws DataError when no step is small enough, as when the network gives NaN.
  */
 export async function sampleDopri5(
-  velocity: Predictor,
+  velocity: Predictor<Float64Array>,
   latents: Values,
+  rows: number,
   options: Dopri5Options = {},
 ): Promise<Float64Array> {
   const { absoluteTolerance = DOPRI5_TOLERANCES.absolute, relativeTolerance = DOPRI5_TOLERANCES.relative } = options;
   const { endTime = 0 } = options;
   const tolerance = (value: number): number => absoluteTolerance + relativeTolerance * Math.abs(value);
 
-  let t = 1;
-  let x: Float64Array = new Float64Array(latents);
-  let slope = await velocity(new Float32Array(x), t, t);
-  let size = await firstStepSize(velocity, x, slope, tolerance);
-  for (;;) {
-    if (!(t - size < t)) {
-      throw new DataError(`dopri5 cannot step on from t = ${t}: the velocity is not finite or not smooth`);
+  const x = new Float64Array(latents); // [N, C, h, w]
+  const rowSize = x.length / rows;
+  const samples = new Float64Array(x.length); // [N, C, h, w]
+  const t = new Float64Array(rows).fill(1);
+  const stepTime = t.slice(); // t, and NaN of rows that are finished
+  const slope = new Float64Array(await velocity(new Float32Array(x), t, t)); // [N, C, h, w]
+  const size = await firstStepSizes(velocity, x, slope, rows, tolerance);
+  for (let left = rows; left > 0; ) {
+    const dt = size.map((step, row) => (Number.isNaN(stepTime[row]) ? 0 : -step));
+    if (dt.some((step, row) => step !== 0 && !(t[row] + step < t[row]))) {
+      throw new DataError(`dopri5 cannot step on from t = ${Math.max(...t)}: the velocity is not finite or not smooth`);
     }
-    const { slopes, ahead } = await tryStep(velocity, x, slope, t, -size);
-    const error = addScaled(new Float64Array(x.length), slopes, ERROR_WEIGHTS, -size);
-    const ratio = rootMeanSquare(error, (i) => tolerance(Math.max(Math.abs(x[i]), Math.abs(ahead[i]))));
-    if (ratio <= 1) {
-      options.onProgress?.(Math.min(1, (1 - t + size) / (1 - endTime)));
-      if (t - size <= endTime) return interpolate(x, ahead, slopes, -size, (t - endTime) / size);
-      t -= size;
-      x = ahead;
-      slope = slopes[6];
+    const { slopes, ahead } = await tryStep(velocity, x, slope, { t, dt, stepTime });
+    const error = addScaled(new Float64Array(x.length), slopes, ERROR_WEIGHTS, dt);
+    for (let row = 0; row < rows; row++) {
+      if (dt[row] === 0) continue;
+      const part = { start: row * rowSize, end: (row + 1) * rowSize };
+      const ratio = rootMeanSquare(error, part, (i) => tolerance(Math.max(Math.abs(x[i]), Math.abs(ahead[i]))));
+      if (ratio <= 1 && t[row] - size[row] <= endTime) {
+        interpolate(samples, part, x, ahead, slopes, -size[row], (t[row] - endTime) / size[row]);
+        stepTime[row] = Number.NaN;
+        left--;
+      } else if (ratio <= 1) {
+        t[row] -= size[row];
+        stepTime[row] = t[row];
+        x.set(ahead.subarray(part.start, part.end), part.start);
+        slope.set(slopes[6].subarray(part.start, part.end), part.start);
+      }
+      size[row] *= stepFactor(ratio);
     }
-    size *= stepFactor(ratio);
+    const slowest = Math.max(...stepTime.map((time) => (Number.isNaN(time) ? endTime : time)));
+    options.onProgress?.((1 - slowest) / (1 - endTime));
   }
+  return samples;
+}
+
+/** Where each row is, how far it tries to go, and the time of its step. */
+interface Attempt {
+  t: Float64Array; // [N]
+  dt: Float64Array; // [N]
+  stepTime: Float64Array; // [N]
 }
 
 /** The state one step on, and the slopes of the seven stages, of which the last lies there. */
-async function tryStep(velocity: Predictor, x: Float64Array, slope: Values, t: number, dt: number) {
+async function tryStep(
+  velocity: Predictor<Float64Array>,
+  x: Float64Array,
+  slope: Values,
+  { t, dt, stepTime }: Attempt,
+) {
   const slopes = [slope];
   let ahead = x;
   for (const { node, weights } of STAGES) {
     ahead = addScaled(x, slopes, weights, dt);
-    slopes.push(await velocity(new Float32Array(ahead), t + node * dt, t));
+    const times = t.map((time, row) => time + node * dt[row]);
+    slopes.push(await velocity(new Float32Array(ahead), times, stepTime));
   }
   return { slopes, ahead };
 }
 
-/** The state a `fraction` of the way through a step: the quartic through start, middle and end with the slopes of both ends. */
-function interpolate(x: Float64Array, ahead: Float64Array, slopes: readonly Values[], dt: number, fraction: number) {
-  const middle = addScaled(x, slopes, MIDDLE_WEIGHTS, dt);
-  return x.map((start, i) => {
+/** Elements of one row. */
+interface Part {
+  start: number;
+  end: number;
+}
+
+/**
+ * Writes the state a `fraction` of the way through a row's step: the quartic through start, middle and end with the slopes of
+ * both ends.
+ */
+function interpolate(
+  samples: Float64Array,
+  { start, end }: Part,
+  x: Float64Array,
+  ahead: Float64Array,
+  slopes: readonly Values[],
+  dt: number,
+  fraction: number,
+): void {
+  for (let i = start; i < end; i++) {
+    let middle = x[i]; // Shampine's middle of the step
+    for (const [k, weight] of MIDDLE_WEIGHTS.entries()) if (weight !== 0) middle = middle + dt * weight * slopes[k][i];
     const [before, after] = [dt * slopes[0][i], dt * slopes[6][i]];
-    const quartic = 2 * (after - before) - 8 * (ahead[i] + start) + 16 * middle[i];
-    const cubic = 5 * before - 3 * after + 18 * start + 14 * ahead[i] - 32 * middle[i];
-    const square = after - 4 * before - 11 * start - 5 * ahead[i] + 16 * middle[i];
-    return start + fraction * (before + fraction * (square + fraction * (cubic + fraction * quartic)));
-  });
+    const quartic = 2 * (after - before) - 8 * (ahead[i] + x[i]) + 16 * middle;
+    const cubic = 5 * before - 3 * after + 18 * x[i] + 14 * ahead[i] - 32 * middle;
+    const square = after - 4 * before - 11 * x[i] - 5 * ahead[i] + 16 * middle;
+    samples[i] = x[i] + fraction * (before + fraction * (square + fraction * (cubic + fraction * quartic)));
+  }
 }
 
 /** How much to scale the step so that the next error is just within tolerance. An accepted step never shrinks. */
@@ -125,40 +175,88 @@ function stepFactor(ratio: number): number {
   return Math.min(LARGEST_GROWTH, Math.max(wanted, ratio < 1 ? 1 : LARGEST_SHRINKAGE));
 }
 
-/** A step on which an explicit Euler step would change the slope by about one hundredth of the tolerance. */
-async function firstStepSize(
-  velocity: Predictor,
+/** Of each row, a step on which an explicit Euler step would change the slope by about one hundredth of the tolerance. */
+async function firstStepSizes(
+  velocity: Predictor<Float64Array>,
   x: Float64Array,
   slope: Values,
+  rows: number,
   tolerance: (value: number) => number,
-): Promise<number> {
+): Promise<Float64Array> {
+  const rowSize = x.length / rows;
+  const parts = Array.from({ length: rows }, (_, row) => ({ start: row * rowSize, end: (row + 1) * rowSize }));
   const scale = (i: number): number => tolerance(x[i]);
-  const stateNorm = rootMeanSquare(x, scale);
-  const slopeNorm = rootMeanSquare(slope, scale);
-  const trial = stateNorm < 1e-5 || slopeNorm < 1e-5 ? 1e-6 : (0.01 * stateNorm) / slopeNorm;
-  const slopeAhead = await velocity(new Float32Array(addScaled(x, [slope], [1], -trial)), 1 - trial, 1);
-  const curvature =
-    rootMeanSquare(
-      slopeAhead.map((value, i) => value - slope[i]),
-      scale,
-    ) / trial;
-  const steepest = Math.max(slopeNorm, curvature);
-  const size = steepest <= 1e-15 ? Math.max(1e-6, trial * 1e-3) : (0.01 / steepest) ** 0.2;
-  return Math.min(100 * trial, size);
+  const slopeNorms = parts.map((part) => rootMeanSquare(slope, part, scale));
+  const trials = Float64Array.from(parts, (part, row) => {
+    const stateNorm = rootMeanSquare(x, part, scale);
+    return stateNorm < 1e-5 || slopeNorms[row] < 1e-5 ? 1e-6 : (0.01 * stateNorm) / slopeNorms[row];
+  });
+  const backwards = trials.map((trial) => -trial);
+  const ahead = addScaled(x, [slope], [1], backwards);
+  const times = backwards.map((dt) => 1 + dt);
+  const slopeAhead = await velocity(new Float32Array(ahead), times, new Float64Array(rows).fill(1));
+  const change = slopeAhead.map((value, i) => value - slope[i]);
+  return trials.map((trial, row) => {
+    const curvature = rootMeanSquare(change, parts[row], scale) / trial;
+    const steepest = Math.max(slopeNorms[row], curvature);
+    const size = steepest <= 1e-15 ? Math.max(1e-6, trial * 1e-3) : (0.01 / steepest) ** 0.2;
+    return Math.min(100 * trial, size);
+  });
 }
 
-/** x + dt sum_k weights[k] slopes[k]. */
-function addScaled(x: Float64Array, slopes: readonly Values[], weights: readonly number[], dt: number): Float64Array {
+/** x + dt sum_k weights[k] slopes[k], with a row's own dt. */
+function addScaled(
+  x: Float64Array,
+  slopes: readonly Values[],
+  weights: readonly number[],
+  dt: Float64Array,
+): Float64Array {
   const out = new Float64Array(x);
+  const rowSize = out.length / dt.length;
   for (const [k, weight] of weights.entries()) {
     const slope = slopes[k];
-    for (let i = 0; weight !== 0 && i < out.length; i++) out[i] = out[i] + dt * weight * slope[i];
+    for (let row = 0; weight !== 0 && row < dt.length; row++) {
+      for (let i = row * rowSize; i < (row + 1) * rowSize; i++) out[i] = out[i] + dt[row] * weight * slope[i];
+    }
   }
   return out;
 }
 
-function rootMeanSquare(values: Values, scale: (i: number) => number): number {
+function rootMeanSquare(values: Values, { start, end }: Part, scale: (i: number) => number): number {
   let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += (values[i] / scale(i)) ** 2;
-  return Math.sqrt(sum / values.length);
+  for (let i = start; i < end; i++) sum += (values[i] / scale(i)) ** 2;
+  return Math.sqrt(sum / (end - start));
 }
+
+interface Dopri5Settings extends Record<string, unknown> {
+  solver: 'dopri5';
+  atol: number;
+  rtol: number;
+}
+
+/** The probability flow in steps that follow it. */
+export const dopri5 = sampler({
+  name: 'dopri5',
+  of: 'SiT',
+  mode: 'ode',
+  solvers: ['dopri5'],
+  words: 'dopri5',
+  remark: ', which chooses its own steps',
+  options: {
+    atol: number('--atol <x>', 'absolute tolerance of dopri5, which steps by the error of each image', {
+      min: 0,
+      defaultText: '1e-6',
+    }),
+    rtol: number('--rtol <x>', 'relative tolerance of dopri5', { min: 0, defaultText: '1e-3' }),
+  },
+  defaults: (): Dopri5Settings => ({
+    solver: 'dopri5',
+    atol: DOPRI5_TOLERANCES.absolute,
+    rtol: DOPRI5_TOLERANCES.relative,
+  }),
+  sample: (velocity, { states, rows }, { atol, rtol }) =>
+    sampleDopri5(velocity, states, rows, { absoluteTolerance: atol, relativeTolerance: rtol }),
+  // Without step_control, all images of a batch took the same steps: their numbers depended on it.
+  describe: ({ solver, atol, rtol }) => ({ mode: 'ode', solver, atol, rtol, steps: 'adaptive', step_control: 'image' }),
+  published: odeNotes,
+});

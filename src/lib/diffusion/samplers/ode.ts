@@ -1,5 +1,7 @@
 /** Fixed-step solvers of the probability flow dx/dt = v(x, t), from noise at t = 1 to data at t = 0. */
+import { choice } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
+import { type Described, describeShift, STEPS, sampler, shiftNote, stepsNote, TIME_SHIFT } from './sampler.js';
 import { shiftedTimes } from './time-grid.js';
 
 export interface OdeOptions {
@@ -38,3 +40,34 @@ export async function sampleOde(velocity: Predictor, latents: Values, options: O
   }
   return x;
 }
+
+/** Which solver of the ODE: those of fixed steps, or the one that chooses its own. */
+export const SOLVER = choice('--solver <name>', 'of the ODE', ['euler', 'heun', 'dopri5'], { defaultText: 'euler' });
+
+interface OdeSettings extends Record<string, unknown> {
+  solver: 'euler' | 'heun' | 'dopri5';
+  steps: number;
+  timeShift: number;
+}
+
+/** Of any solver of the ODE. */
+export const odeNotes = (described: Described): string[] => [
+  `the sampler is the ODE (${described.solver}); published numbers of REPA are of the SDE, and differ`,
+  ...stepsNote(described),
+  ...shiftNote(described),
+];
+
+/** The probability flow in steps of a fixed length. */
+export const ode = sampler({
+  name: 'ode',
+  of: 'SiT',
+  mode: 'ode',
+  solvers: ['euler', 'heun'],
+  words: 'the ODE',
+  options: { solver: SOLVER, steps: STEPS, timeShift: TIME_SHIFT },
+  defaults: ({ timeShift }): OdeSettings => ({ solver: 'euler', steps: 50, timeShift }),
+  sample: (velocity, { states }, { solver, steps, timeShift }) =>
+    sampleOde(velocity, states, { solver: solver === 'heun' ? 'heun' : 'euler', steps, timeShift }),
+  describe: ({ solver, steps, timeShift }) => ({ mode: 'ode', solver, steps, ...describeShift(timeShift) }),
+  published: odeNotes,
+});

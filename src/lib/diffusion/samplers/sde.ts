@@ -1,6 +1,16 @@
 /** Euler-Maruyama on the reverse-time SDE that shares the interpolant's marginals (SiT, arXiv 2401.08740, section 2.3). */
+import { UsageError } from '../../errors.js';
+import { choice, number } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
-import { type Interpolant, interpolants, type PathCoefficients, type PathName, scoreWeights } from '../interpolant.js';
+import {
+  type Interpolant,
+  interpolants,
+  type PathCoefficients,
+  type PathName,
+  scoreWeights,
+  type TrainingPath,
+} from '../interpolant.js';
+import { type Described, describeShift, STEPS, sampler, shiftNote, stepsNote, TIME_SHIFT } from './sampler.js';
 import { shiftedTimes } from './time-grid.js';
 
 /** The step to t = 0 is not noisy, and this long in the official code. */
@@ -124,3 +134,87 @@ function lastStepWeights(
   const drift = reverseDrift(interpolant, t, kind === 'mean' ? diffusion : 0);
   return { onVelocity: -t * drift.onVelocity, onState: 1 - t * drift.onState };
 }
+
+interface SdeSettings extends Record<string, unknown> {
+  path: TrainingPath;
+  diffusion: Exclude<DiffusionForm, 'sbdm'>;
+  diffusionNorm: number;
+  lastStep: LastStep;
+  lastStepSize: number;
+  steps: number;
+  timeShift: number;
+}
+
+/** How REPA's sampler is called for its published numbers. */
+const PUBLISHED: readonly [string, unknown][] = [
+  ['diffusion', 'linear'],
+  ['diffusion_norm', 1],
+  ['last_step', 'mean'],
+  ['last_step_size', LAST_STEP_SIZE],
+];
+
+function sdeNotes(described: Described): string[] {
+  const others = PUBLISHED.filter(([name, published]) => described[name] !== published);
+  return [
+    ...stepsNote(described),
+    ...others.map(
+      ([name, published]) =>
+        `the sampler's ${name} is ${described[name] ?? 'none'}; that of published numbers is ${published}`,
+    ),
+    ...shiftNote(described),
+  ];
+}
+
+/** The reverse-time SDE: the sampler of REPA's published numbers. */
+export const sde = sampler({
+  name: 'sde',
+  of: 'SiT',
+  mode: 'sde',
+  words: 'the SDE',
+  options: {
+    diffusion: choice(
+      '--diffusion <form>',
+      "the SDE's w(t), named as SiT names them",
+      ['linear', 'sigma', 'constant', 'decreasing', 'increasing-decreasing'],
+      { defaultText: "linear, which is 2 t, as in REPA's code" },
+    ),
+    diffusionNorm: number('--diffusion-norm <n>', "what scales the SDE's w(t)", { min: 0, defaultText: '1' }),
+    lastStep: choice(
+      '--last-step <how>',
+      'of the SDE: along its drift (mean), along the velocity, to the posterior mean, or none',
+      ['mean', 'euler', 'tweedie', 'none'],
+      { defaultText: 'mean' },
+    ),
+    lastStepSize: number('--last-step-size <t>', 'time of that step', {
+      min: 0.001,
+      max: 0.999,
+      defaultText: '0.04',
+      needs: { words: 'a last step', holds: ({ lastStep }: { lastStep?: LastStep }) => lastStep !== 'none' },
+    }),
+    steps: STEPS,
+    timeShift: TIME_SHIFT,
+  },
+  defaults: ({ path, timeShift }): SdeSettings => ({
+    path,
+    diffusion: 'linear',
+    diffusionNorm: 1,
+    lastStep: 'mean',
+    lastStepSize: LAST_STEP_SIZE,
+    steps: 50,
+    timeShift,
+  }),
+  check({ steps }) {
+    if (steps === 1) throw new UsageError('the SDE takes at least 2 steps');
+  },
+  sample: (velocity, { states, rows, noise }, settings) => sampleSde(velocity, states, rows, { ...settings, noise }),
+  describe: ({ diffusion, diffusionNorm, lastStep, lastStepSize, steps, timeShift }) => ({
+    mode: 'sde',
+    diffusion,
+    diffusion_norm: diffusionNorm,
+    last_step: lastStep,
+    ...(lastStep === 'none' ? {} : { last_step_size: lastStepSize }),
+    steps,
+    ...describeShift(timeShift),
+  }),
+  published: sdeNotes,
+});

@@ -1,0 +1,87 @@
+/** The samplers, those first that a network is sampled with if nothing is said. */
+import { UsageError } from '../../errors.js';
+import { choice } from '../../options/option.js';
+import { inUse } from '../../options/resolve.js';
+import { options, type Values } from '../../options/table.js';
+import type { Values as Numbers, TimedPredictor } from '../guidance.js';
+import { ddim } from './ddim.js';
+import { ddpm } from './ddpm.js';
+import { dopri5 } from './dopri5.js';
+import { ode } from './ode.js';
+import type { Architecture, Described, Sampler, Start, Trained } from './sampler.js';
+import { sde } from './sde.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: each has its own settings, which only it reads
+const SAMPLERS: readonly Sampler<any, any>[] = [ode, sde, dopri5, ddpm, ddim];
+
+/** Which sampler, and the options of all. */
+export const SAMPLER_OPTIONS = options({
+  mode: choice(
+    '--mode <name>',
+    'of a SiT the probability flow or SDE, of a DiT DDPM or DDIM',
+    ['ode', 'sde', 'ddpm', 'ddim'],
+    { defaultText: 'ode, or ddpm for a DiT' },
+  ),
+  ...ode.options,
+  ...dopri5.options,
+  ...sde.options,
+  ...ddpm.options,
+  ...ddim.options,
+});
+
+export type SamplerOptions = Values<typeof SAMPLER_OPTIONS>;
+
+/** A sampler with its settings: all that is left to say is what it starts from. */
+export interface SettledSampler {
+  sample(predict: TimedPredictor, start: Start): Promise<Numbers>;
+  describe(): Described;
+}
+
+/**
+ * The sampler of a network: what was asked for, else what its authors sample it with.
+ * @throws UsageError for a mode that is not for this network, an option that is not for this sampler, or settings that do
+ *   not go together
+ */
+export function settle(architecture: Architecture, trained: Trained, given: SamplerOptions): SettledSampler {
+  const chosen = samplerOf(architecture, given);
+  refuseOthers(chosen, given);
+  const own = Object.keys(chosen.options).flatMap((key) => {
+    const value = (given as Record<string, unknown>)[key];
+    return value === undefined ? [] : [[key, value] as const];
+  });
+  const settings = { ...chosen.defaults(trained), ...Object.fromEntries(own) };
+  chosen.check?.(settings);
+  return {
+    sample: (predict, start) => chosen.sample(predict, start, settings),
+    describe: () => chosen.describe(settings),
+  };
+}
+
+function samplerOf(architecture: Architecture, { mode: wanted, solver = 'euler' }: SamplerOptions) {
+  const candidates = SAMPLERS.filter((sampler) => sampler.of === architecture);
+  const modes = [...new Set(candidates.map(({ mode }) => mode))];
+  const mode = wanted ?? modes[0];
+  const found = candidates.find((one) => one.mode === mode && (one.solvers?.includes(solver) ?? true));
+  if (found) return found;
+  throw new UsageError(`--mode ${wanted} is not for a ${architecture}`, `Choose ${modes.join(' or ')}.`);
+}
+
+function refuseOthers(chosen: (typeof SAMPLERS)[number], given: SamplerOptions): void {
+  const known = new Set([SAMPLER_OPTIONS.mode, ...(chosen.solvers ? [SAMPLER_OPTIONS.solver] : [])]);
+  const refused = inUse(SAMPLER_OPTIONS, given).find((option) => {
+    return !known.has(option as never) && !Object.values(chosen.options).includes(option);
+  });
+  if (!refused) return;
+  const owners = SAMPLERS.filter((sampler) => Object.values(sampler.options).includes(refused));
+  throw new UsageError(
+    `${refused.long} is for ${owners.map(({ words }) => words).join(' and ')}, this is ${chosen.name}${chosen.remark ?? ''}`,
+    'Drop it, or choose another --mode or --solver.',
+  );
+}
+
+/** In what the sampling that a header describes differs from those of published numbers. */
+export function publishedNotes(described: Described): string[] {
+  const { mode, solver } = described;
+  const found = SAMPLERS.find((one) => one.mode === mode && (one.solvers?.includes(String(solver)) ?? true));
+  return found?.published(described) ?? [];
+}

@@ -1,0 +1,78 @@
+/** A sampler as a value: its options, what they are when not given, how it samples, and what a header tells of it. */
+import { integer, number } from '../../options/option.js';
+import type { Values as OptionValues, Table } from '../../options/table.js';
+import type { TimedPredictor, Values } from '../guidance.js';
+import type { TrainingPath } from '../interpolant.js';
+
+/** What a network was trained to predict: the velocity, or the noise of DDPM's steps. */
+export type Architecture = 'SiT' | 'DiT';
+
+/** What a sampler takes from the training of the network. */
+export interface Trained {
+  path: TrainingPath;
+  /** How much closer to the noise its times were drawn; 1 is evenly. */
+  timeShift: number;
+}
+
+/** Where a batch starts from. */
+export interface Start {
+  states: Float32Array; // [N, S]
+  rows: number;
+  /** Fills `out` with standard normals for one row of the batch at one step. */
+  noise: (out: Float64Array, row: number, step: number) => void;
+}
+
+/** The entry `repa.sampler` of a stream's header, as far as it is of the sampler. */
+export type Described = Readonly<Record<string, unknown>>;
+
+export interface Sampler<T extends Table, Settings> {
+  readonly name: string;
+  readonly of: Architecture;
+  /** The --mode that it is of. */
+  readonly mode: string;
+  /** Of the samplers of one mode, those that --solver chooses it by. */
+  readonly solvers?: readonly string[];
+  /** As a message names it. */
+  readonly words: string;
+  /** What follows its name where an option is refused that it does not have. */
+  readonly remark?: string;
+  readonly options: T;
+  /** What counts where an option is not given. */
+  defaults(trained: Trained): Settings;
+  /** @throws UsageError for settings that do not go together */
+  check?(settings: Settings): void;
+  /** @returns samples, [N, S] */
+  sample(predict: TimedPredictor, start: Start, settings: Settings): Promise<Values>;
+  describe(settings: Settings): Described;
+  /** In what a described sampling differs from those of published numbers, one sentence each. */
+  published(described: Described): string[];
+}
+
+/** Declares a sampler; settings have the names of the options that set them. */
+export const sampler = <const T extends Table, Settings extends Record<string, unknown>>(
+  value: Sampler<T, Settings> & (OptionValues<T> extends Partial<Settings> ? unknown : never),
+): Sampler<T, Settings> => value;
+
+/** Steps of published numbers. */
+const PUBLISHED_STEPS = 250;
+
+/** @returns a sentence on another number of steps than that of published numbers */
+export const stepsNote = ({ steps }: Described): string[] =>
+  typeof steps === 'number' && steps !== PUBLISHED_STEPS
+    ? [`the sampler took ${steps} steps; published numbers are of ${PUBLISHED_STEPS}`]
+    : [];
+
+/** @returns a sentence on steps that are shifted */
+export const shiftNote = ({ time_shift }: Described): string[] =>
+  time_shift === undefined ? [] : ['the steps of the sampler are shifted; those of published numbers are even'];
+
+/** What a header tells of a time shift: nothing of none. */
+export const describeShift = (shift: number): Described => (shift === 1 ? {} : { time_shift: shift });
+
+export const STEPS = integer('--steps <n>', 'steps of the sampler', { min: 1, defaultText: '50, of a DiT 250' });
+
+export const TIME_SHIFT = number(
+  '--time-shift <s>',
+  'move the steps towards the noise: t becomes s t / (1 + (s - 1) t)',
+  { min: 0.01, max: 100, defaultText: 'as in training, else 1, evenly spaced' },
+);

@@ -1,0 +1,107 @@
+/** A sampling job: what its options name, and the samples that it gives. */
+import { DataError, UsageError } from '../errors.js';
+import type { ByteRounding } from '../images/normalise.js';
+import { sizeOf } from '../numbers/typed-array.js';
+import { type Codec, openCodec } from '../pretrained/codec.js';
+import {
+  checkHints,
+  compiledNetwork,
+  type DiffusionModel,
+  isWeightsFile,
+  loadDiffusionModel,
+  loadGuide,
+  type ModelOptions,
+} from './diffusion-model.js';
+import { type Sample, sampleImages } from './images.js';
+import { type Noise, readNoise } from './noise-file.js';
+import type { Range } from './parts.js';
+import type { LabelPlan } from './sample.js';
+import { type SamplerOptions, type SamplerSettings, settleSampler } from './settings.js';
+import { stateSize } from './state.js';
+
+export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'> {
+  ckpt: string;
+  labels: string;
+  noise?: string;
+  latents?: true;
+  /** Of latents. */
+  dtype?: 'f16' | 'f32';
+  vae?: string;
+  vaeWeights?: string;
+  rounding: ByteRounding;
+  batchSize: number;
+}
+
+/** What is sampled from, and how. */
+export interface Job {
+  model: DiffusionModel;
+  guide: DiffusionModel | undefined;
+  settings: SamplerSettings;
+  /** Undefined where latents are wanted. */
+  decoder: Codec | undefined;
+  /** Of all images, if not drawn from the seed. */
+  noise: Noise | undefined;
+}
+
+/**
+ * Opens the checkpoint, the sampler and the decoder that the options name.
+ * @throws UsageError for options that do not go together or with the checkpoint; DataError for a decoder of other latents
+ */
+export async function openJob(options: SamplingOptions): Promise<Job> {
+  checkHints(options.ckpt, options, options.guideCkpt);
+  // What a file's latents are, no header says: the codec that is named does.
+  const named = (options.vae ?? options.vaeWeights) !== undefined;
+  const codec = named && isWeightsFile(options.ckpt) ? await openNamedCodec(options) : undefined;
+  const hints: ModelOptions = { ...options, codec: codec && { ...codec, ...codec.scale } };
+  const model = loadDiffusionModel(options.ckpt, hints);
+  if (options.latents) codec?.dispose();
+  const settings = settleSampler(model, options);
+  const guide = options.guideCkpt === undefined ? undefined : loadGuide(options.guideCkpt, model, hints);
+  const noise = options.noise === undefined ? undefined : await readNoise(options.noise, model.record.latent.shape);
+  const decoder = options.latents ? undefined : (codec ?? (await openSampleCodec(model, options)));
+  if (decoder) checkCodec(decoder, model);
+  return { model, guide, settings, decoder, noise };
+}
+
+/** The images of a range, a batch at a time. */
+export async function* samples(job: Job, { first, end }: Range, options: SamplingOptions): AsyncGenerator<Sample> {
+  const { model, guide, noise } = job;
+  const size = sizeOf(model.record.latent.shape);
+  const network = compiledNetwork(model);
+  const guideNetwork = guide && compiledNetwork(guide);
+  const { config } = model;
+  const networks = { network, stateSize: stateSize(config), nullLabel: config.numClasses, guide: guideNetwork };
+  const sampled = { ...job, networks, labels: labelPlan(options.labels), rounding: options.rounding };
+  for (let start = first; start < end; start += options.batchSize) {
+    const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);
+    yield* await sampleImages(sampled, indices, noise?.values.subarray(start * size, (start + indices.length) * size));
+  }
+  network.dispose();
+  guideNetwork?.dispose();
+}
+
+function labelPlan(text: string): LabelPlan {
+  if (text === 'random' || text === 'balanced') return text;
+  const numbers = text.split(',').map(Number);
+  if (numbers.every((label) => Number.isInteger(label) && label >= 0)) return numbers;
+  throw new UsageError(`--labels ${text}: it takes random, balanced, or class numbers such as 0,1,7`);
+}
+
+const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights }: SamplingOptions): Promise<Codec> =>
+  openCodec({ vae, weights: vaeWeights });
+
+/** The codec of the training latents, unless the command line names another. */
+function openSampleCodec({ record }: DiffusionModel, { vae, vaeWeights }: SamplingOptions): Promise<Codec> {
+  const trained = record.data.latents.metadata['repa.model'];
+  return openCodec({ vae: vae ?? trained, weights: vaeWeights });
+}
+
+/** @throws DataError when a codec is not of these latents */
+function checkCodec({ name, channels }: Codec, { source, record }: DiffusionModel): void {
+  const [own] = record.latent.shape;
+  if (channels === own) return;
+  throw new DataError(
+    `${name} decodes latents of ${channels} channels, but those of ${source} have ${own}`,
+    'Name their codec with --vae or --vae-weights, or take the latents themselves with --latents.',
+  );
+}

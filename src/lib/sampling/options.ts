@@ -1,0 +1,59 @@
+/** The options of verbs that take a trained diffusion model: where it is, which of its weights, and how it is sampled. */
+import { SAMPLER_OPTIONS } from '../diffusion/samplers/index.js';
+import { choice, flag, integer, number, text } from '../options/option.js';
+import { options } from '../options/table.js';
+
+/** What a checkpoint file of the official code may leave open. */
+export const CHECKPOINT_FILE = options({
+  model: text(
+    '--model <name>',
+    'what a checkpoint file holds, where its tensors do not tell: SiT-XL/2, DiT-XL/2, SiT, DiT',
+  ),
+  heads: integer('--heads <n>', 'attention heads of a checkpoint file', {
+    min: 1,
+    defaultText: 'those of the published model of its width',
+  }),
+  path: choice('--path <name>', 'path that a checkpoint file was trained on', ['linear', 'cosine'], {
+    defaultText: 'as it says, or linear',
+  }),
+});
+
+/** Which weights of a checkpoint. */
+export const WEIGHTS = options({
+  raw: flag('--raw', 'the weights themselves, not their moving average', { conflicts: ['ema'] }),
+  ema: number('--ema <decay>', 'the moving average of this decay', {
+    min: 0,
+    max: 1,
+    defaultText: 'the first that was trained',
+  }),
+});
+
+/** A trained diffusion model. */
+export const DIFFUSION_MODEL = options({
+  ckpt: text(
+    '--ckpt <path>',
+    'a training folder, one checkpoint in it, a file of the official code (.pt, .safetensors), or a name that was pulled',
+    { default: 'ckpt' },
+  ),
+  ...CHECKPOINT_FILE,
+  ...WEIGHTS,
+});
+
+const isGuided = { words: 'a --cfg above 1', holds: ({ cfg }: { cfg: number }) => cfg > 1 };
+
+/** How it is sampled. */
+export const SAMPLING = options({
+  ...SAMPLER_OPTIONS,
+  cfg: number('--cfg <w>', 'classifier-free guidance; 1 is none', { min: 1, default: 1 }),
+  guidanceLow: number('--guidance-low <t>', 'guide only from this time', { min: 0, max: 1, default: 0 }),
+  guidanceHigh: number('--guidance-high <t>', 'guide only up to this time', { min: 0, max: 1, default: 1 }),
+  guidanceChannels: integer('--guidance-channels <n>', 'guide only the first n channels', {
+    min: 1,
+    defaultText: 'all; 3 of DiT and of the original SiT',
+  }),
+  guideCkpt: text(
+    '--guide-ckpt <path>',
+    'autoguidance: guide by a weaker checkpoint, in place of the model without label',
+    { needs: isGuided },
+  ),
+});
