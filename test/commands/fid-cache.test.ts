@@ -13,6 +13,7 @@ import {
 import path from 'node:path';
 import { test } from 'node:test';
 import sharp from 'sharp';
+import { encodeModel } from '../../src/lib/engine/onnx/model.js';
 import { repa } from './binary.js';
 import { distance, near, run, sets } from './image-sets.js';
 
@@ -102,4 +103,36 @@ test('a cache that cannot be written costs no number', async (t) => {
   assert.match(stderr, /could not be cached/);
   rmSync(path.join(cwd, '.repa/cache'));
   assert.ok(near(JSON.parse(stdout.toString()).value, await distance(cwd, 'samples', 'reference')));
+});
+
+test('what is kept of a network is of its output and its normalisation', async (t) => {
+  const cwd = await sets(t);
+  const node = (type: string, input: string, output: string, attributes = {}) => {
+    return { type, domain: '', attributes, inputs: [input], outputs: [output] };
+  };
+  const maps = (name: string) => ({ name, dtype: 'float32' as const, shape: [-1, 3, 8, 8] });
+  const model = encodeModel({
+    nodes: [
+      node('AveragePool', 'x', 'early', { kernel_shape: [4, 4], strides: [4, 4] }),
+      node('Tanh', 'early', 'late'),
+    ],
+    inputs: [{ name: 'x', dtype: 'float32', shape: [-1, 3, 32, 32] }],
+    outputs: [maps('early'), maps('late')],
+    initializers: [],
+  });
+  writeFileSync(path.join(cwd, 'tiny.onnx'), model);
+  const measured = (...args: string[]) => distance(cwd, 'samples', 'reference', '--net', 'tiny.onnx', ...args);
+  const ways = [
+    ['--output', 'early'],
+    ['--output', 'late'],
+    ['--output', 'late', '--normalise', 'signed'],
+  ];
+  const kept: number[] = [];
+  for (const way of ways) kept.push(await measured(...way));
+  for (const [i, way] of ways.entries()) assert.ok(near(kept[i], await measured(...way, '--no-cache')), way.join(' '));
+  assert.equal(cached(cwd).length, ways.length);
+  await run(cwd, 'fid', 'reference', '--net', 'tiny.onnx', ...ways[0], '--save-stats', 'early.npz');
+  const other = await repa(['fid', 'samples', 'early.npz', '--net', 'tiny.onnx', ...ways[1]], { cwd });
+  assert.equal(other.code, 65, other.stderr);
+  assert.match(other.stderr, /early\.npz: statistics of features whose output is "early", not "late"/);
 });

@@ -1,7 +1,9 @@
 /** What encode-vae and extract-dino have in common: images in, tensors of each image out. */
 import path from 'node:path';
 import { inBatches } from '../batches.js';
+import { DataError } from '../errors.js';
 import type { RgbImage } from '../images/rgb-image.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { type TensorColumn, withScales } from '../stream/schema.js';
 import { type ImageOptions, imageInput } from './image-input.js';
@@ -42,7 +44,9 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
       for (const [row, { key, label }] of batch.entries()) {
         const tensors = columns.map(({ name: column, shape }) => {
           const length = sizeOf(shape);
-          return [column, computed[column].subarray(row * length, (row + 1) * length)];
+          const values = computed[column].subarray(row * length, (row + 1) * length);
+          if (firstNonFinite(values) >= 0) throw notFinite(key, column);
+          return [column, values];
         });
         await writer.append(key, label, Object.fromEntries(tensors));
       }
@@ -52,3 +56,9 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   if (written) progress.finish();
   else progress.say(`${options.out}: this part is finished already`);
 }
+
+const notFinite = (key: string, column: string): DataError =>
+  new DataError(
+    `'${column}' of '${key}' comes out as NaN or infinity`,
+    'The weights are damaged: repa info shows them.',
+  );

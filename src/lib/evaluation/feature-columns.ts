@@ -3,6 +3,7 @@ import path from 'node:path';
 import { DataError } from '../errors.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { readNpy } from '../formats/npy.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import { concatenated } from '../numbers/typed-array.js';
 import { tokenMeans } from '../pretrained/token-means.js';
 import { openTensorStream } from '../stream/reader.js';
@@ -18,11 +19,13 @@ export interface FeatureColumn {
   rows: number;
   dim: number;
   values: Float32Array; // [N, D]
+  /** The stream's header; empty for an .npy. */
+  metadata?: Readonly<Record<string, string>>;
 }
 
 /**
  * Reads every column of features of a tensor stream, its tokens averaged for each image, or an .npy [N, D].
- * @throws DataError when the file holds no features
+ * @throws DataError when the file holds no features, or values that are not finite
  */
 export async function readFeatureColumns(input: string): Promise<FeatureColumn[]> {
   if (path.extname(input) === '.npy') return [fromNpy(input)];
@@ -44,7 +47,16 @@ export async function readFeatureColumns(input: string): Promise<FeatureColumn[]
   }
   return columns.map(({ name, shape }, i) => {
     const values = concatenated(batches[i], Float32Array);
-    return { name, keys, labels: Int32Array.from(labels), rows: keys.length, dim: shape.at(-1)!, values };
+    refuseNonFinite(values, shape.at(-1)!, (row) => `${reader.name}: '${name}' of '${keys[row]}'`);
+    return {
+      name,
+      keys,
+      labels: Int32Array.from(labels),
+      rows: keys.length,
+      dim: shape.at(-1)!,
+      values,
+      metadata: reader.schema.metadata,
+    };
   });
 }
 
@@ -52,5 +64,17 @@ function fromNpy(input: string): FeatureColumn {
   const tensor = readNpy(input);
   const [rows, dim] = tensor.shape;
   if (tensor.shape.length !== 2) throw new DataError(`${input}: is [${tensor.shape}], not one vector a row: [N, D]`);
-  return { name: path.basename(input), keys: undefined, labels: undefined, rows, dim, values: toFloat32(tensor) };
+  const values = toFloat32(tensor);
+  refuseNonFinite(values, dim, (row) => `${input}: row ${row}`);
+  return { name: path.basename(input), keys: undefined, labels: undefined, rows, dim, values, metadata: {} };
+}
+
+/** Features that are no numbers compare as neither larger nor smaller, and would count as right. */
+function refuseNonFinite(values: Float32Array, dim: number, where: (row: number) => string): void {
+  const lost = firstNonFinite(values);
+  if (lost < 0) return;
+  throw new DataError(
+    `${where(Math.floor(lost / dim))} holds ${values[lost]}`,
+    'Whatever made these features failed on some images: make them again.',
+  );
 }

@@ -11,10 +11,12 @@ import {
   FEATURE_KINDS,
   type FeatureKind,
   hasStatistics,
+  preprocessDifference,
   readOrigin,
   readStatistics,
   type StatisticsOrigin,
 } from '../metrics/statistics-file.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import type { FeatureNetwork } from '../pretrained/feature-network.js';
 import { FeatureSet, type Need } from './feature-set.js';
 
@@ -82,10 +84,11 @@ async function addImages(
   for await (const batch of inBatches(source.images, batchSize)) {
     const squares = batch.map((each) => square(each, input, set, size !== undefined));
     const features = network.features(squares);
-    const broken = features.pooled.findIndex((value) => !Number.isFinite(value));
-    if (broken >= 0) {
-      const { key } = batch[Math.floor(broken / network.dims.pooled)];
-      throw new DataError(`${input}: ${network.name} gives ${features.pooled[broken]} for '${key}'`);
+    for (const values of [features.pooled, features.spatial, features.logits]) {
+      const broken = values ? firstNonFinite(values) : -1;
+      if (broken < 0) continue;
+      const { key } = batch[Math.floor((broken * batch.length) / values!.length)];
+      throw new DataError(`${input}: ${network.name} gives ${values![broken]} for '${key}'`);
     }
     set.add(batch.length, features);
     bar.advance(batch.length);
@@ -175,6 +178,13 @@ function checkOrigin(file: string, origin: StatisticsOrigin, network: FeatureNet
     throw new DataError(
       `${file}: statistics of images resized as '${origin.resize}', not '${network.resize}'`,
       'Measure with the same --resize, or make them anew.',
+    );
+  }
+  const difference = origin.preprocess && preprocessDifference(origin.preprocess, network.preprocess);
+  if (difference) {
+    throw new DataError(
+      `${file}: statistics of features whose ${difference}`,
+      'Measure with the same options of the network, or make them anew.',
     );
   }
 }

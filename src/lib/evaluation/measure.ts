@@ -117,8 +117,9 @@ function countFor(name: MetricName, target: FeatureSet): number | undefined {
   return kind ? target.gaussian(kind)?.count : target.count || undefined;
 }
 
-function originOf({ name, sha256, resize }: FeatureNetwork, imageSize: number, resized = 0): StatisticsOrigin {
-  return { network: name, network_sha256: sha256, resize, image_size: imageSize, resized };
+function originOf(network: FeatureNetwork, imageSize: number, resized = 0): StatisticsOrigin {
+  const { name, sha256, resize, preprocess } = network;
+  return { network: name, network_sha256: sha256, resize, preprocess, image_size: imageSize, resized };
 }
 
 async function saveStatistics(file: string, samples: FeatureSet, network: FeatureNetwork): Promise<void> {

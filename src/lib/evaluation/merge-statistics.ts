@@ -6,6 +6,7 @@ import {
   FEATURE_KINDS,
   type FeatureKind,
   hasStatistics,
+  preprocessDifference,
   readOrigin,
   readStatistics,
   type StatisticsOrigin,
@@ -72,5 +73,6 @@ function differenceOf(a: Parts, b: Parts): string | undefined {
   for (const name of ['network', 'network_sha256', 'resize', 'image_size'] as const) {
     if (a.origin[name] !== b.origin[name]) return `its ${name} is ${b.origin[name]}, not ${a.origin[name]}`;
   }
-  return undefined;
+  const difference = preprocessDifference(b.origin.preprocess ?? {}, a.origin.preprocess ?? {});
+  return difference && `of its features, ${difference}`;
 }

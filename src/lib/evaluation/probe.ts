@@ -2,6 +2,7 @@
 
 import { DataError, UsageError } from '../errors.js';
 import { crc32 } from '../files/crc32.js';
+import { classDifference } from '../images/class-map.js';
 import { unitRows } from '../metrics/features.js';
 import { knnAccuracy } from '../metrics/knn.js';
 import { type LabelledFeatures, probeAccuracy, trainLinearProbe } from '../metrics/linear-probe.js';
@@ -44,13 +45,24 @@ export async function* probeFeatures(settings: ProbeSettings): AsyncGenerator<Pr
   for (const column of trainColumns) {
     const other = testColumns?.find(({ name }) => name === column.name);
     if (testColumns && !other) throw new DataError(`${settings.test}: has no column '${column.name}'`);
+    if (other) checkClasses(column, other, settings);
     yield* probeColumn(column, other, settings);
   }
 }
 
+/** @throws DataError when the two sets number their classes differently */
+function checkClasses(train: FeatureColumn, test: FeatureColumn, settings: ProbeSettings): void {
+  const difference = classDifference(train.metadata ?? {}, test.metadata ?? {});
+  if (difference === undefined) return;
+  throw new DataError(
+    `${settings.train} and ${settings.test} number their classes differently: ${difference}`,
+    'Extract both from folders that hold the same classes.',
+  );
+}
+
 /**
  * @param test features of other images; without them, some of `column` are held out
- * @throws DataError when rows have no labels
+ * @throws DataError when rows have no labels or all the same, or none are left to test on
  */
 export function* probeColumn(
   column: FeatureColumn,
@@ -64,12 +76,25 @@ export function* probeColumn(
     settings.test ?? settings.train,
     (row) => test !== undefined || isHeldOut(row),
   );
+  if (asked.labels.length === 0) {
+    throw new DataError(
+      `${settings.test ?? settings.train}: leaves no rows to test on`,
+      'Give more, or a set with --test.',
+    );
+  }
+  const classes = new Map([...new Set(known.labels)].sort((a, b) => a - b).map((label, index) => [label, index]));
+  if (classes.size < 2) {
+    const [only] = classes.keys();
+    throw new DataError(`${settings.train}: all rows are of class ${only}, and a probe tells classes apart`);
+  }
+  // Classes by their ranks: labels may be any numbers. One that training has not seen is never found.
+  for (const { labels } of [known, asked]) labels.set(labels.map((label) => classes.get(label) ?? -1));
   for (const metric of settings.metric) {
     yield {
       metric,
       column: column.name,
       accuracy: metric === 'linear' ? linear(known, asked, settings) : nearest(known, asked, settings),
-      classes: new Set(known.labels).size,
+      classes: classes.size,
       train_rows: known.labels.length,
       test_rows: asked.labels.length,
     };

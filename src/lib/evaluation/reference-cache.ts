@@ -1,7 +1,11 @@
 /** Features and statistics of references that were measured before, kept by the content of their images. */
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
+import sharp from 'sharp';
+import type { EngineInfo } from '../engine/engine.js';
+import { engineInfo } from '../engine/index.js';
 import { DataError, MissingInputError } from '../errors.js';
+import { codeHash } from '../files/code-hash.js';
 import { homeFolder } from '../files/home.js';
 import { sha256OfText } from '../files/sha256.js';
 import type { HostTensor } from '../formats/host-tensor.js';
@@ -30,11 +34,39 @@ export interface ReferenceKey {
   skipBad: boolean;
 }
 
-/** Where a reference's features are kept: by what is in its files, how they are measured, and this version of repa. */
-export async function cacheFile({ input, origin, skipBad }: ReferenceKey): Promise<string> {
+/** Where a reference's features are kept: by all facts that they depend on. */
+export async function cacheFile(key: ReferenceKey): Promise<string> {
   const folder = homeFolder('cache');
-  const key = JSON.stringify([version, origin, skipBad, await contentHash(input, folder)]);
-  return path.join(folder, `reference-${sha256OfText(key).slice(0, 32)}.npz`);
+  const { threads: _threads, ...engine } = engineInfo();
+  const facts: CacheFacts = {
+    images: await contentHash(key.input, folder),
+    origin: key.origin,
+    skipBad: key.skipBad,
+    engine,
+    decoder: sharp.versions,
+    code: codeHash(),
+    version,
+  };
+  return path.join(folder, cacheName(facts));
+}
+
+export const cacheName = (facts: CacheFacts): string =>
+  `reference-${sha256OfText(JSON.stringify(facts)).slice(0, 32)}.npz`;
+
+/** All that the features of a reference depend on. */
+export interface CacheFacts {
+  /** What is in its files. */
+  images: string;
+  /** The network by the content of its weights, its output, normalisation, positions, the resize and the size. */
+  origin: StatisticsOrigin;
+  skipBad: boolean;
+  /** The backend and its version; not its threads, in which results differ by rounding alone. */
+  engine: Omit<EngineInfo, 'threads'>;
+  /** The libraries that decode pictures. */
+  decoder: typeof sharp.versions;
+  /** Our own code, by content. */
+  code: string;
+  version: string;
 }
 
 /**

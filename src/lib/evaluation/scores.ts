@@ -60,7 +60,7 @@ function rowsOf(samples: FeatureSet, reference: FeatureSet | undefined, name: st
   throw new DataError(`${name} needs images of both sets: the reference holds statistics only`);
 }
 
-const subsetSizeFor = (rows: number): number => Math.min(1000, Math.floor(rows * 0.9));
+const subsetSizeFor = (rows: number): number => Math.min(1000, Math.max(2, Math.floor(rows * 0.9)));
 
 export const METRICS: Readonly<Record<MetricName, Metric>> = {
   fid: {

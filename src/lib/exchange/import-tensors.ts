@@ -6,6 +6,7 @@ import { centerCrop } from '../images/crop.js';
 import { openImages } from '../images/open-images.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { isTarName, openTarFiles } from '../images/tar-files.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import { openTensorFile } from '../stream/file.js';
 import { isNpzOfImages, readNpyRows, readNpzRows } from './arrays.js';
 import { imageRows } from './image-folder.js';
@@ -28,7 +29,7 @@ export interface TensorImport {
  */
 export async function openRows(input: string, { column, like, size }: TensorImport): Promise<RowSource> {
   if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
-  const source = await openSource(input, column, size);
+  const source = finite(await openSource(input, column, size), input);
   return like === undefined ? source : withKeysOf(source, like, input);
 }
 
@@ -49,6 +50,20 @@ async function openSource(input: string, column: string | undefined, size: numbe
     `${input}: not a kind of data that is imported`,
     'Images in a folder, .npy, .npz, WebDataset .tar, official preprocessing, .pt and .safetensors are.',
   );
+}
+
+/** The rows, of which none holds what is no number: training on it would fail long after. */
+function finite(source: RowSource, input: string): RowSource {
+  async function* rows(): AsyncGenerator<Row> {
+    for await (const row of source.rows) {
+      for (const [name, values] of Object.entries(row.tensors)) {
+        if (firstNonFinite(values) < 0) continue;
+        throw new DataError(`${input}: '${name}' of '${row.key}' holds NaN or infinity`, 'Make these data again.');
+      }
+      yield row;
+    }
+  }
+  return { ...source, rows: rows() };
 }
 
 /** Whether what is at `input` is data, and not a checkpoint. */

@@ -1,4 +1,6 @@
 /** From 8-bit RGB [H, W, 3] to the numbers a network takes, f32 [3, H, W], and back. */
+import { DataError } from '../errors.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import type { RgbImage } from './rgb-image.js';
 
 /** Per channel, on values of [0, 1]. */
@@ -53,7 +55,12 @@ export function mapChannels(
  */
 export type ByteRounding = 'truncate' | 'round';
 
-/** A decoded picture [3, H, W] in [-1, 1] as 8-bit RGB. */
+const BROKEN = 'The latents, or the weights that made or decode them, are damaged.';
+
+/**
+ * A decoded picture [3, H, W] in [-1, 1] as 8-bit RGB.
+ * @throws DataError when it holds what is no number
+ */
 export function fromSignedUnit(
   planes: Float32Array,
   width: number,
@@ -65,6 +72,8 @@ export function fromSignedUnit(
     rounding === 'truncate'
       ? (x: number): number => Math.fround(255 * (Math.fround(x + 1) / 2))
       : (x: number): number => Math.fround(Math.fround(127.5 * x) + 128);
+  // They would become black or white.
+  if (firstNonFinite(planes) >= 0) throw new DataError('a picture is decoded to NaN or infinity', BROKEN);
   const pixels = width * height;
   const data = new Uint8ClampedArray(pixels * 3);
   for (let channel = 0; channel < 3; channel++) {

@@ -1,11 +1,18 @@
 /** Cholesky factors of covariances, which may be rank-deficient. */
+import { DataError } from '../errors.js';
 import { type Matrix, matrixProduct } from './matrix-product.js';
 
 const BLOCK = 64;
 
+/** Rounding leaves pivots below 0, in parts of their diagonal element; covariances that were added up in f32 more so. */
+const NEGATIVE = 1e-3;
+const HINT = 'It was not computed from features: make it anew.';
+
 /**
  * The lower triangular L with L L' = `matrix` (symmetric positive semi-definite; only its lower triangle is read). A
  * pivot that is zero up to rounding gives a column of zeros, so a matrix of rank r has n - r of them.
+ *
+ * @throws DataError when the matrix is indefinite by more than rounding
  *
  * Goes by blocks of columns, from the left: nearly all of the work is one matrix product a block.
  */
@@ -23,19 +30,22 @@ export function cholesky({ rows: n, data: a }: Matrix): Matrix {
       const row = (first + i) * n + first;
       for (let j = 0; j < Math.min(width, i + 1); j++) factor[row + j] = a[row + j] - known[i * width + j];
     }
-    factorBlock(factor, n, first, width, smallestPivot);
+    factorBlock(a, factor, first, width, smallestPivot);
   }
   return { rows: n, columns: n, data: factor };
 }
 
 /** Factors the columns `first ... first + width - 1` from the diagonal down, in place. */
-function factorBlock(factor: Float64Array, n: number, first: number, width: number, smallestPivot: number): void {
+function factorBlock(a: Float64Array, factor: Float64Array, first: number, width: number, smallestPivot: number): void {
+  const n = Math.sqrt(a.length);
   for (let i = first; i < n; i++) {
     const row = i * n;
     for (let j = first; j < Math.min(first + width, i + 1); j++) {
       const other = j * n;
       let sum = factor[row + j];
       for (let k = first; k < j; k++) sum -= factor[row + k] * factor[other + k];
+      if (i === j && sum < -NEGATIVE * a[row + j])
+        throw new DataError('a covariance is not positive semi-definite', HINT);
       if (i === j) factor[row + j] = sum > smallestPivot ? Math.sqrt(sum) : 0;
       else factor[row + j] = factor[other + j] > 0 ? sum / factor[other + j] : 0;
     }

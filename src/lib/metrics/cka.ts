@@ -2,24 +2,39 @@
  * Centred kernel alignment with the linear kernel (arXiv 1905.00414). The N x N kernels are never formed: all that is
  * needed of them follows from the D x D products of the features.
  */
+import { UsageError } from '../errors.js';
 import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import { centre } from './statistics.js';
 
 /** As in platonic-rep, whose numbers ours have to agree with. */
 const EPSILON = 1e-6;
 
-/** CKA of two representations of the same samples, with the biased estimate of HSIC. */
+/**
+ * CKA of two representations of the same samples, with the biased estimate of HSIC. One that does not vary has 0.
+ * @throws UsageError with fewer than two samples
+ */
 export function cka(a: Matrix, b: Matrix): number {
+  refuseFew(a, 2);
   const [x, y] = [centred(a), centred(b)];
   return alignment(squaredNorm(x, y), squaredNorm(x, x), squaredNorm(y, y));
 }
 
-/** CKA with the unbiased HSIC, which does not grow with the number of dimensions. */
+/**
+ * CKA with the unbiased HSIC, which does not grow with the number of dimensions.
+ * @throws UsageError with fewer than four samples
+ */
 export function unbiasedCka(a: Matrix, b: Matrix): number {
+  refuseFew(a, 4);
   return alignment(unbiasedHsic(a, b), unbiasedHsic(a, a), unbiasedHsic(b, b));
 }
 
-const alignment = (ab: number, aa: number, bb: number): number => ab / (Math.sqrt(aa * bb) + EPSILON);
+function refuseFew({ rows }: Matrix, least: number): void {
+  if (rows < least) throw new UsageError(`this kernel alignment takes at least ${least} rows, not ${rows}`);
+}
+
+/** Unbiased estimates of representations that do not vary may come out below 0. */
+const alignment = (ab: number, aa: number, bb: number): number =>
+  ab / (Math.sqrt(Math.max(0, aa) * Math.max(0, bb)) + EPSILON);
 
 function centred({ rows, columns, data }: Matrix): Matrix {
   const copy = data.slice();

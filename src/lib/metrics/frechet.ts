@@ -6,13 +6,16 @@ import { symmetricEigenvalues } from '../linalg/eigenvalues.js';
 import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import type { Gaussian } from './statistics.js';
 
+/** Rounding leaves eigenvalues below 0, in parts of the largest; covariances that were added up in f32 more so. */
+const NEGATIVE = 1e-3;
+
 /**
  * |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2)).
  *
  * With S1 = L L', the product S1 S2 has the eigenvalues of the symmetric L' S2 L, so the last trace is the sum of their
  * roots: no matrix root is taken, and covariances of too few samples need no padding.
  *
- * @throws DataError when the two are of different dimensions, or not finite
+ * @throws DataError when the two are of different dimensions, not finite, or no covariances
  */
 export function frechetDistance(a: Gaussian, b: Gaussian): number {
   const n = a.mean.length;
@@ -22,10 +25,18 @@ export function frechetDistance(a: Gaussian, b: Gaussian): number {
   const square = (data: Float64Array): Matrix => ({ rows: n, columns: n, data });
   const factor = cholesky(square(a.covariance));
   const product = matrixProduct(matrixProduct(factor, square(b.covariance), { transposeA: true }), factor);
-  const rootTrace = symmetricEigenvalues(product.data, n).reduce(
-    (sum, value) => sum + Math.sqrt(Math.max(0, value)),
-    0,
+  const eigenvalues = symmetricEigenvalues(product.data, n);
+  const [least, largest] = eigenvalues.reduce(
+    ([low, high], value) => [Math.min(low, value), Math.max(high, value)],
+    [0, 0],
   );
+  if (least < -NEGATIVE * largest) {
+    throw new DataError(
+      'a covariance is not positive semi-definite',
+      'It was not computed from features: make it anew.',
+    );
+  }
+  const rootTrace = eigenvalues.reduce((sum, value) => sum + Math.sqrt(Math.max(0, value)), 0);
   const means = a.mean.reduce((sum, value, i) => sum + (value - b.mean[i]) ** 2, 0);
   const distance = means + trace(a.covariance, n) + trace(b.covariance, n) - 2 * rootTrace;
   if (!Number.isFinite(distance)) throw new DataError('the mean or the covariance of the features is not finite');

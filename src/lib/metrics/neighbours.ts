@@ -54,9 +54,10 @@ export function nearestNeighbours(queries: Matrix, candidates: Matrix, k: number
 /** Fills `indices` and `values` with the largest of `row` in descending order, leaving out position `excluded`. */
 function keepLargest(row: Float64Array, excluded: number, indices: Int32Array, values: Float64Array): void {
   const last = values.length - 1;
+  let least = values[last];
   for (let candidate = 0; candidate < row.length; candidate++) {
     const value = row[candidate];
-    if (!(value > values[last]) || candidate === excluded) continue;
+    if (!(value > least) || candidate === excluded) continue;
     let place = last;
     for (; place > 0 && values[place - 1] < value; place--) {
       values[place] = values[place - 1];
@@ -64,5 +65,6 @@ function keepLargest(row: Float64Array, excluded: number, indices: Int32Array, v
     }
     values[place] = value;
     indices[place] = candidate;
+    least = values[last];
   }
 }

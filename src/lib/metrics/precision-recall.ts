@@ -13,8 +13,7 @@ export interface PrecisionRecall {
 }
 
 /** Rows and columns of a block of distances. */
-const BLOCK_ROWS = 1024;
-const BLOCK_COLUMNS = 4096;
+const BLOCK = 2048;
 
 /**
  * @param samples [N, D] and `reference` [M, D] features; the ADM suite takes 50,000 and 10,000.
@@ -22,78 +21,105 @@ const BLOCK_COLUMNS = 4096;
  * @throws UsageError when a set has no k neighbours
  */
 export function precisionRecall(samples: Features, reference: Features, k = 3): PrecisionRecall {
-  const sampleBall = squaredRadii(samples, k);
-  const referenceBall = squaredRadii(reference, k);
+  const sampleNorms = squaredNorms(samples);
+  const referenceNorms = squaredNorms(reference);
+  const sampleBall = squaredRadii(samples, sampleNorms, k);
+  const referenceBall = squaredRadii(reference, referenceNorms, k);
   const sampleCovered = new Uint8Array(samples.rows);
   const referenceCovered = new Uint8Array(reference.rows);
-  forEachDistance(samples, reference, (row, columns, distances) => {
-    for (let j = 0; j < distances.length; j++) {
-      if (distances[j] <= referenceBall[columns + j]) sampleCovered[row] = 1;
-      if (distances[j] <= sampleBall[row]) referenceCovered[columns + j] = 1;
+  const products = new Float32Array(blockSize(samples) * blockSize(reference));
+  for (let row = 0; row < samples.rows; row += BLOCK) {
+    for (let column = 0; column < reference.rows; column += BLOCK) {
+      const block = product(samples, row, reference, column, products);
+      for (let i = 0; i < block.rows; i++) {
+        const [norm, ball] = [sampleNorms[row + i], sampleBall[row + i]];
+        let covered = 0;
+        for (let j = 0, at = i * block.columns; j < block.columns; j++, at++) {
+          const distance = norm + referenceNorms[column + j] - 2 * block.data[at];
+          if (distance <= referenceBall[column + j]) covered = 1;
+          if (distance <= ball) referenceCovered[column + j] = 1;
+        }
+        sampleCovered[row + i] |= covered;
+      }
     }
-  });
+  }
   const share = (covered: Uint8Array): number => covered.reduce((sum, value) => sum + value, 0) / covered.length;
   return { precision: share(sampleCovered), recall: share(referenceCovered) };
 }
 
-/** The squared distance of each row to its k-th nearest other row. */
-function squaredRadii(features: Features, k: number): Float64Array {
+/**
+ * The squared distance of each row to its k-th nearest other row. Distances are symmetric: half of the blocks is enough,
+ * each of which tells of its rows and of its columns.
+ */
+function squaredRadii(features: Features, norms: Float64Array, k: number): Float64Array {
   const { rows } = features;
   if (k < 1 || k >= rows) throw new UsageError(`cannot take ${k} neighbours of ${rows - 1}`);
-  const nearest = new Float64Array(rows * k).fill(Number.POSITIVE_INFINITY); // ascending in each row
-  forEachDistance(features, features, (row, columns, distances) => {
-    const own = nearest.subarray(row * k, (row + 1) * k);
-    for (let j = 0; j < distances.length; j++) {
-      if (distances[j] < own[k - 1] && columns + j !== row) insert(own, distances[j]);
-    }
-  });
-  return Float64Array.from({ length: rows }, (_, row) => nearest[row * k + k - 1]);
-}
-
-/** Puts `value` in its place among ascending values, dropping the last. */
-function insert(ascending: Float64Array, value: number): void {
-  let place = ascending.length - 1;
-  for (; place > 0 && ascending[place - 1] > value; place--) ascending[place] = ascending[place - 1];
-  ascending[place] = value;
-}
-
-/**
- * Hands out the squared distances of each row of `a` to runs of rows of `b`, the first of which is `columns`. Products are
- * f32, norms f64: |x|^2 + |y|^2 - 2 x y.
- */
-function forEachDistance(
-  a: Features,
-  b: Features,
-  visit: (row: number, columns: number, distances: Float64Array) => void,
-): void {
-  const [normsA, normsB] = [squaredNorms(a), squaredNorms(b)];
-  const products = new Float32Array(Math.min(BLOCK_ROWS, a.rows) * Math.min(BLOCK_COLUMNS, b.rows));
-  for (let column = 0; column < b.rows; column += BLOCK_COLUMNS) {
-    const right = slice(b, column, BLOCK_COLUMNS);
-    const distances = new Float64Array(right.rows);
-    for (let row = 0; row < a.rows; row += BLOCK_ROWS) {
-      const left = slice(a, row, BLOCK_ROWS);
-      const into = products.subarray(0, left.rows * right.rows);
-      matrixProduct(left, right, { transposeB: true, into });
-      for (let i = 0; i < left.rows; i++) {
-        for (let j = 0; j < right.rows; j++) {
-          distances[j] = Math.max(0, normsA[row + i] + normsB[column + j] - 2 * into[i * right.rows + j]);
+  const nearest = new Nearest(rows, k);
+  const { largest } = nearest;
+  const products = new Float32Array(blockSize(features) ** 2);
+  for (let row = 0; row < rows; row += BLOCK) {
+    for (let column = row; column < rows; column += BLOCK) {
+      const block = product(features, row, features, column, products);
+      for (let i = 0; i < block.rows; i++) {
+        const own = row + i;
+        // On the diagonal, what is right of it.
+        const first = column === row ? i + 1 : 0;
+        for (let j = first, at = i * block.columns + first; j < block.columns; j++, at++) {
+          const distance = norms[own] + norms[column + j] - 2 * block.data[at];
+          if (distance < largest[own]) nearest.insert(own, distance);
+          if (distance < largest[column + j]) nearest.insert(column + j, distance);
         }
-        visit(row + i, column, distances);
       }
     }
   }
+  return largest;
 }
 
-function slice({ rows, columns, data }: Features, first: number, count: number): Features {
-  const end = Math.min(rows, first + count);
+/** The k smallest distances of each row. */
+class Nearest {
+  /** Of each row, the k-th: what another has to be below to count. */
+  readonly largest: Float64Array; // [rows]
+  readonly #k: number;
+  readonly #distances: Float64Array; // [rows, k], ascending in each row
+
+  constructor(rows: number, k: number) {
+    this.#k = k;
+    this.largest = new Float64Array(rows).fill(Number.POSITIVE_INFINITY);
+    this.#distances = new Float64Array(rows * k).fill(Number.POSITIVE_INFINITY);
+  }
+
+  /** Rounding may make the distance of equal rows negative: it counts as 0. */
+  insert(row: number, distance: number): void {
+    const first = row * this.#k;
+    let place = first + this.#k - 1;
+    for (; place > first && this.#distances[place - 1] > distance; place--) {
+      this.#distances[place] = this.#distances[place - 1];
+    }
+    this.#distances[place] = Math.max(0, distance);
+    this.largest[row] = this.#distances[first + this.#k - 1];
+  }
+}
+
+const blockSize = ({ rows }: Features): number => Math.min(BLOCK, rows);
+
+/** Inner products of a block of rows of `a` with one of `b`: [rows, columns] f32; norms are f64. */
+function product(a: Features, row: number, b: Features, column: number, products: Float32Array): Features {
+  const [left, right] = [slice(a, row), slice(b, column)];
+  const into = products.subarray(0, left.rows * right.rows);
+  return matrixProduct(left, right, { transposeB: true, into });
+}
+
+function slice({ rows, columns, data }: Features, first: number): Features {
+  const end = Math.min(rows, first + BLOCK);
   return { rows: end - first, columns, data: data.subarray(first * columns, end * columns) };
 }
 
 function squaredNorms({ rows, columns, data }: Features): Float64Array {
   const norms = new Float64Array(rows);
   for (let row = 0, i = 0; row < rows; row++) {
-    for (let j = 0; j < columns; j++, i++) norms[row] += data[i] * data[i];
+    let sum = 0;
+    for (let j = 0; j < columns; j++, i++) sum += data[i] * data[i];
+    norms[row] = sum;
   }
   return norms;
 }

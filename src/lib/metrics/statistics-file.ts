@@ -20,10 +20,24 @@ export interface StatisticsOrigin {
   network_sha256: string;
   /** How images were brought to the network's size. */
   resize: string;
+  /** What else is done on the way from an image to its features, where the network leaves it open; absent in old files. */
+  preprocess?: Readonly<Record<string, unknown>>;
   /** Side of the square images, before that. */
   image_size: number;
   /** How many of them had another size, and were cropped to it. */
   resized: number;
+}
+
+/** The first of the facts in which two ways from an image to its features differ, in words; undefined where none does. */
+export function preprocessDifference(
+  before: Readonly<Record<string, unknown>>,
+  now: Readonly<Record<string, unknown>>,
+): string | undefined {
+  for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
+    const [a, b] = [before[name], now[name]].map((fact) => JSON.stringify(fact) ?? 'absent');
+    if (a !== b) return `${name} is ${a}, not ${b}`;
+  }
+  return undefined;
 }
 
 const SUFFIX: Readonly<Record<FeatureKind, string>> = { pooled: '', spatial: '_s' };
@@ -46,7 +60,42 @@ export function readStatistics(file: NpzFile, source: string, kind: FeatureKind)
       `${source}: a mean of shape ${showShape(mu.shape)} and a covariance of shape ${showShape(sigma.shape)} do not fit`,
     );
   }
-  return { mean: doubles(mu, source), covariance: doubles(sigma, source), count: readCount(file) };
+  const gaussian = { mean: doubles(mu, source), covariance: doubles(sigma, source), count: readCount(file) };
+  const problem = gaussianProblem(gaussian);
+  if (problem)
+    throw new DataError(`${source}: ${problem}`, 'Whatever wrote the file did not finish, or computed it wrongly.');
+  return gaussian;
+}
+
+/** By how much a covariance may miss what it has to be: programs that add in f32 leave such differences. */
+const TOLERANCE = 1e-4;
+
+/** What keeps two arrays from being a mean and a covariance, in words; undefined where nothing does. */
+function gaussianProblem({ mean, covariance, count }: Gaussian): string | undefined {
+  const dims = mean.length;
+  if (count !== undefined && !(Number.isInteger(count) && count >= 2)) return `statistics of ${count} images`;
+  const lost = mean.findIndex((value) => !Number.isFinite(value));
+  if (lost >= 0) return `mu[${lost}] is ${mean[lost]}`;
+  const variance = Float64Array.from(mean, (_, i) => covariance[i * (dims + 1)]);
+  const negative = variance.findIndex((value) => !(value >= 0));
+  if (negative >= 0) return `sigma[${negative}, ${negative}], a variance, is ${variance[negative]}`;
+  const deviation = variance.map(Math.sqrt);
+  for (let i = 0; i < dims; i++) {
+    for (let j = 0; j <= i; j++) {
+      const [value, mirrored] = [covariance[i * dims + j], covariance[j * dims + i]];
+      const bound = deviation[i] * deviation[j];
+      if (!Number.isFinite(value) || !Number.isFinite(mirrored)) {
+        return `sigma[${i}, ${j}] is ${Number.isFinite(value) ? mirrored : value}`;
+      }
+      if (Math.abs(value - mirrored) > TOLERANCE * bound) {
+        return `sigma is not symmetric: ${value} at [${i}, ${j}], ${mirrored} at [${j}, ${i}]`;
+      }
+      if (Math.abs(value) > (1 + TOLERANCE) * bound) {
+        return `sigma is no covariance: ${value} at [${i}, ${j}], where the variances allow ${bound} at most`;
+      }
+    }
+  }
+  return undefined;
 }
 
 /**

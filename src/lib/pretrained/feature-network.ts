@@ -45,6 +45,8 @@ export interface FeatureNetwork {
   readonly dims: Readonly<Record<'pooled', number> & Partial<Record<FeatureKind, number>>>;
   /** How images are brought to the network's size, as recorded with each number. */
   readonly resize: string;
+  /** All else that features depend on besides the weights: the output that is taken, normalisation, positions. */
+  readonly preprocess: Readonly<Record<string, unknown>>;
   /** Features of at most `batchSize` square images of any size. */
   features(images: readonly RgbImage[]): ImageFeatures;
   dispose(): void;
@@ -102,6 +104,7 @@ async function openInception(options: FeatureNetworkOptions): Promise<FeatureNet
     distance: isPublished ? 'FID' : `FD(${name})`,
     dims: { pooled: POOL_DIM, spatial: SPATIAL_DIM },
     resize,
+    preprocess: {},
     features(images) {
       images.forEach((image, row) => {
         inceptionInput(image, resize, input.subarray(row * size, (row + 1) * size));
@@ -131,7 +134,7 @@ async function openEncoderFeatures({ net, ...options }: FeatureNetworkOptions): 
   const shared = { encoder: net, weights, output, normalise, batchSize };
   const isDinov2 = DINOV2.test(net);
   const encoder = await openEncoder({ ...shared, posEmbed: isDinov2 ? 'dinov2' : 'timm' });
-  const { name, sha256, dim, tokens, size, side } = encoder;
+  const { name, sha256, dim, tokens, size, side, preprocess } = encoder;
   const isPublished = net === FD_DINOV2 && weights === undefined;
   return {
     name,
@@ -141,6 +144,7 @@ async function openEncoderFeatures({ net, ...options }: FeatureNetworkOptions): 
     distance: isPublished ? 'FD-DINOv2' : `FD(${name})`,
     dims: { pooled: dim },
     resize: isDinov2 ? `bicubic to ${side}` : `adm crop to ${size}`,
+    preprocess,
     features(images) {
       const prepare = (image: RgbImage): RgbImage =>
         isDinov2 ? resizePillow(image, side, side, 'bicubic') : centerCrop(image, size);
