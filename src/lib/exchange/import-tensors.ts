@@ -4,8 +4,10 @@ import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
 import { centerCrop } from '../images/crop.js';
 import { openImages } from '../images/open-images.js';
+import { isParquet } from '../images/parquet-images.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { isTarName, openTarFiles } from '../images/tar-files.js';
+import { isZipName } from '../images/zip-files.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { openTensorFile } from '../stream/file.js';
 import { isNpzOfImages, readNpyRows, readNpzRows } from './arrays.js';
@@ -24,7 +26,7 @@ export interface TensorImport {
 }
 
 /**
- * Opens a folder of images, of the official preprocessing, a WebDataset .tar, an .npy or an .npz.
+ * Opens images in a folder, a .zip or Parquet, a folder of the official preprocessing, a WebDataset .tar, an .npy or an .npz.
  * @throws MissingInputError when there is nothing; DataError when it is none of these, or damaged
  */
 export async function openRows(input: string, { column, like, size }: TensorImport): Promise<RowSource> {
@@ -41,14 +43,14 @@ async function openSource(input: string, column: string | undefined, size: numbe
     const crop = (image: RgbImage) => (size === undefined ? image : centerCrop(image, size));
     if (holdsArrays(archive)) return readTarRows(archive, crop);
   }
-  if (isFolder || isTarName(input) || isNpzOfImages(input)) {
+  if (isFolder || isTarName(input) || isZipName(input) || isParquet(input) || isNpzOfImages(input)) {
     return imageRows(await openImages(input, { crop: size }), input);
   }
   if (path.extname(input) === '.npy') return readNpyRows(input, column);
   if (path.extname(input) === '.npz') return readNpzRows(input, column);
   throw new DataError(
     `${input}: not a kind of data that is imported`,
-    'Images in a folder, .npy, .npz, WebDataset .tar, official preprocessing, .pt and .safetensors are.',
+    'Images in a folder, .zip or .parquet, .npy, .npz, WebDataset .tar, official preprocessing, .pt and .safetensors are.',
   );
 }
 
@@ -68,7 +70,9 @@ function finite(source: RowSource, input: string): RowSource {
 
 /** Whether what is at `input` is data, and not a checkpoint. */
 export const isData = (input: string): boolean =>
-  isTarName(input) || /\.np[yz]$/.test(input) || (statSync(input, { throwIfNoEntry: false })?.isDirectory() ?? false);
+  isTarName(input) ||
+  /\.(np[yz]|zip|parquet)$/i.test(input) ||
+  (statSync(input, { throwIfNoEntry: false })?.isDirectory() ?? false);
 
 /** @throws DataError when there are more or fewer rows than keys. */
 async function withKeysOf(source: RowSource, like: string, input: string): Promise<RowSource> {

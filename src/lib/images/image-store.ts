@@ -8,9 +8,11 @@ import { findColumn } from '../stream/schema.js';
 import { decodeImage } from './decode.js';
 import { listImages, noImages } from './list.js';
 import { isImageFolder } from './open-images.js';
+import { isParquet } from './parquet-images.js';
 import { pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
 import { isTarName, openTarFiles } from './tar-files.js';
+import { isZipName } from './zip-files.js';
 
 /** A file, a part of an archive, or a row of a stream. */
 export type ImagePlace =
@@ -30,10 +32,10 @@ export interface ImageStore {
  */
 export async function openImageStore(input: string): Promise<ImageStore> {
   if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
-  if (isImageFolder(input)) return folderStore(input);
-  if (statSync(input).isDirectory()) return streamStore(input);
+  if (isImageFolder(input) && !isParquet(input)) return folderStore(input);
+  if (statSync(input).isDirectory() && !isParquet(input)) return streamStore(input);
   if (/\.tar$/i.test(input)) return tarStore(input);
-  if (isTarName(input) || /\.npz$/.test(input)) {
+  if (isTarName(input) || isZipName(input) || isParquet(input) || /\.npz$/.test(input)) {
     throw new UsageError(
       `${input} cannot be read in any order`,
       'Unpack it into a folder, or into a .tar that is not compressed.',

@@ -1,4 +1,4 @@
-/** Images from wherever they are: a folder, a tar, ADM's .npz, or a tensor stream of images. */
+/** Images from wherever they are: a folder, a tar, a zip, Parquet, ADM's .npz, or a tensor stream of images. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError, type RepaError } from '../errors.js';
@@ -13,9 +13,11 @@ import { classMetadata } from './class-map.js';
 import { centerCrop } from './crop.js';
 import { type DecodedImage, decodeImages, type ImageSource } from './decode-images.js';
 import { noImages, openImageFolder } from './list.js';
+import { isParquet, openParquetImages } from './parquet-images.js';
 import { type Picture, pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
 import { isTarName, openTarFiles, readTarFiles, type TarFiles } from './tar-files.js';
+import { isZipName, openZipFiles } from './zip-files.js';
 
 export interface ImageInput {
   /** How many there are, where the input tells beforehand. */
@@ -41,16 +43,18 @@ export interface ImageInputOptions {
 const LEAST_AHEAD = 16;
 
 /**
- * @param input a folder of images (labels from its first level or dataset.json), a shard folder, a .tar, .tar.gz or
- *   .tgz, an .npz with `arr_0` [N, H, W, 3] u8, a tensor stream, or '-' for one on stdin.
+ * @param input a folder of images (labels from its first level or dataset.json), a shard folder, a .tar, .tar.gz, .tgz or .zip, a
+ *   .parquet or a folder of some, an .npz with `arr_0` [N, H, W, 3] u8, a tensor stream, or '-' for one on stdin.
  * @throws MissingInputError when there is nothing; DataError when it holds no images
  */
 export async function openImages(input: string, options: ImageInputOptions = {}): Promise<ImageInput> {
   if (input !== '-' && !existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
   if (input === '-') return fromStream(input, options);
+  if (isParquet(input)) return fromParquet(input, options);
   if (isImageFolder(input)) return fromFolder(input, options);
   if (statSync(input).isDirectory()) return fromStream(input, options);
   if (isTarName(input)) return fromTar(input, options);
+  if (isZipName(input)) return fromZip(input, options);
   return path.extname(input) === '.npz' ? fromNpz(input, options) : fromStream(input, options);
 }
 
@@ -95,6 +99,27 @@ async function* tarImages(archive: TarFiles, pictures: readonly Picture[]): Asyn
     const { key, label } = byName.get(name)!;
     yield { key, label, bytes, path: archive.show(name) };
   }
+}
+
+function fromZip(file: string, { shard, ...options }: ImageInputOptions): ImageInput {
+  const archive = openZipFiles(file);
+  const { pictures, classes, notes } = pictureSet(archive);
+  if (pictures.length === 0) throw noImages(file, notes);
+  const run = runOf(pictures, shard);
+  async function* sources(): AsyncGenerator<ImageSource> {
+    for (const { name, key, label } of run) {
+      yield { key, label, bytes: archive.read(name), path: archive.show(name) };
+    }
+    archive.close();
+  }
+  return { total: run.length, metadata: classMetadata(classes), notes, images: decodeAhead(sources(), options) };
+}
+
+async function fromParquet(input: string, { shard, ...options }: ImageInputOptions): Promise<ImageInput> {
+  const { total, classes, notes, images } = await openParquetImages(input);
+  const edge = (index: number): number => Math.floor((index * total) / (shard?.count ?? 1));
+  const [from, to] = shard ? [edge(shard.index), edge(shard.index + 1)] : [0, total];
+  return { total: to - from, metadata: classMetadata(classes), notes, images: decodeAhead(images(from, to), options) };
 }
 
 async function fromStream(input: string, { shard, crop }: ImageInputOptions): Promise<ImageInput> {

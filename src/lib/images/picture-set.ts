@@ -34,6 +34,12 @@ export interface PictureSet {
 /** StyleGAN's and REPA's list of labels, at the root of a set. */
 export const LABEL_FILE = 'dataset.json';
 
+/** What Hugging Face's imagefolder reads beside pictures, at the root of a set. */
+const METADATA_FILES = ['metadata.jsonl', 'metadata.csv'];
+
+/** Files at the root of a set that tell the classes of all its pictures. */
+export const LABEL_FILES: ReadonlySet<string> = new Set([LABEL_FILE, ...METADATA_FILES]);
+
 const LARGEST_CLASS = 2 ** 31 - 1;
 
 /** Whether a number is a class, or the -1 of a picture that has none. */
@@ -44,7 +50,7 @@ export const isClass = (label: unknown): label is number =>
  * The pictures of a set, in its order. Hidden files are left out.
  *
  * A picture's key is its path; a `.json` beside it of `{"key": ...}` alone, as `repa export` writes it, gives another.
- * Its class is what dataset.json tells, else what a `.cls` beside it does (`a.cls` is beside `a.png` and `a.left.png`),
+ * Its class is what dataset.json tells, else the label of metadata.jsonl or metadata.csv, else what a `.cls` beside it does (`a.cls` is beside `a.png` and `a.left.png`),
  * else the index of its first folder among all such folders in sorted order, as torchvision's ImageFolder numbers them.
  *
  * @param isMember which files count as pictures
@@ -53,7 +59,11 @@ export const isClass = (label: unknown): label is number =>
 export function pictureSet(files: FileSet, isMember: (name: string) => boolean = isImageName): PictureSet {
   const seen = files.names.filter((name) => !isHidden(name));
   const members = seen.filter(isMember);
-  const labels = labelsFromFile(files, members) ?? labelsBeside(files, members) ?? labelsFromFolders(members);
+  const labels =
+    labelsFromFile(files, members) ??
+    labelsFromMetadata(files, members) ??
+    labelsBeside(files, members) ??
+    labelsFromFolders(members);
   const keyFiles = new Companions(files.names, '.json');
   const pictures = members.map((name) => {
     const beside = keyFiles.of(name);
@@ -169,6 +179,53 @@ function parseLabels(bytes: Uint8Array, where: string): [string, number][] | und
   const bad = Array.isArray(labels) ? labels.findIndex((item) => !isPair(item)) : 0;
   if (bad >= 0) throw new DataError(`${where}: labels[${bad}] is not a pair of a path and a class index`);
   return labels as [string, number][];
+}
+
+/** Undefined where there is no such file, or it has no labels (captions, say). */
+function labelsFromMetadata(files: FileSet, members: readonly string[]): Labels | undefined {
+  const file = METADATA_FILES.find((name) => files.names.includes(name));
+  if (file === undefined) return undefined;
+  const where = files.show(file);
+  const rows = (file.endsWith('.csv') ? csvRows : jsonRows)(text(files.read(file)), where);
+  const values = new Map<string, unknown>();
+  for (const [i, { file_name: name, label }] of rows.entries()) {
+    if (typeof name !== 'string') throw new DataError(`${where}: entry ${i + 1} has no file_name`);
+    if (label !== undefined && label !== null && label !== '') values.set(name, label);
+  }
+  if (values.size === 0) return undefined;
+  const missing = members.find((name) => !values.has(name));
+  if (missing !== undefined) throw new DataError(`${where}: has no label for '${missing}'`);
+  const given = members.map((name) => values.get(name));
+  if (given.every((label) => isClass(Number(label)))) return { of: (name) => Number(values.get(name)) };
+  const classes = [...new Set(given.map(String))].sort(compareCodePoints);
+  return { of: (name) => classes.indexOf(String(values.get(name))), classes };
+}
+
+function jsonRows(lines: string, where: string): Record<string, unknown>[] {
+  return lines.split('\n').map((line, i) => {
+    try {
+      const row: unknown = JSON.parse(line);
+      if (typeof row === 'object' && row !== null) return row as Record<string, unknown>;
+    } catch {
+      // Told below.
+    }
+    throw new DataError(`${where}: line ${i + 1} is no JSON object`);
+  });
+}
+
+/** Rows of RFC 4180 under the names of the first. */
+function csvRows(content: string, where: string): Record<string, unknown>[] {
+  const cells = [...content.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)];
+  const rows: string[][] = [[]];
+  for (const [whole, quoted, plain, end] of cells) {
+    if (whole === '') break;
+    rows.at(-1)!.push(quoted?.replaceAll('""', '"') ?? plain);
+    if (end !== ',') rows.push([]);
+  }
+  const [names, ...entries] = rows.filter((row) => row.length > 0);
+  const bad = entries.findIndex((row) => row.length !== names.length);
+  if (bad >= 0) throw new DataError(`${where}: row ${bad + 2} has ${entries[bad].length} cells, not ${names.length}`);
+  return entries.map((row) => Object.fromEntries(row.map((cell, i) => [names[i], cell])));
 }
 
 /** Undefined where no picture has a `.cls` beside it. */

@@ -4,7 +4,7 @@ import { DataError, UsageError } from '../errors.js';
 import { BinaryFile } from '../formats/binary-file.js';
 import { readTar, type TarEntry } from '../formats/tar.js';
 import { isHidden } from './image-names.js';
-import { type FileSet, givenKey, LABEL_FILE } from './picture-set.js';
+import { type FileSet, givenKey, LABEL_FILES } from './picture-set.js';
 
 /** Whether a name is that of an archive of files. */
 export const isTarName = (input: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(input);
@@ -75,7 +75,7 @@ function isGzip(file: string): boolean {
 async function textOf(entry: TarEntry): Promise<Uint8Array | undefined> {
   const { name, size } = entry;
   if (isHidden(name)) return undefined;
-  if (name === LABEL_FILE || name.toLowerCase().endsWith('.cls')) {
+  if (LABEL_FILES.has(name) || name.toLowerCase().endsWith('.cls')) {
     if (size > LONGEST_TEXT) throw new DataError(`${name}: ${size} bytes are no list of labels`);
     return entry.read();
   }

@@ -1,6 +1,6 @@
 /** The same pictures give the same keys, labels and pixels however they come, to every verb that reads pictures. */
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
@@ -11,6 +11,7 @@ import { openRows } from '../../../src/lib/exchange/import-tensors.js';
 import { encodeNpy } from '../../../src/lib/formats/npy.js';
 import { writeNpz } from '../../../src/lib/formats/npz.js';
 import { TarWriter } from '../../../src/lib/formats/tar-writer.js';
+import { ZipWriter } from '../../../src/lib/formats/zip-writer.js';
 import { ImageReader, openImageStore } from '../../../src/lib/images/image-store.js';
 import { openImages } from '../../../src/lib/images/open-images.js';
 import { temporaryFolder } from '../../support.js';
@@ -56,6 +57,16 @@ async function linkMember(name: string, target: string): Promise<Uint8Array[]> {
   const sum = header.reduce((total, byte) => total + byte, 0);
   header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
   return [header];
+}
+
+async function zipOf(files: readonly File[]): Promise<Buffer> {
+  const file = path.join(mkdtempSync(path.join(root, 'zip-')), 'x.zip');
+  const fd = openSync(file, 'w');
+  const zip = new ZipWriter(fd);
+  for (const [name, content] of files) await zip.add(name, bytesOf(content).length, [bytesOf(content)]);
+  zip.end();
+  closeSync(fd);
+  return readFileSync(file);
 }
 
 function write(name: string, bytes: Uint8Array): string {
@@ -108,7 +119,7 @@ const outcome = async (rows: Promise<Rows>, input: string): Promise<Rows | strin
 async function everywhere(files: readonly File[], order: readonly File[] = files): Promise<Rows | string> {
   const folder = folderOf(files);
   const tar = await tarOf(order);
-  const inputs = [folder, write('x.tar', tar), write('x.tar.gz', gzipSync(tar))];
+  const inputs = [folder, write('x.tar', tar), write('x.tar.gz', gzipSync(tar)), write('x.zip', await zipOf(order))];
   const expected = await outcome(seenByNetworks(folder), folder);
   for (const input of inputs) {
     // Which of several faults is found first depends on the order.
@@ -116,7 +127,7 @@ async function everywhere(files: readonly File[], order: readonly File[] = files
       typeof expected === 'string' ? assert.equal(typeof found, 'string') : assert.deepEqual(found, expected, input);
     same(await outcome(seenByNetworks(input), input));
     same(await outcome(seenByImport(input), input));
-    if (typeof expected !== 'string' && !input.endsWith('.gz')) same(await seenByTrain(input, expected));
+    if (typeof expected !== 'string' && !/\.(gz|zip)$/.test(input)) same(await seenByTrain(input, expected));
   }
   return expected;
 }
@@ -182,6 +193,32 @@ test('classes are read beside pictures, before or behind them, whatever dots and
     ['99999999999', "'99999999999'"],
   ]) {
     assert.equal(await everywhere(numbered('.png', () => text)), `00000.cls: ${shown} is no class number`);
+  }
+});
+
+test('labels of metadata.jsonl and metadata.csv count, as numbers and as names', async () => {
+  const pictures: File[] = [
+    ['a.png', SHADES[0]],
+    ['b/c.png', SHADES[1]],
+  ];
+  const lines = (a: unknown, b: unknown): string =>
+    `${JSON.stringify({ file_name: 'a.png', label: a })}\n${JSON.stringify({ file_name: 'b/c.png', label: b })}\n`;
+  assert.deepEqual(await everywhere([...pictures, ['metadata.jsonl', lines(5, 3)]]), ['a.png 5 0', 'b/c.png 3 10']);
+  assert.deepEqual(await everywhere([...pictures, ['metadata.jsonl', lines('owl', 'cat')]]), [
+    'a.png 1 0',
+    'b/c.png 0 10',
+  ]);
+  const csv = 'file_name,text,label\r\na.png,"a ""big"", red\nowl",2\nb/c.png,,1\n';
+  assert.deepEqual(await everywhere([...pictures, ['metadata.csv', csv]]), ['a.png 2 0', 'b/c.png 1 10']);
+  const captions = '{"file_name":"a.png","text":"an owl"}\n{"file_name":"b/c.png","text":"a cat"}\n';
+  assert.deepEqual(await everywhere([...pictures, ['metadata.jsonl', captions]]), ['a.png -1 0', 'b/c.png 0 10']);
+  for (const [name, content, message] of [
+    ['metadata.jsonl', '{"file_name":"a.png","label":1}\n', "metadata.jsonl: has no label for 'b/c.png'"],
+    ['metadata.jsonl', '{"label":1}', 'metadata.jsonl: entry 1 has no file_name'],
+    ['metadata.jsonl', '[', 'metadata.jsonl: line 1 is no JSON object'],
+    ['metadata.csv', 'file_name,label\na.png\n', 'metadata.csv: row 2 has 1 cells, not 2'],
+  ] as const) {
+    assert.equal(await everywhere([...pictures, [name, content]]), message);
   }
 });
 
