@@ -28,7 +28,9 @@ const examples = [
 export const command = verb({
   description,
   examples,
-  operands: [operand('<images>', 'a folder, a .tar, an .npz, a stream of images, or - for one on stdin')],
+  operands: [
+    operand('<images>', 'a folder, .tar, .zip, .parquet, .npz or stream of images, or - for a stream on stdin'),
+  ],
   options: {
     vae: text('--vae <name>', "a VAE's name, or pixels", { default: 'sd-vae-ft-ema' }),
     weights: text('--weights <file>', "the VAE's weights; its architecture is inferred"),

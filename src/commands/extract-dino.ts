@@ -35,7 +35,9 @@ const examples = [
 export const command = verb({
   description,
   examples,
-  operands: [operand('<images>', 'a folder, a .tar, an .npz, a stream of images, or - for one on stdin')],
+  operands: [
+    operand('<images>', 'a folder, .tar, .zip, .parquet, .npz or stream of images, or - for a stream on stdin'),
+  ],
   options: {
     encoder: text('--encoder <name>', 'name of the encoder, or an .onnx file', {
       defaultText: 'dinov2-vit-b, or what --weights tell',

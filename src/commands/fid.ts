@@ -49,7 +49,7 @@ export const command = verb({
   operands: [
     operand(
       '[images]',
-      'a stream of images, a folder, a .tar or .npz of images, an .npz of statistics, or - for stdin',
+      'a stream, folder, .tar, .zip, .parquet or .npz of images, an .npz of statistics, or - for stdin',
     ),
     operand('[reference]', 'the reference set, any of the same'),
   ],

@@ -14,7 +14,7 @@ A checkpoint of the official code of REPA, SiT or DiT (.pt, .safetensors), with 
 has them, becomes a checkpoint folder, ./ckpt or -o, from which train continues and sample samples. Its architecture is
 inferred; weights alone become the start of a run at step 0.
 
-Data becomes a tensor stream, on stdout or in -o: a folder of images of one size (or --size), a WebDataset .tar of images and
+Data becomes a tensor stream, on stdout or in -o: images of one size (or --size) in a folder, a .zip or Parquet, a WebDataset .tar of images and
 .npy files, an .npy of one row an image, an .npz (ADM's arr_0, or a column an array), or the folder of official
 preprocessing (img-mean-std-*.npy and dataset.json), whose moments get the keys of the images that they were made of.`;
 
@@ -30,7 +30,9 @@ const examples = [
 export const command = verb({
   description,
   examples,
-  operands: [operand('<input>', 'a checkpoint file, a name that was pulled, a folder, a .tar, .npy or .npz')],
+  operands: [
+    operand('<input>', 'a checkpoint file, a name that was pulled, a folder, a .tar, .zip, .parquet, .npy or .npz'),
+  ],
   options: {
     ...CHECKPOINT_FILE,
     vae: text('--vae <name>', 'the codec that latents are of', {

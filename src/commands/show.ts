@@ -26,7 +26,7 @@ const SHEET_SIDE = 256;
 export const command = verb({
   description,
   examples,
-  operands: [operand('[images]', 'a stream of images, a folder, a .tar or .npz of images, or - for stdin')],
+  operands: [operand('[images]', 'a stream, folder, .tar, .zip, .parquet or .npz of images, or - for stdin')],
   options: {
     num: integer('--num <n>', 'how many images', { min: 1, defaultText: '8, or 64 with --grid' }),
     columns: integer('--columns <n>', 'characters that a picture is wide', {
