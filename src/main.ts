@@ -1,8 +1,8 @@
 /** The program: finds the verb, loads only that verb, and turns whatever happens into an exit code. */
 import { Command, CommanderError } from '@commander-js/extra-typings';
-import { type ListedVerb, verbs } from './commands/index.js';
+import { verbs } from './commands/index.js';
 import { overview } from './commands/overview.js';
-import { commandOf, type OtherSources } from './lib/cli/command.js';
+import { commandOf, type ListedVerb, type OtherSources } from './lib/cli/command.js';
 import { configSources, environment, readConfig, toldBy } from './lib/cli/config.js';
 import { installSignalHandlers } from './lib/cli/interrupt.js';
 import { isSecondaryRank, printable, styleErr, styleOut } from './lib/cli/terminal.js';
@@ -73,7 +73,7 @@ async function main(argv: string[]): Promise<number> {
   if (name === 'complete') {
     // What the script of `repa completion` asks at each press of the tab key: not for people, and in no list.
     const { completeWith } = await import('./commands/completion.js');
-    await completeWith(args.slice(first + 1));
+    await completeWith(verbs, args.slice(first + 1));
     return EXIT.ok;
   }
   const entry = verbs.find((candidate) => candidate.name === name);

@@ -1,9 +1,8 @@
 /** repa completion: what a shell needs to complete verbs and options. */
 import tab from '@bomb.sh/tab/commander';
 import { Command } from 'commander';
-import { commandOf } from '../lib/cli/command.js';
-import { operand, verb } from '../lib/cli/verb.js';
-import { verbs } from './index.js';
+import { commandOf, type ListedVerb } from '../lib/cli/command.js';
+import { operand, type Verb, verb } from '../lib/cli/verb.js';
 
 const description = `Prints a script that teaches a shell to complete the verbs and options of repa.
 
@@ -14,15 +13,17 @@ const examples = [
   { why: 'for every zsh session', command: "echo 'source <(repa completion zsh)' >> ~/.zshrc" },
 ];
 
-export const command = verb({
-  description,
-  examples,
-  operands: [operand('<shell>', 'the shell that reads the script', ['bash', 'zsh', 'fish', 'powershell'])],
-  run: (shell) => completeWith([shell]),
-});
+/** The verb, which knows all of `verbs`. */
+export const completion = (verbs: readonly ListedVerb[]): Verb =>
+  verb({
+    description,
+    examples,
+    operands: [operand('<shell>', 'the shell that reads the script', ['bash', 'zsh', 'fish', 'powershell'])],
+    run: (shell) => completeWith(verbs, [shell]),
+  });
 
 /** Answers what the script asks at each press of the tab key: `complete -- words...`. */
-export async function completeWith(args: readonly string[]): Promise<void> {
+export async function completeWith(verbs: readonly ListedVerb[], args: readonly string[]): Promise<void> {
   const program = new Command('repa');
   for (const entry of verbs) {
     const command = commandOf(entry, await entry.load()) as unknown as Command;

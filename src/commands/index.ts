@@ -1,10 +1,5 @@
 /** The verbs, in the order in which a pipeline uses them. Loading one loads neither the others nor any engine. */
-import type { VerbName } from '../lib/cli/command.js';
-import type { Verb } from '../lib/cli/verb.js';
-
-export interface ListedVerb extends VerbName {
-  load(): Promise<Verb>;
-}
+import type { ListedVerb } from '../lib/cli/command.js';
 
 export const verbs: readonly ListedVerb[] = [
   {
@@ -150,6 +145,6 @@ export const verbs: readonly ListedVerb[] = [
   {
     name: 'completion',
     summary: 'print a completion script for a shell',
-    load: async () => (await import('./completion.js')).command,
+    load: async () => (await import('./completion.js')).completion(verbs),
   },
 ];

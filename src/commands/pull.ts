@@ -39,7 +39,7 @@ export const command = verb({
   },
   run: async (names, options) => {
     const { REGISTRY } = await import('../lib/hub/registry.js');
-    const { findWeights } = await import('../lib/pretrained/locate.js');
+    const { findWeights } = await import('../lib/hub/locate.js');
     const print = (facts: { name: string; path?: string }) =>
       process.stdout.write(
         options.json ? `${JSON.stringify(facts)}\n` : `${facts.name.padEnd(17)} ${facts.path ?? '-'}\n`,

@@ -4,7 +4,7 @@ import { answerFirstSignal } from '../lib/cli/interrupt.js';
 import { Progress } from '../lib/cli/progress.js';
 import { ENGINE, SEED } from '../lib/cli/shared-options.js';
 import { verb } from '../lib/cli/verb.js';
-import { checkMonitorOptions, type MonitorOptions } from '../lib/monitoring/options.js';
+import { checkMeasures, type MonitorOptions, WHILE_TRAINING } from '../lib/evaluation/while-training/options.js';
 import {
   blockPair,
   choice,
@@ -275,55 +275,13 @@ const VARIANTS = options({
   ),
 });
 
-/** How the run is measured on the way. */
-const EVALUATION = options({
-  evalEvery: integer('--eval-every <steps>', 'measure the moving average at every so many steps', { min: 1 }),
-  evalGrid: integer('--eval-grid <n>', 'pictures, from the same noise each time, in --out/samples', {
-    defaultText: '16',
-  }),
-  evalRef: text('--eval-ref <path>', 'reference that samples are compared with: images, or an .npz of statistics'),
-  evalNum: integer('--eval-num <n>', 'how many samples are compared', { min: 2, defaultText: '5000' }),
-  evalNet: text('--eval-net <name>', 'network whose features are compared, as of repa fid', {
-    defaultText: 'inception',
-  }),
-  evalNetWeights: text('--eval-net-weights <file>', "that network's weights"),
-  evalNetOutput: text('--eval-net-output <name>', 'of an ONNX file: the output to take'),
-  evalNetNormalise: choice(
-    '--eval-net-normalise <how>',
-    'of an ONNX file: what it takes',
-    ['imagenet', 'clip', 'signed', 'unit'],
-    { defaultText: 'imagenet' },
-  ),
-  evalVaeWeights: text('--eval-vae-weights <file>', "decoder's weights", {
-    defaultText: 'those of the codec that made the latents',
-  }),
-  evalMode: choice('--eval-mode <name>', 'how to sample', ['ode', 'sde', 'ddpm', 'ddim'], {
-    defaultText: 'ode, or ddpm for a DiT',
-  }),
-  evalSteps: integer('--eval-steps <n>', 'steps of the sampler', { min: 1, defaultText: '50, of a DiT 250' }),
-  evalCfg: number('--eval-cfg <w>', 'classifier-free guidance', { min: 0, defaultText: '1, none' }),
-  evalBatchSize: integer('--eval-batch-size <n>', 'images computed at a time while measuring', {
-    min: 1,
-    defaultText: '16',
-  }),
-  valLatents: text(
-    '--val-latents <path>',
-    'held-out latents, for the validation loss and a probe of the aligned block',
-  ),
-  valFeats: list('--val-feats <paths>', 'features of the same images, for their losses and CKNNA', String),
-  valNum: integer('--val-num <n>', 'held-out images that are used, spread over all', {
-    min: 20,
-    defaultText: '1024',
-  }),
-});
-
 export const command = verb({
   description,
   examples,
-  options: { ...DATA, ...MODEL, ...STEPS, ...VARIANTS, ...EVALUATION, seed: SEED, ...ENGINE },
+  options: { ...DATA, ...MODEL, ...STEPS, ...VARIANTS, ...WHILE_TRAINING, seed: SEED, ...ENGINE },
   presetOf: ({ preset }) => (preset ? presetValues(preset) : undefined),
   run: async (options) => {
-    checkMonitorOptions(options);
+    checkMeasures(options);
     const { joinGroup, together } = await import('../lib/parallel/group.js');
     const { planRun } = await import('../lib/training/plan.js');
     const { runTraining } = await import('../lib/training/run.js');
@@ -372,7 +330,7 @@ function monitorOf(options: MonitorOptions & { quiet?: true }): OpenMonitor | un
   const { evalEvery, quiet } = options;
   if (evalEvery === undefined) return undefined;
   return async (run) => {
-    const { openMonitor } = await import('../lib/monitoring/monitor.js');
+    const { openMonitor } = await import('../lib/evaluation/while-training/monitor.js');
     return openMonitor({ ...options, evalEvery }, run, {
       open: (path) => imageInput(path, undefined, {}),
       progress: (label, total) => new Progress(label, { unit: 'images', total, quiet }),

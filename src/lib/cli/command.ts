@@ -18,6 +18,11 @@ export interface VerbName {
   readonly summary: string;
 }
 
+/** A verb in the list of verbs, loaded when it is wanted. */
+export interface ListedVerb extends VerbName {
+  load(): Promise<Verb>;
+}
+
 /** Opens the sources behind the command line, strongest first, and is told what they gave. */
 export interface OtherSources {
   open(named: string | undefined): Promise<readonly Source[]>;

@@ -1,15 +1,8 @@
 /** SIGINT and SIGTERM: tidy up, say one line, and die of the same signal, so that the shell sees 130 or 143. */
+import { undoUnfinished } from '../files/unfinished.js';
 import { isSecondaryRank, styleErr } from './terminal.js';
 
 type Signal = 'SIGINT' | 'SIGTERM';
-const cleanups = new Set<() => void>();
-
-/** Registers what must be undone if a signal ends the process (a temporary file, say); returns how to unregister it. */
-export function onInterrupt(cleanup: () => void): () => void {
-  cleanups.add(cleanup);
-  return () => cleanups.delete(cleanup);
-}
-
 /**
  * Lets a verb answer the first signal itself, for instance by saving a checkpoint; the second one kills as usual.
  * @returns how to stop answering
@@ -33,7 +26,7 @@ export function answerFirstSignal(answer: (signal: Signal) => void): () => void 
 }
 
 function die(signal: Signal): void {
-  for (const cleanup of cleanups) cleanup();
+  undoUnfinished();
   if (!isSecondaryRank()) {
     process.stderr.write(`${styleErr.yellow('interrupted')}: the output is incomplete and says so\n`);
   }

@@ -1,4 +1,5 @@
 /** Progress on stderr: a bar with rate and time left on a terminal, a line every 30 s elsewhere, nothing when quiet. */
+import type { Progress as Meter } from '../progress.js';
 import { isInteractive, isSecondaryRank, styleErr } from './terminal.js';
 
 const REDRAW_MS = 100;
@@ -25,7 +26,7 @@ export interface ProgressOptions {
   quiet?: boolean;
 }
 
-export class Progress {
+export class Progress implements Meter {
   #done: number;
   readonly #first: number;
   readonly #started = performance.now();

@@ -2,12 +2,12 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, UsageError } from '../errors.js';
+import { onInterrupt } from '../files/unfinished.js';
 import { shardFromEnvironment } from '../parallel/environment.js';
 import { FORMAT_KEY, type StreamSchema } from '../stream/schema.js';
 import { firstFinishedPart, type Shard, shardSink } from '../stream/shards.js';
 import { atomicFileSink, type ByteSink, fdSink } from '../stream/sink.js';
 import type { TensorWriter } from '../stream/writer.js';
-import { onInterrupt } from './interrupt.js';
 
 export interface OutputOptions {
   /** Undefined and '-' mean stdout; a path that ends in / is a shard folder. */

@@ -1,7 +1,6 @@
 /** The features of one set of images, or the statistics of them that a file holds. */
 import path from 'node:path';
 import { inBatches } from '../batches.js';
-import type { Progress } from '../cli/progress.js';
 import { DataError } from '../errors.js';
 import { type NpzFile, openNpz } from '../formats/npz.js';
 import { centerCrop } from '../images/crop.js';
@@ -18,6 +17,7 @@ import {
 } from '../metrics/statistics-file.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import type { FeatureNetwork } from '../pretrained/feature-network.js';
+import type { Progress } from '../progress.js';
 import { FeatureSet, type Need } from './feature-set.js';
 
 export interface SetOptions {

@@ -1,11 +1,11 @@
 /** A tensor stream in the formats of other tools. */
 import { closeSync, openSync, rmSync } from 'node:fs';
 import path from 'node:path';
-import { onInterrupt } from '../cli/interrupt.js';
 import { DataError, UsageError } from '../errors.js';
 import { withPath, writeFileAtomicAsync, writeFully } from '../files/atomic-file.js';
 import { openAtomicFolder } from '../files/atomic-folder.js';
 import { temporaryName } from '../files/temporary-files.js';
+import { onInterrupt } from '../files/unfinished.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { encodeNpyHeader } from '../formats/npy.js';
 import { type ChunkedTensor, writeNpz } from '../formats/npz.js';

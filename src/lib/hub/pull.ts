@@ -2,9 +2,9 @@
 import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { weightsFormat } from '../formats/weights-file.js';
-import { findWeights, weightsFolder } from '../pretrained/locate.js';
 import { download, type OnProgress } from './download.js';
 import { fetchFromHub } from './hub.js';
+import { findWeights, weightsFolder } from './locate.js';
 import { REGISTRY } from './registry.js';
 
 export interface PulledWeights {

@@ -1,6 +1,6 @@
 /** A process group over MPI. Errors inside MPI end all processes: that is its default, and what we want. */
 import { UnavailableError } from '../errors.js';
-import type { ProcessGroup } from './group.js';
+import type { ProcessGroup } from './group-interface.js';
 import { openMpiLibrary } from './mpi-library.js';
 
 /** Elements of one MPI call (4 MiB of float32): each bucket stays in the caches, twice as fast as one call for all. */

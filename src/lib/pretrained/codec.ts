@@ -4,29 +4,12 @@
  */
 import { UsageError } from '../errors.js';
 import { isTinyAutoencoder } from '../models/tiny-autoencoder.js';
+import type { Codec } from './codec-interface.js';
 import { klCodec } from './kl-codec.js';
-import type { LatentScale } from './latent-scale.js';
 import { openNetwork } from './load.js';
 import { tinyCodec } from './tiny-codec.js';
 
-/** Images are [N, 3, H, W] in [-1, 1]; latents [N, C, h, w] are as the codec gives them, not yet scaled. */
-export interface Codec {
-  /** As recorded in `repa.model`. */
-  readonly name: string;
-  /** Of the weights file; absent where there are no weights. */
-  readonly sha256?: string;
-  /** `moments`: mean and std of a posterior, to be sampled at each training step; `latent`: the latent itself. */
-  readonly column: 'moments' | 'latent';
-  readonly channels: number;
-  /** Pixels of the image along one side of a latent pixel. */
-  readonly downsampling: number;
-  readonly scale: LatentScale;
-  /** Moments [N, 2C, h, w] or latents [N, C, h, w], as `column` says, of `count` square images of `size` pixels. */
-  encode(images: Float32Array, count: number, size: number): Float32Array;
-  /** Images [N, 3, H, W] of `count` square latents of `size` latent pixels. */
-  decode(latents: Float32Array, count: number, size: number): Float32Array;
-  dispose(): void;
-}
+export type { Codec } from './codec-interface.js';
 
 const pixels: Codec = {
   name: 'pixels',

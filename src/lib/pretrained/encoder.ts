@@ -2,40 +2,16 @@
 import { type Captured, capture } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { encoderSide, preprocessForEncoder } from '../images/preprocess.js';
-import type { RgbImage } from '../images/rgb-image.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { inferViTConfig, vit } from '../models/vit.js';
 import { fitPositions, isUnusedByViT, vitShapes } from '../models/vit-parameters.js';
 import type { PositionResampling } from '../nn/positions.js';
 import { sizeOf } from '../numbers/typed-array.js';
+import type { Encoder, InputNormalisation } from './encoder-interface.js';
 import { encoderOf, knownEncoder } from './encoders.js';
 import { loadNetwork } from './load.js';
-import type { InputNormalisation } from './onnx-encoder.js';
 
-export interface Encoder {
-  /** As recorded in `repa.model`. */
-  readonly name: string;
-  readonly sha256: string;
-  /** Side of the square crop that it wants. */
-  readonly size: number;
-  /** Side of its input: smaller than `size` where it resizes a crop. A crop of this side is taken as it is. */
-  readonly side: number;
-  /** As recorded in `repa.preprocess`. */
-  readonly preprocess: Readonly<Record<string, unknown>>;
-  readonly tokens: number;
-  readonly dim: number;
-  readonly hasCls: boolean;
-  /** Features of at most `batchSize` square crops of `size` pixels. */
-  encode(crops: readonly RgbImage[]): EncoderOutput;
-  dispose(): void;
-}
-
-export interface EncoderOutput {
-  /** Patch tokens, row by row of the grid. */
-  feature: Float32Array; // [N, T, D]
-  /** The class token, where the network has one. */
-  cls: Float32Array | undefined; // [N, D]
-}
+export type { Encoder } from './encoder-interface.js';
 
 export interface EncoderOptions {
   /** The name of a network that is known here, or an .onnx file; default `DEFAULT_ENCODER`, or what `weights` tell. */

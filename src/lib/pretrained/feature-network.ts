@@ -16,8 +16,8 @@ import {
 } from '../models/inception-parameters.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { openEncoder, refuseOnnxOptions } from './encoder.js';
+import type { InputNormalisation } from './encoder-interface.js';
 import { loadNetwork } from './load.js';
-import type { InputNormalisation } from './onnx-encoder.js';
 import { tokenMeans } from './token-means.js';
 
 /** Classes of the Inception network's scores. */

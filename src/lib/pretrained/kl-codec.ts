@@ -4,7 +4,7 @@ import { decode, downsampling, encode, inferAutoencoderKLConfig, USUAL_GROUPS } 
 import { autoencoderKLShapes, halfOf } from '../models/autoencoder-kl-parameters.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { joinRows } from '../numbers/typed-array.js';
-import type { Codec } from './codec.js';
+import type { Codec } from './codec-interface.js';
 import { CompiledByImage } from './compiled.js';
 import type { OpenNetwork } from './load.js';
 

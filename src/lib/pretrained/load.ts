@@ -5,9 +5,9 @@ import { MissingInputError } from '../errors.js';
 import { sha256Of } from '../files/sha256.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { openWeights, type WeightsFile } from '../formats/weights-file.js';
+import { locateWeights } from '../hub/locate.js';
 import type { Weight, Weights } from '../models/parameters.js';
 import { toDiffusersNames } from './autoencoder-names.js';
-import { locateWeights } from './locate.js';
 import { toTinyNames } from './tiny-autoencoder-names.js';
 import { toHubNames } from './vit-names.js';
 

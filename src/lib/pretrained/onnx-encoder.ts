@@ -6,12 +6,8 @@ import { sha256Of } from '../files/sha256.js';
 import { CLIP, IMAGENET, mapChannels, normaliseImage, toSignedUnit } from '../images/normalise.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { showShape, sizeOf } from '../numbers/typed-array.js';
-import type { Encoder } from './encoder.js';
+import type { Encoder, InputNormalisation } from './encoder-interface.js';
 import { type Grid, tokenGrid, toTokens } from './token-grid.js';
-
-/** Input values: with the mean and deviation of ImageNet or CLIP taken out, in [-1, 1], or in [0, 1]. */
-
-export type InputNormalisation = 'imagenet' | 'clip' | 'signed' | 'unit';
 
 export interface OnnxEncoderOptions {
   /** The .onnx file. */

@@ -8,7 +8,7 @@ import {
   TINY_DOWNSAMPLING,
   tinyAutoencoderShapes,
 } from '../models/tiny-autoencoder.js';
-import type { Codec } from './codec.js';
+import type { Codec } from './codec-interface.js';
 import { CompiledByImage } from './compiled.js';
 import type { OpenNetwork } from './load.js';
 

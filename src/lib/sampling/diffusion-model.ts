@@ -5,6 +5,7 @@ import { type Captured, capture, type tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { describeOfficial, type OfficialHints } from '../exchange/official-run.js';
 import { type HostTensor, toFloat32 } from '../formats/host-tensor.js';
+import { locateWeights } from '../hub/locate.js';
 import { REGISTRY } from '../hub/registry.js';
 import type { AlignedConfig } from '../models/alignment.js';
 import { dit } from '../models/dit.js';
@@ -12,7 +13,6 @@ import { matchWeights, type Parameters, toParameters, type Weights } from '../mo
 import { sit } from '../models/sit.js';
 import { sitParameters } from '../models/sit-parameters.js';
 import { inUse } from '../options/resolve.js';
-import { locateWeights } from '../pretrained/locate.js';
 import { openOfficialCheckpoint, type StateDict } from '../pretrained/official-checkpoint.js';
 import { findCheckpoint, readCheckpointConfig, readCheckpointPart } from '../training/checkpoint.js';
 import type { RunRecord } from '../training/settings.js';

@@ -3,7 +3,7 @@ import { DataError } from '../errors.js';
 import { type ImagePlace, type ImageStore, openImageStore } from '../images/image-store.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { openEncoder } from '../pretrained/encoder.js';
-import type { InputNormalisation } from '../pretrained/onnx-encoder.js';
+import type { InputNormalisation } from '../pretrained/encoder-interface.js';
 
 export interface EncoderChoice {
   encoder: string;

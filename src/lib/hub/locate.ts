@@ -4,8 +4,8 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UnavailableError } from '../errors.js';
 import { homeFolder } from '../files/home.js';
-import { findInHubCache } from '../hub/hub-cache.js';
-import { REGISTRY } from '../hub/registry.js';
+import { findInHubCache } from './hub-cache.js';
+import { REGISTRY } from './registry.js';
 
 /** Networks whose weights ship with repa. */
 const EMBEDDED = new Map([['emoji-vit', 'emoji-vit.safetensors']]);

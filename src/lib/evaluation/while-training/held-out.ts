@@ -1,19 +1,19 @@
 /** What the moving average makes of held-out images: its losses, and what its aligned block knows of them. */
 import { isDeepStrictEqual } from 'node:util';
-import { UsageError } from '../errors.js';
-import type { FeatureColumn } from '../evaluation/feature-columns.js';
-import { probeColumn } from '../evaluation/probe.js';
-import type { Matrix } from '../linalg/matrix-product.js';
-import { cknna } from '../metrics/cknna.js';
-import { unitRows } from '../metrics/features.js';
-import { type Neighbours, nearestNeighbours } from '../metrics/neighbours.js';
-import { sameShape, showShape } from '../numbers/typed-array.js';
-import { tokenMeans } from '../pretrained/token-means.js';
-import { HiddenStateExtractor } from '../sampling/hidden-states.js';
-import { TrainingSet } from '../training/dataset.js';
-import type { Measure, MonitoredRun } from '../training/monitor.js';
-import { compileValidation } from '../training/objective.js';
-import { DEFAULT_BATCH, DEFAULT_VAL_NUM, type MonitorOptions } from './options.js';
+import { UsageError } from '../../errors.js';
+import type { Matrix } from '../../linalg/matrix-product.js';
+import { cknna } from '../../metrics/cknna.js';
+import { unitRows } from '../../metrics/features.js';
+import { type Neighbours, nearestNeighbours } from '../../metrics/neighbours.js';
+import { sameShape, showShape } from '../../numbers/typed-array.js';
+import { tokenMeans } from '../../pretrained/token-means.js';
+import { HiddenStateExtractor } from '../../sampling/hidden-states.js';
+import { TrainingSet } from '../../training/dataset.js';
+import type { Measure, MonitoredRun } from '../../training/monitor.js';
+import { compileValidation } from '../../training/objective.js';
+import type { FeatureColumn } from '../feature-columns.js';
+import { probeColumn } from '../probe.js';
+import type { MonitorOptions } from './options.js';
 
 /** Noise and times of validation are the same at every step and in every run, and those of no training step. */
 const VALIDATION_SEED = 0;
@@ -40,7 +40,7 @@ export class HeldOut {
   #references: Reference[] | undefined;
 
   private constructor(run: MonitoredRun, set: TrainingSet, options: MonitorOptions) {
-    const { valNum = DEFAULT_VAL_NUM, evalBatchSize = DEFAULT_BATCH } = options;
+    const { valNum, evalBatchSize } = options;
     this.#run = run;
     this.#set = set;
     const wanted = Math.min(valNum, set.rows);

@@ -2,23 +2,23 @@
 import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { MissingInputError, UsageError } from '../errors.js';
-import { FeatureSet } from '../evaluation/feature-set.js';
-import { measureReference } from '../evaluation/measure.js';
-import { METRICS } from '../evaluation/scores.js';
-import { contactSheet, writePng } from '../images/png.js';
-import type { RgbImage } from '../images/rgb-image.js';
-import type { Gaussian } from '../metrics/statistics.js';
-import { anyRank } from '../parallel/group.js';
-import { type Codec, decoderRecord, openCodec } from '../pretrained/codec.js';
-import { type FeatureNetwork, openFeatureNetwork } from '../pretrained/feature-network.js';
-import { compiledNetwork, type DiffusionModel } from '../sampling/diffusion-model.js';
-import { type SampleJob, sampleImages } from '../sampling/images.js';
-import { describeSampler, type SamplerSettings, settleSampler } from '../sampling/settings.js';
-import { stateSize } from '../sampling/state.js';
-import type { Measure, MonitoredRun } from '../training/monitor.js';
-import type { MonitorInputs } from './monitor.js';
-import { DEFAULT_BATCH, type MonitorOptions, sampleCounts } from './options.js';
+import { MissingInputError, UsageError } from '../../errors.js';
+import { contactSheet, writePng } from '../../images/png.js';
+import type { RgbImage } from '../../images/rgb-image.js';
+import type { Gaussian } from '../../metrics/statistics.js';
+import { anyRank } from '../../parallel/group.js';
+import { type Codec, decoderRecord, openCodec } from '../../pretrained/codec.js';
+import { type FeatureNetwork, openFeatureNetwork } from '../../pretrained/feature-network.js';
+import { compiledNetwork, type DiffusionModel } from '../../sampling/diffusion-model.js';
+import { type SampleJob, sampleImages } from '../../sampling/images.js';
+import { describeSampler, type SamplerSettings, settleSampler } from '../../sampling/settings.js';
+import { stateSize } from '../../sampling/state.js';
+import type { Measure, MonitoredRun } from '../../training/monitor.js';
+import { FeatureSet } from '../feature-set.js';
+import { measureReference } from '../measure.js';
+import { METRICS } from '../scores.js';
+import type { MonitorInputs } from './inputs.js';
+import { type MonitorOptions, sampleCounts } from './options.js';
 import { gaussianOverRanks } from './rank-statistics.js';
 
 /** As `repa sample` has them, so that it gives the same pictures of a checkpoint. */
@@ -54,16 +54,15 @@ export class SampleMeasure implements Measure {
     comparison: Comparison | undefined,
     options: MonitorOptions,
   ) {
-    const { evalMode: mode, evalSteps: steps, evalCfg: cfg = 1, evalBatchSize = DEFAULT_BATCH } = options;
     const { pictures, compared } = sampleCounts(options);
     this.#run = run;
     this.#model = model;
     this.#decoder = decoder;
     this.#comparison = comparison;
-    this.#settings = settleSampler(model, { mode, steps, cfg, guidanceLow: 0, guidanceHigh: 1, seed: SAMPLE_SEED });
+    this.#settings = settleSampler(model, { ...options.evalSampler, seed: SAMPLE_SEED });
     this.#pictures = pictures;
     this.#compared = compared;
-    this.#batch = evalBatchSize;
+    this.#batch = options.evalBatchSize;
   }
 
   /** @throws UnavailableError for weights that are not here; MissingInputError when there is no reference */
@@ -175,13 +174,9 @@ async function openComparison(
   measures: boolean,
   inputs: MonitorInputs,
 ): Promise<Comparison> {
-  const { evalNet = 'inception', evalNetWeights, evalNetOutput, evalNetNormalise } = options;
-  const { evalRef, evalBatchSize: batchSize = DEFAULT_BATCH } = options;
+  const { evalNetwork, evalRef, evalBatchSize: batchSize } = options;
   const network = await openFeatureNetwork({
-    net: evalNet,
-    weights: evalNetWeights,
-    output: evalNetOutput,
-    normalise: evalNetNormalise,
+    ...evalNetwork,
     resize: 'adm',
     batchSize,
   });

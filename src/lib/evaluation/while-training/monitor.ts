@@ -1,17 +1,10 @@
 /** Everything that is measured of a run while it trains. */
 
-import type { Progress } from '../cli/progress.js';
-import type { ImageInput } from '../images/open-images.js';
-import type { Measure, MonitoredRun, RunMonitor } from '../training/monitor.js';
+import type { Measure, MonitoredRun, RunMonitor } from '../../training/monitor.js';
 import { HeldOut } from './held-out.js';
+import type { MonitorInputs } from './inputs.js';
 import { type MonitorOptions, sampleCounts } from './options.js';
 import { SampleMeasure } from './samples.js';
-
-export interface MonitorInputs {
-  /** Opens a set of images. */
-  open(path: string): Promise<ImageInput>;
-  progress(label: string, total?: number): Progress;
-}
 
 /**
  * Opens decoder, network, reference and held-out data.

@@ -1,6 +1,6 @@
 /** Statistics of features that the ranks of a group have seen in parts. */
-import { FeatureStatistics, type Gaussian } from '../metrics/statistics.js';
-import type { ProcessGroup } from '../parallel/group.js';
+import { FeatureStatistics, type Gaussian } from '../../metrics/statistics.js';
+import type { ProcessGroup } from '../../parallel/group.js';
 
 /** The statistics of all ranks' features together, the same on each; every rank has seen at least two images. */
 export function gaussianOverRanks(group: ProcessGroup, own: Gaussian & { count: number }): Gaussian {

@@ -1,0 +1,9 @@
+/** What measuring on the way is given by whoever runs it. */
+import type { ImageInput } from '../../images/open-images.js';
+import type { Progress } from '../../progress.js';
+
+export interface MonitorInputs {
+  /** Opens a set of images. */
+  open(path: string): Promise<ImageInput>;
+  progress(label: string, total?: number): Progress;
+}

@@ -1,0 +1,13 @@
+/** What must be undone if a signal ends the process: a temporary file, say. */
+const cleanups = new Set<() => void>();
+
+/** Registers a clean-up; returns how to unregister it, once there is nothing left to undo. */
+export function onInterrupt(cleanup: () => void): () => void {
+  cleanups.add(cleanup);
+  return () => cleanups.delete(cleanup);
+}
+
+/** Undoes all of it, in the order in which it was begun. */
+export function undoUnfinished(): void {
+  for (const cleanup of cleanups) cleanup();
+}
