@@ -3,10 +3,12 @@
  * index.ts so that other verbs do not load it for nothing.
  */
 import { existsSync } from 'node:fs';
-import { Tensor } from 'onnxruntime-node';
 import { DataError, MissingInputError, UnavailableError } from '../errors.js';
 import { floatFromHalf, halfFromFloat } from '../numbers/half.js';
-import { guard, loadSession, type RawSession } from './onnx/runtime.js';
+import { ort } from './onnx/runtime/library.js';
+import { OrtSession, type PortType as RawPort } from './onnx/runtime/session.js';
+import { HostTensor, readTensor } from './onnx/runtime/tensor.js';
+import { guard } from './onnx/session.js';
 import { engineInfo } from './select.js';
 
 /** The element types that are passed in and out; f16 is converted. */
@@ -36,18 +38,18 @@ export class OnnxModel {
   readonly inputs: readonly Port[];
   /** Those of floats; others are left out. */
   readonly outputs: readonly Port[];
-  readonly #session: RawSession;
+  readonly #session: OrtSession;
 
   /** @throws DataError when an input is not of floats. */
-  constructor(file: string, session: RawSession) {
+  constructor(file: string, session: OrtSession) {
     this.file = file;
     this.#session = session;
-    this.inputs = session.inputMetadata.map((input) => {
+    this.inputs = session.inputs().map((input) => {
       const found = port(input);
       if (!found) throw new DataError(`${file}: its input '${input.name}' does not take floats`);
       return found;
     });
-    this.outputs = session.outputMetadata.flatMap((output) => port(output) ?? []);
+    this.outputs = session.outputs().flatMap((output) => port(output) ?? []);
   }
 
   /**
@@ -56,33 +58,39 @@ export class OnnxModel {
    */
   run({ shape, data }: FloatTensor, output: string): FloatTensor {
     const [{ name, type }] = this.inputs;
-    const fed =
-      type === 'float16' ? new Tensor('float16', halfFromFloat(data), shape) : new Tensor('float32', data, shape);
+    const fed = new HostTensor({ dtype: type, shape }, type === 'float16' ? halfFromFloat(data) : data);
+    const plan = this.#session.plan([name], [output]);
+    plan.inputs[0] = fed.handle;
     try {
-      const result = guard(() => this.#session.run({ [name]: fed }, { [output]: null }, {}))[output] as Tensor;
-      const values = result.type === 'float16' ? floatFromHalf(bits(result.data)) : (result.data as Float32Array);
-      return { shape: [...result.dims], data: values };
+      return guard(() => {
+        plan.run();
+        return floatsOf(plan.outputs[0]);
+      });
     } catch (error) {
       if (error instanceof UnavailableError) throw error;
       throw new DataError(`${this.file}: cannot be run on an input of [${shape}]: ${(error as Error).message}`);
+    } finally {
+      fed.release();
+      if (plan.outputs[0]) ort().ReleaseValue(plan.outputs[0]);
     }
   }
 
   dispose(): void {
-    this.#session.dispose();
+    this.#session.release();
   }
 }
 
-function port({ name, type, shape }: RawSession['inputMetadata'][number]): Port | undefined {
+function port({ name, type, shape }: RawPort): Port | undefined {
   const known = PORT_TYPES.get(type);
   return known && { name, type: known, shape: shape.map((size) => (size < 0 ? undefined : size)) };
 }
 
-/** Halves as their bits: on newer versions of Node, ONNX Runtime gives a Float16Array. */
-const bits = (halves: Tensor['data']): Uint16Array => {
-  const { buffer, byteOffset, length } = halves as Uint16Array;
-  return new Uint16Array(buffer, byteOffset, length);
-};
+/** A copy of what a tensor of f32 or f16 holds. */
+function floatsOf(tensor: bigint): FloatTensor {
+  const { type, shape, bytes } = readTensor(tensor);
+  const isHalf = PORT_TYPES.get(type) === 'float16';
+  return { shape, data: isHalf ? floatFromHalf(new Uint16Array(bytes)) : new Float32Array(bytes) };
+}
 
 /**
  * Opens an ONNX file; its external weights, if any, lie beside it. Needs a selected backend, for its threads.
@@ -91,7 +99,10 @@ const bits = (halves: Tensor['data']): Uint16Array => {
 export function openOnnxModel(file: string): OnnxModel {
   if (!existsSync(file)) throw new MissingInputError(`${file}: no such file`);
   try {
-    return new OnnxModel(file, loadSession(file, { threads: engineInfo().threads, reused: true }));
+    return new OnnxModel(
+      file,
+      guard(() => new OrtSession(file, { threads: engineInfo().threads, reused: true })),
+    );
   } catch (error) {
     if (error instanceof DataError || error instanceof UnavailableError) throw error;
     throw new DataError(`${file}: not an ONNX model that can be run here: ${(error as Error).message}`);

@@ -1,6 +1,7 @@
 /** Finding an MPI library and calling it: Open MPI, and all that share MPICH's binary interface (Intel, Cray, MVAPICH). */
-import koffi, { type LibraryHandle } from 'koffi';
+import type { LibraryHandle } from 'koffi';
 import { UnavailableError } from '../errors.js';
+import { koffi } from '../foreign-functions.js';
 
 /** A handle travels as a machine word: a pointer in Open MPI, an int in MPICH, which reads the lower half. */
 interface Handles {
@@ -21,9 +22,6 @@ export interface MpiLibrary {
   /** A function by its name in mpi.h; arguments are koffi types, the result an error code. */
   call(name: string, parameters: readonly string[]): (...args: unknown[]) => void;
 }
-
-// koffi runs a call on a stack of its own, by default smaller than what MPI libraries expect of a C program.
-koffi.config({ sync_stack_size: 8 << 20, async_stack_size: 8 << 20 });
 
 type Environment = Readonly<Record<string, string | undefined>>;
 

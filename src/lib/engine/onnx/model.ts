@@ -2,7 +2,7 @@
 import { ProtobufWriter } from '../../formats/protobuf.js';
 import { bytesOf, type TypedArray } from '../../numbers/typed-array.js';
 
-/** The element types that our graphs use, under the names that ONNX Runtime's Tensor takes, and two more. */
+/** The element types of tensors. */
 export type ElementType = 'float32' | 'int32' | 'int64' | 'bool' | 'float64' | 'float16' | 'bfloat16';
 
 /** TensorProto.DataType; also what the Cast operator takes. */

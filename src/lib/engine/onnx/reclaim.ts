@@ -2,9 +2,9 @@
  * Getting memory back. Loading a network leaves its weights behind twice: as garbage of JavaScript, which nobody collects
  * while the memory is taken by ONNX Runtime, and as free blocks that the C library keeps for later.
  */
-import { createRequire } from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { koffi } from '../../foreign-functions.js';
 
 /** M_MMAP_THRESHOLD of glibc's malloc.h. */
 const MMAP_THRESHOLD = -3;
@@ -20,7 +20,6 @@ export function returnLargeBlocks(): void {
   if (isSet) return;
   isSet = true;
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
     koffi.load('libc.so.6').func('int mallopt(int parameter, int value)')(MMAP_THRESHOLD, LARGE);
   } catch {
     // no glibc here

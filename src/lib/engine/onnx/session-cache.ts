@@ -1,8 +1,7 @@
 /** Compiled graphs by structure: the same operations on the same shapes compile once. */
 import { createHash } from 'node:crypto';
-import { encodeInPlace } from './in-place.js';
-import type { OnnxGraph } from './model.js';
-import { Session } from './runtime.js';
+import { encodeModel, type OnnxGraph } from './model.js';
+import { Session } from './session.js';
 
 export class SessionCache {
   /** Oldest use first. */
@@ -18,9 +17,9 @@ export class SessionCache {
   }
 
   get(graph: OnnxGraph, threads: number): Session {
-    const model = encodeInPlace(graph);
+    const model = encodeModel(graph);
     const key = createHash('sha1').update(model).digest('base64');
-    const session = this.#sessions.get(key) ?? new Session(model, graph, { threads, reused: false });
+    const session = this.#sessions.get(key) ?? new Session(graph, model, { threads, reused: false });
     this.#sessions.delete(key);
     this.#sessions.set(key, session);
     if (this.#sessions.size > this.#capacity) this.#evictOldest();

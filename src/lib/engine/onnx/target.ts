@@ -3,12 +3,11 @@ import type { Program } from '../engine.js';
 import { sortOperations } from '../graph/order.js';
 import type { Target } from '../graph/target.js';
 import type { Value } from '../graph/value.js';
-import { encodeInPlace } from './in-place.js';
 import { lower } from './lower/index.js';
 import { CPU_LOWERING } from './lower/lowering.js';
-import type { ExternalData } from './model.js';
+import { type ExternalData, encodeModel } from './model.js';
 import { collectGarbage, returnLargeBlocks } from './reclaim.js';
-import { Session } from './runtime.js';
+import { Session } from './session.js';
 import { SessionCache } from './session-cache.js';
 
 const CACHED_SESSIONS = 64;
@@ -33,6 +32,7 @@ export class OnnxTarget implements Target {
     // Once the caller has let go of what was baked: not yet here.
     let isGarbageLeft = bakedBytes > WORTH_COLLECTING;
     const positions = feeds.map((feed) => inputs.indexOf(feed));
+    const kept = feeds.map((feed) => feed.data !== null);
     return {
       run(data, into) {
         if (isGarbageLeft) collectGarbage();
@@ -40,6 +40,7 @@ export class OnnxTarget implements Target {
         return session.run(
           feeds.map((feed, index) => feed.data ?? data[positions[index]]),
           into,
+          kept,
         );
       },
       dispose: () => session.dispose(),
@@ -57,10 +58,10 @@ function open(outputs: readonly Value[], constants: 'feed' | 'bake', threads: nu
   const { graph, feeds } = lower(outputs, CPU_LOWERING, (leaf) => baked.has(leaf));
   // Weights that are part of a model's message are in memory four times while it loads.
   const externalData: ExternalData[] = [];
-  const model = encodeInPlace(graph, externalData);
+  const model = encodeModel(graph, externalData);
   const bakedBytes = externalData.reduce((sum, { data }) => sum + data.length, 0);
   if (bakedBytes > WORTH_COLLECTING) returnLargeBlocks();
-  const session = new Session(model, graph, { threads, reused: true, externalData });
+  const session = new Session(graph, model, { threads, reused: true, externalData });
   return { session, feeds, bakedBytes };
 }
 
