@@ -22,6 +22,9 @@ function zip(name: string, packed: Buffer, size: number): Buffer {
   local.writeUInt32LE(0x04034b50);
   local.writeUInt16LE(name.length, 26);
   const central = Buffer.alloc(46);
+  local.writeUInt16LE(8, 8);
+  local.writeUInt32LE(packed.length, 18);
+  local.writeUInt32LE(size, 22);
   central.writeUInt32LE(0x02014b50);
   central.writeUInt16LE(8, 10); // deflated
   central.writeUInt32LE(packed.length, 20);

@@ -3,14 +3,18 @@ import { DataError } from '../errors.js';
 import { BinaryFile } from '../formats/binary-file.js';
 import type { TensorInfo } from '../formats/host-tensor.js';
 import { NPY_PREFIX_BYTES, npyBatches, npyHeaderBytes, parseNpyHeader, readNpy } from '../formats/npy.js';
-import { openNpz } from '../formats/npz.js';
+import { type NpzFile, openNpz } from '../formats/npz.js';
 import { ADM_IMAGES, arrayLabels, isOfImages, notTaken, numberedKey } from '../images/array-rows.js';
 import { showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
-import type { TensorColumn } from '../stream/schema.js';
+import { rowBytes, type TensorColumn } from '../stream/schema.js';
 import { columnFor, type Row, type RowSource, streamValues } from './rows.js';
 
-/** Rows that are read at a time. */
-const ROWS = 64;
+/** Rows that are read at a time, as far as they fit into so many bytes. */
+const MOST_ROWS = 64;
+const MOST_BYTES = 2 ** 24;
+
+const rowsAtATime = (columns: readonly TensorColumn[]): number =>
+  Math.max(1, Math.min(MOST_ROWS, Math.floor(MOST_BYTES / Math.max(...columns.map(rowBytes)))));
 
 /** One array [N, ...] of a file, read in turn. */
 interface ArraySource {
@@ -26,17 +30,25 @@ const rowInfo = ({ shape, dtype }: TensorInfo): TensorInfo => ({ shape: shape.sl
  */
 export function readNpyRows(path: string, name?: string): RowSource {
   const file = new BinaryFile(path);
-  const prefix = file.read(0, Math.min(file.size, NPY_PREFIX_BYTES));
-  const header = parseNpyHeader(file.read(0, Math.min(file.size, npyHeaderBytes(prefix, path))), file.size, path);
-  if (header.shape.length < 2) throw new DataError(`${path}: is ${showShape(header.shape)}, not one tensor a row`);
-  const column = columnFor(rowInfo(header), path, name);
-  async function* batches(): AsyncGenerator<TypedArray> {
-    if (header.fortran) yield readNpy(path).data;
-    else yield* npyBatches(file.chunks(0, file.size), header, ROWS);
+  try {
+    const prefix = file.read(0, Math.min(file.size, NPY_PREFIX_BYTES));
+    const header = parseNpyHeader(file.read(0, Math.min(file.size, npyHeaderBytes(prefix, path))), file.size, path);
+    if (header.shape.length < 2) throw new DataError(`${path}: is ${showShape(header.shape)}, not one tensor a row`);
+    const column = columnFor(rowInfo(header), path, name);
+    async function* batches(): AsyncGenerator<TypedArray> {
+      try {
+        if (header.fortran) yield readNpy(file.read(0, file.size), path).data;
+        else yield* npyBatches(file.chunks(0, file.size), header, rowsAtATime([column]));
+      } finally {
+        file.close();
+      }
+    }
+    const total = header.shape[0];
+    return { columns: [column], total, rows: zipped([{ column, batches: batches() }], total, undefined) };
+  } catch (error) {
     file.close();
+    throw error;
   }
-  const total = header.shape[0];
-  return { columns: [column], total, rows: zipped([{ column, batches: batches() }], new Int32Array(total).fill(-1)) };
 }
 
 /** Whether a file is an .npz of images, as ADM's tools make and take them. */
@@ -57,6 +69,15 @@ export function isNpzOfImages(path: string): boolean {
  */
 export function readNpzRows(path: string, name?: string): RowSource {
   const archive = openNpz(path);
+  try {
+    return arrayRows(archive, path, name);
+  } catch (error) {
+    archive.close();
+    throw error;
+  }
+}
+
+function arrayRows(archive: NpzFile, path: string, name?: string): RowSource {
   const named = archive.names.map((each) => ({ name: each, ...archive.info(each) }));
   const arrays = named.filter(({ shape }) => shape.length > 1);
   const total = arrays[0]?.shape[0];
@@ -71,18 +92,28 @@ export function readNpzRows(path: string, name?: string): RowSource {
   });
   const labels = arrayLabels(archive, total, path);
   const taken = arrays.map((each) => each.name);
-  const sources = arrays.map((each, i) => ({ column: columns[i], batches: archive.batches(each.name, ROWS) }));
+  const sources = arrays.map((each, i) => ({
+    column: columns[i],
+    batches: archive.batches(each.name, rowsAtATime(columns)),
+  }));
   async function* rows(): AsyncGenerator<Row> {
-    yield* zipped(sources, labels ?? new Int32Array(total!).fill(-1));
-    archive.close();
+    try {
+      yield* zipped(sources, total!, labels);
+    } finally {
+      archive.close();
+    }
   }
   return { columns, total, notes: notTaken(archive, taken), rows: rows() };
 }
 
 /** Row after row of arrays that are read side by side; a batch of one has as many rows as that of another. */
-async function* zipped(sources: readonly ArraySource[], labels: Int32Array): AsyncGenerator<Row> {
+async function* zipped(
+  sources: readonly ArraySource[],
+  total: number,
+  labels: Int32Array | undefined,
+): AsyncGenerator<Row> {
   const readers = sources.map(({ batches }) => batches[Symbol.asyncIterator]());
-  for (let start = 0; start < labels.length; ) {
+  for (let start = 0; start < total; ) {
     const batches = await Promise.all(readers.map(async (reader) => streamValues((await reader.next()).value)));
     const count = batches[0].length / sizeOf(sources[0].column.shape);
     for (let row = 0; row < count; row++) {
@@ -90,7 +121,7 @@ async function* zipped(sources: readonly ArraySource[], labels: Int32Array): Asy
         const size = sizeOf(column.shape);
         return [column.name, batches[i].subarray(row * size, (row + 1) * size)];
       });
-      yield { key: numberedKey(start + row), label: labels[start + row], tensors: Object.fromEntries(tensors) };
+      yield { key: numberedKey(start + row), label: labels?.[start + row] ?? -1, tensors: Object.fromEntries(tensors) };
     }
     start += count;
   }

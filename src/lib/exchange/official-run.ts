@@ -1,6 +1,7 @@
 /** What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run. */
 import { REPA } from '../align/settings.js';
 import { DataError, UsageError } from '../errors.js';
+import { showPlain } from '../formats/pickle.js';
 import { type DiTConfig, inferDiTConfig } from '../models/dit.js';
 import { inferSiTConfig, type SiTConfig } from '../models/sit.js';
 import { publishedName, transformerConfig } from '../models/transformer-config.js';
@@ -128,7 +129,9 @@ function trainingSettings({ source, args }: OfficialCheckpoint, hints: OfficialH
   const path = hints.path ?? PATHS.get(named);
   const objective = args.prediction ?? 'v';
   if (path === undefined || (objective !== 'v' && objective !== 'velocity')) {
-    throw new DataError(`${source}: trained to predict ${objective} on the path ${named}, which is not supported`);
+    throw new DataError(
+      `${source}: trained to predict ${showPlain(objective)} on the path ${showPlain(named)}, which is not supported`,
+    );
   }
   const batchSize = numeric('batch_size', numeric('global_batch_size', RECIPE.batchSize));
   return {

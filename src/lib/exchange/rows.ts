@@ -1,7 +1,7 @@
 /** Rows on their way into a tensor stream, whatever they were kept in before. */
 import { DataError } from '../errors.js';
-import type { HostTensor } from '../formats/host-tensor.js';
-import { sameShape, showShape, type TypedArray } from '../numbers/typed-array.js';
+import { bytesPerElement, type HostTensor } from '../formats/host-tensor.js';
+import { sameShape, showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
 import type { StreamSchema, TensorColumn, TensorData } from '../stream/schema.js';
 
@@ -51,6 +51,9 @@ function usualName({ shape, dtype }: Pick<HostTensor, 'shape' | 'dtype'>, where:
 
 const isPicture = (shape: readonly number[]): boolean => shape.length === 3 && shape[2] === 3;
 
+/** Bytes of a row that is imported; the largest features of an image take some 3 MB. */
+const LARGEST_ROW = 2 ** 28;
+
 /**
  * The column of a stream that holds arrays of this kind.
  * @param row what one row is: its shape is without the first axis of many.
@@ -63,6 +66,10 @@ export function columnFor(
 ): TensorColumn {
   if (dtype !== 'f16' && dtype !== 'f32' && dtype !== 'f64' && dtype !== 'u8') {
     throw new DataError(`${where}: holds ${dtype}, but a stream holds f16, f32 or u8`);
+  }
+  const bytes = sizeOf(shape) * bytesPerElement(dtype);
+  if (!(bytes > 0 && bytes <= LARGEST_ROW)) {
+    throw new DataError(`${where}: rows ${showShape(shape)} of ${bytes} bytes; they have 1 to ${LARGEST_ROW}`);
   }
   if (!COLUMN_NAME.test(name) || name === 'key' || name === 'label') {
     throw new DataError(

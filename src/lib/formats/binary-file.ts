@@ -32,7 +32,7 @@ export class BinaryFile {
   /** `length` bytes from `offset`, in a buffer of their own. */
   read(offset: number, length: number): Uint8Array<ArrayBuffer> {
     if (!this.#open) throw new Error(`${this.path} was closed before it was read`);
-    if (offset < 0 || length < 0 || offset + length > this.size) {
+    if (!(offset >= 0 && length >= 0 && offset + length <= this.size)) {
       throw new DataError(`${this.path}: ends at byte ${this.size}, needed bytes ${offset} to ${offset + length}`);
     }
     if (length > constants.MAX_LENGTH) {

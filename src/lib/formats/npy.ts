@@ -37,7 +37,8 @@ export interface NpyHeader extends TensorInfo {
 }
 
 /**
- * The rows of an array in order, some at a time, from the bytes of its file: arrays larger than memory pass through.
+ * The rows of an array in order, some at a time, from the bytes of its file: arrays larger than memory pass through. The
+ * last of them come when the bytes have ended well, so that whoever has all rows has them checked.
  * @param rows how many elements of the first axis make a batch; the last one may be shorter.
  */
 export async function* npyBatches(
@@ -51,6 +52,7 @@ export async function* npyBatches(
   let skip = dataOffset;
   let batch = new Uint8Array(Math.min(left, rows * rowBytes));
   let filled = 0;
+  let held: TypedArray | undefined;
   for await (const chunk of chunks) {
     let at = Math.min(skip, chunk.length);
     skip -= at;
@@ -60,12 +62,14 @@ export async function* npyBatches(
       filled += part.length;
       at += part.length;
       if (filled < batch.length) continue;
-      yield storageOf(dtype, batch);
+      if (held) yield held;
+      held = storageOf(dtype, batch);
       left -= filled;
       filled = 0;
       batch = new Uint8Array(Math.min(left, rows * rowBytes));
     }
   }
+  if (held) yield held;
 }
 
 /**

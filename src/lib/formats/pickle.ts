@@ -41,6 +41,14 @@ export function unpickle(source: PickleSource, options: PickleOptions, offset = 
 
 const MARK = Symbol('mark');
 
+/**
+ * Steps of one pickle, and items that its calls are given: each takes memory or time, and the largest checkpoints have some
+ * hundred thousand. A few bytes can be unpacked to many.
+ */
+const MOST_STEPS = 2 ** 22;
+/** Characters of a text that a call is given, which count as one step. */
+const TEXT_OF_A_STEP = 64;
+
 /** Opcodes that are known and refused, for the message. */
 const REFUSED: Record<string, string> = {
   i: 'INST',
@@ -70,6 +78,7 @@ class Machine {
   readonly #stack: unknown[] = [];
   readonly #memo = new Map<number, unknown>();
   readonly #makers = new Map<unknown, PickleCallable>();
+  #steps = 0;
 
   constructor(cursor: PickleCursor, options: PickleOptions) {
     this.cursor = cursor;
@@ -81,6 +90,7 @@ class Machine {
       const at = this.cursor.position;
       const opcode = String.fromCharCode(this.cursor.byte());
       if (opcode === '.') return this.pop();
+      this.charge(1);
       const step = STEPS[opcode];
       if (!step) throw this.refused(`opcode ${REFUSED[opcode] ?? `0x${opcode.charCodeAt(0).toString(16)}`}`, at);
       step(this, this.cursor);
@@ -92,6 +102,12 @@ class Machine {
       `${this.#options.where}: ${what} in the pickle, at byte ${at}, is not allowed`,
       'only tensors and plain values are read from a checkpoint; save the state dict alone, or as safetensors',
     );
+  }
+
+  /** Counts steps, of which a pickle has so many and no more. */
+  charge(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > MOST_STEPS) throw this.damaged(`more than ${MOST_STEPS} steps`);
   }
 
   damaged(what: string): DataError {
@@ -167,6 +183,7 @@ class Machine {
     const args = this.pop();
     const callable = this.pop();
     if (!isCallable(callable) || !Array.isArray(args)) throw this.refused('a call of what cannot be called');
+    for (const value of args) this.charge(sizeOf(value));
     const made = callable.call(args);
     if (typeof made === 'object' && made !== null) this.#makers.set(made, callable);
     this.push(made);
@@ -177,6 +194,7 @@ class Machine {
     const instance = this.peek();
     const build = this.#makers.get(instance)?.build;
     if (!build) throw this.refused('a state for an object that has none');
+    this.charge(sizeOf(state));
     build(instance as object, state);
   }
 
@@ -188,6 +206,21 @@ class Machine {
 /** Whether a value of a pickle is a dictionary (and not a list, a tensor or a text). */
 export const isDict = (value: unknown): value is PickleDict =>
   typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null;
+
+/** In steps, what a value costs whoever goes through it. */
+function sizeOf(value: unknown): number {
+  if (Array.isArray(value)) return value.length;
+  if (typeof value === 'string' || value instanceof Uint8Array) return Math.floor(value.length / TEXT_OF_A_STEP);
+  return isDict(value) ? Object.keys(value).length : 0;
+}
+
+/** A value of a pickle for a message: a text or a number as it is, of anything else what it is. */
+export const showPlain = (value: unknown): string => {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 80));
+  const isWord = value === null || ['number', 'boolean', 'bigint', 'undefined'].includes(typeof value);
+  if (isWord) return String(value);
+  return Array.isArray(value) ? 'a list' : 'an object';
+};
 
 const isCallable = (value: unknown): value is PickleCallable =>
   typeof value === 'object' && value !== null && typeof (value as PickleCallable).call === 'function';

@@ -6,7 +6,7 @@
 import { DataError } from '../errors.js';
 import { BinaryFile } from './binary-file.js';
 import { bytesPerElement } from './host-tensor.js';
-import { type PickleOptions, unpickle } from './pickle.js';
+import { type PickleOptions, showPlain, unpickle } from './pickle.js';
 import type { PickleSource } from './pickle-cursor.js';
 import { StorageType, torchGlobals } from './torch-globals.js';
 import { type ReadStorage, TorchStorage } from './torch-tensor.js';
@@ -19,7 +19,7 @@ export interface TorchFile {
 }
 
 /** A pickle of pure structure has no reason to be larger. */
-const LARGEST_PICKLE = 2 ** 28;
+const LARGEST_PICKLE = 2 ** 26;
 const PICKLE = '/data.pkl';
 
 /** The first pickle of a legacy file, and the second. */
@@ -44,7 +44,7 @@ export function openTorch(path: string): TorchFile {
 }
 
 function openTorchZip(path: string): TorchFile {
-  const zip = openZip(path);
+  const zip = openZip(path, { withoutCrcs: true });
   try {
     return { root: readZip(zip, path), close: () => zip.close() };
   } catch (error) {
@@ -93,7 +93,7 @@ function readLegacy(file: BinaryFile): TorchFile {
   if (magic?.value !== LEGACY_MAGIC) throw new DataError(`${where}: not a PyTorch checkpoint`);
   const protocol = next(plain, magic.end);
   if (protocol.value !== LEGACY_PROTOCOL)
-    throw new DataError(`${where}: legacy checkpoint of protocol ${protocol.value}`);
+    throw new DataError(`${where}: legacy checkpoint of protocol ${showPlain(protocol.value)}`);
   const system = next(plain, protocol.end);
   if ((system.value as { little_endian?: unknown } | null)?.little_endian !== true) {
     throw new DataError(`${where}: saved on a big-endian machine, which is not supported`);

@@ -27,8 +27,9 @@ export function arrayLabels(archive: NpzFile, rows: number, where: string): Int3
   if (found.length === 0) return undefined;
   const [name] = found;
   if (found.length > 1) throw new DataError(`${where}: both '${name}' and '${found[1]}' are labels`);
-  const { shape, dtype, data } = archive.read(name);
-  if (shape[0] !== rows) throw new DataError(`${where}: ${shape[0]} labels for ${rows} rows`);
+  const count = archive.info(name).shape[0]; // known before the array takes its memory
+  if (count !== rows) throw new DataError(`${where}: ${count} labels for ${rows} rows`);
+  const { dtype, data } = archive.read(name);
   if (dtype === 'f16') throw new DataError(`${where}: ${name} is f16, and no array of class numbers`);
   const labels = Array.from(data as ArrayLike<number | bigint>, Number);
   const wrong = labels.findIndex((label) => !isClass(label));

@@ -2,6 +2,10 @@
  * Rows by their keys, of which only hashes are kept: sets of millions of images are joined in a few bytes a row. Hashes
  * have 106 bits, so that two keys of ten million have the same one with a chance below 1e-18.
  */
+import { DataError } from '../errors.js';
+
+/** Rows above which a set is refused: a table of them takes 2 GB. */
+export const MOST_ROWS = 2 ** 26;
 
 /** Doubles of one hash, each a whole number below 2^53. */
 const WORDS = 2;
@@ -61,6 +65,7 @@ export class KeyTable {
 
   /** @param hashes of the rows' keys, in their order: [rows, 2]; they are kept, not copied */
   constructor(hashes: Float64Array = new Float64Array(0)) {
+    checkRows(hashes.length / WORDS);
     this.#hashes = hashes;
     this.#slots = emptySlots(hashes.length / WORDS);
     this.#insert(hashes.length / WORDS);
@@ -72,6 +77,7 @@ export class KeyTable {
 
   /** Adds rows behind those that are there: [rows, 2]. */
   add(hashes: Float64Array): void {
+    checkRows(this.#rows + hashes.length / WORDS);
     const used = this.#rows * WORDS;
     if (used + hashes.length > this.#hashes.length) {
       const larger = new Float64Array(Math.max(2 * used, used + hashes.length));
@@ -110,6 +116,10 @@ export class KeyTable {
       if (at < 0 || (this.#hashes[at] === one && this.#hashes[at + 1] === two)) return slot;
     }
   }
+}
+
+function checkRows(rows: number): void {
+  if (rows > MOST_ROWS) throw new DataError(`more than ${MOST_ROWS} rows in one set`, 'Cut it into several.');
 }
 
 /** Room for as many rows, half of it free. */

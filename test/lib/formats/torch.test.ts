@@ -153,6 +153,72 @@ test('hostile checkpoints are refused before anything is run or allocated', () =
   assert.equal(existsSync('repa-pickle-ran'), false);
 });
 
+test('a small pickle cannot take memory or time without end', async () => {
+  const file = path.join(folder, 'bomb.pt');
+  const many = 2 ** 23;
+  const bombs: [string, Buffer][] = [
+    ['lists', Buffer.concat([Buffer.of(0x80, 2), Buffer.alloc(many, ']'), Buffer.from('.')])],
+    // A list of 1000 pairs, made a dictionary again and again.
+    [
+      'dictionaries',
+      Buffer.concat([
+        Buffer.from('\x80\x02ccollections\nOrderedDict\nq\x00', 'latin1'),
+        Buffer.from(']('),
+        ...Array.from({ length: 1000 }, (_, i) =>
+          Buffer.from(`X\x04\0\0\0${String(i).padStart(4, '0')}N\x86`, 'latin1'),
+        ),
+        Buffer.from('e\x85q\x01', 'latin1'),
+        Buffer.concat(Array.from({ length: 20_000 }, () => Buffer.from('h\x00h\x01R0', 'latin1'))),
+        Buffer.from('.'),
+      ]),
+    ],
+    [
+      'texts',
+      Buffer.concat([
+        Buffer.from('\x80\x02c_codecs\nencode\nq\x00X\0\0\x01\0', 'latin1'),
+        Buffer.alloc(65536, 'a'),
+        Buffer.from('q\x01X\x06\0\0\0latin1\x86q\x02', 'latin1'),
+        Buffer.concat(Array.from({ length: 20_000 }, () => Buffer.from('h\x00h\x02R0', 'latin1'))),
+        Buffer.from('.'),
+      ]),
+    ],
+  ];
+  for (const [name, bytes] of bombs) {
+    await writeFileAtomicAsync(file, async (fd) => {
+      const zip = new ZipWriter(fd);
+      await zip.add('a/data.pkl', bytes.length, [bytes]);
+      zip.end();
+    });
+    assert.throws(() => openTorch(file), /damaged pickle at byte \d+: more than 4194304 steps/, name);
+  }
+  const protocol = Buffer.from(`\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02}.`, 'latin1');
+  writeFileSync(file, protocol);
+  assert.throws(() => openTorch(file), /legacy checkpoint of protocol an object/);
+});
+
+test('a tensor that is a part of its storage is given when the whole storage has its CRC', async () => {
+  const file = path.join(folder, 'part.pt');
+  const pickle = Buffer.from(
+    '\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuK\x04tQK\x01K\x02\x85K\x01\x85\x89}tRs.',
+    'latin1',
+  );
+  await writeFileAtomicAsync(file, async (fd) => {
+    const zip = new ZipWriter(fd);
+    await zip.add('a/data.pkl', pickle.length, [pickle]);
+    await zip.add('a/data/0', 16, [Buffer.from(Float32Array.of(1, 2, 3, 4).buffer)]);
+    zip.end();
+  });
+  const read = () => openWeights(file).read('w').data;
+  assert.deepEqual(read(), Float32Array.of(2, 3));
+  const bytes = readFileSync(file);
+  for (const value of [2, 4]) {
+    const flipped = Buffer.from(bytes);
+    flipped[flipped.indexOf(Buffer.from(Float32Array.of(value).buffer))] ^= 1;
+    writeFileSync(file, flipped);
+    assert.throws(read, /the CRC does not match/);
+  }
+});
+
 test('a TorchScript program is told from a checkpoint', async () => {
   const file = path.join(folder, 'clip.pt');
   await writeFileAtomicAsync(file, async (fd) => {

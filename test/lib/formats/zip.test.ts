@@ -29,14 +29,20 @@ interface Fields {
   size?: number;
   offset?: number;
   extra?: number[];
+  name?: string;
 }
 
-/** An archive of one member `m`, whose central header says what the test wants. */
-function craft(data: Uint8Array, unpacked: Uint8Array, fields: Fields, end64 = false): void {
+/** An archive of one member `m`, whose headers say what the test wants: the one before its data, or both. */
+function craft(data: Uint8Array, unpacked: Uint8Array, fields: Fields, end64 = false, before: Fields = fields): void {
   const local = Buffer.alloc(31);
   local.writeUInt32LE(0x04034b50, 0);
+  local.writeUInt16LE(before.flags ?? 0, 6);
+  local.writeUInt16LE(before.method ?? 0, 8);
+  local.writeUInt32LE(before.crc ?? crc32(unpacked), 14);
+  local.writeUInt32LE(before.packedSize ?? data.length, 18);
+  local.writeUInt32LE(before.size ?? unpacked.length, 22);
   local.writeUInt16LE(1, 26);
-  local.write('m', 30);
+  local.write(before.name ?? 'm', 30);
   const extra = Buffer.from(fields.extra ?? []);
   const central = Buffer.alloc(47 + extra.length);
   central.writeUInt32LE(0x02014b50, 0);
@@ -62,6 +68,7 @@ function craft(data: Uint8Array, unpacked: Uint8Array, fields: Fields, end64 = f
   }
   const end = Buffer.alloc(22);
   end.writeUInt32LE(0x06054b50, 0);
+  end.writeUInt16LE(end64 ? 0xffff : 1, 8);
   end.writeUInt16LE(end64 ? 0xffff : 1, 10);
   end.writeUInt32LE(end64 ? 0xffffffff : central.length, 12);
   end.writeUInt32LE(end64 ? 0xffffffff : start, 16);
@@ -108,6 +115,7 @@ test('zip64 fields are understood', async () => {
     data,
     { size: 0xffffffff, packedSize: 0xffffffff, extra: [9, 9, 1, 0, 7, 1, 0, 16, 0, ...u64(7), ...u64(7)] },
     true,
+    {},
   );
   assert.equal(Buffer.from(openZip(file).read('m')).toString(), 'payload');
   craft(data, data, { offset: 0xffffffff, extra: [1, 0, 8, 0, ...u64(0)] });
@@ -143,7 +151,7 @@ test('a damaged member is refused, whole or in pieces', async () => {
     [/two sizes differ/, { size: 6 }, data],
     [/runs into the central directory/, { size: 99, packedSize: 99 }, data],
     [/runs into the central directory/, { offset: 1000 }, data],
-    [/local header is not where/, { offset: 1, size: 5, packedSize: 5 }, data],
+    [/does not follow the one before it/, { offset: 1, size: 5, packedSize: 5 }, data],
     [/cannot be unpacked/, { method: 8, size: 7 }, Uint8Array.of(0xff, 0xff, 0xff)],
     [/an extra field is damaged/, { extra: [1, 0, 99, 0] }, data],
     [/a size of/, { size: 0xffffffff, extra: [1, 0, 8, 0, 255, 255, 255, 255, 255, 255, 255, 255] }, data],
@@ -170,4 +178,112 @@ test('a name that comes twice and every truncation are refused', async () => {
     writeFileSync(file, good.subarray(0, size));
     assert.throws(() => openZip(file), DataError, `cut at ${size}`);
   }
+});
+
+test('an archive whose two headers of a member differ is refused, or whose members leave bytes to none', async () => {
+  const data = text('payload');
+  const cases: [RegExp, Fields][] = [
+    [/the name is another before its data/, { name: 'n' }],
+    [/the CRC is another before its data/, { crc: 1 }],
+    [/the CRC is another before its data/, { crc: 0 }],
+    [/the size is another before its data/, { size: 6 }],
+    [/the size is another before its data/, { packedSize: 8 }],
+    [/the compression method is another before its data/, { method: 8 }],
+    [/a flag is another before its data/, { flags: 0x800 }],
+  ];
+  for (const [message, before] of cases) {
+    craft(data, data, {}, false, before);
+    assert.throws(() => openZip(file), message);
+  }
+  await writeZip([
+    ['a', text('hello')],
+    ['b', text('world')],
+  ]);
+  const good = readFileSync(file);
+  const end = good.length - 22;
+  const start = good.readUInt32LE(end + 16);
+  const fewer = Buffer.from(good);
+  fewer.writeUInt16LE(1, end + 8);
+  fewer.writeUInt16LE(1, end + 10);
+  writeFileSync(file, fewer);
+  assert.throws(() => openZip(file), /holds more than its 1 members/);
+  const entry = (end - start) / 2;
+  fewer.writeUInt32LE(entry, end + 12);
+  writeFileSync(file, Buffer.concat([fewer.subarray(0, start + entry), fewer.subarray(end)]));
+  assert.throws(() => openZip(file), /bytes before the central directory belong to no member/);
+  fewer.writeUInt32LE(start + entry, end + 16);
+  writeFileSync(file, Buffer.concat([fewer.subarray(0, start), fewer.subarray(start + entry)]));
+  assert.throws(() => openZip(file), DataError);
+});
+
+test('any bit of an archive may flip: it is refused, or gives what it held', async () => {
+  await writeZip([
+    ['label.npy', text('hello')],
+    ['b', text('world')],
+  ]);
+  const good = readFileSync(file);
+  const read = (): string => {
+    const zip = openZip(file);
+    try {
+      return [...zip.entries.keys()].map((name) => `${name}=${Buffer.from(zip.read(name))}`).join();
+    } finally {
+      zip.close();
+    }
+  };
+  const expected = read();
+  for (let bit = 0; bit < 8 * good.length; bit++) {
+    const flipped = Buffer.from(good);
+    flipped[bit >> 3] ^= 1 << (bit & 7);
+    writeFileSync(file, flipped);
+    let found = expected;
+    try {
+      found = read();
+    } catch (error) {
+      assert.ok(error instanceof DataError, `bit ${bit}: ${error}`);
+    }
+    assert.equal(found, expected, `bit ${bit}`);
+  }
+});
+
+test('sizes and CRCs that follow the data count; an archive without CRCs is for those who allow it', async () => {
+  const data = text('payload');
+  const followed = (crc: number, size = 7, written = crc): void => {
+    const descriptor = Buffer.alloc(16);
+    descriptor.writeUInt32LE(0x08074b50, 0);
+    descriptor.writeUInt32LE(written, 4);
+    descriptor.writeUInt32LE(size, 8);
+    descriptor.writeUInt32LE(size, 12);
+    craft(Buffer.concat([data, descriptor]), data, { flags: 8, crc, packedSize: 7 }, false, {
+      flags: 8,
+      crc: 0,
+      packedSize: 0,
+      size: 0,
+    });
+  };
+  followed(crc32(data));
+  assert.equal(await collect('m'), 'payload');
+  followed(crc32(data), 6);
+  assert.throws(() => openZip(file), /another after its data/);
+  followed(crc32(data), 7, 1);
+  assert.throws(() => openZip(file), /another after its data/);
+  followed(0);
+  assert.throws(() => openZip(file).read('m'), /the CRC does not match/);
+  assert.throws(() => openZip(file).readStored('m', 0, 1), /the CRC does not match/);
+  assert.equal(Buffer.from(openZip(file, { withoutCrcs: true }).read('m')).toString(), 'payload');
+  assert.equal(Buffer.from(openZip(file, { withoutCrcs: true }).readStored('m', 3, 2)).toString(), 'lo');
+});
+
+test('a part of a member is given when the whole has its CRC', () => {
+  const data = text('payload');
+  craft(data, data, {});
+  assert.equal(Buffer.from(openZip(file).readStored('m', 3, 2)).toString(), 'lo');
+  craft(text('pAyload'), data, {});
+  assert.throws(() => openZip(file).readStored('m', 3, 2), /the CRC does not match/);
+});
+
+test('a small member does not unpack to more than is believed', () => {
+  const size = 2 ** 28 + 1;
+  const packed = deflateRawSync(new Uint8Array(1000));
+  craft(Buffer.concat([packed, Buffer.alloc(300_000)]), new Uint8Array(), { method: 8, size });
+  assert.throws(() => openZip(file).read('m'), /unpacks to 268435457 bytes from \d+, too many/);
 });
