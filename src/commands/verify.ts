@@ -3,7 +3,7 @@
 import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { EXIT, RepaError } from '../lib/errors.js';
-import { firstNotFinite } from '../lib/stream/finite.js';
+import { firstNonFinite } from '../lib/numbers/finite.js';
 import { openTensorStream } from '../lib/stream/reader.js';
 import { type TensorBatch, toFloats } from '../lib/stream/rows.js';
 
@@ -55,7 +55,7 @@ async function verify(path: string): Promise<Verdict> {
 function notFinite(batch: TensorBatch): string | undefined {
   for (const name of Object.keys(batch.tensors)) {
     const stored = batch.tensors[name];
-    const at = firstNotFinite(stored);
+    const at = firstNonFinite(stored);
     if (at < 0) continue;
     const row = Math.floor((at * batch.rows) / stored.length);
     const [value] = toFloats(stored.subarray(at, at + 1));

@@ -173,7 +173,11 @@ test('a run trains on imported latents and features', async (t) => {
 
 test('codecs of latents, names of columns: as they are told', async (t) => {
   const cwd = temporaryFolder(t);
-  const values = { shape: [2, 16, 2, 2], dtype: 'f64', data: Float64Array.from({ length: 128 }, Math.sqrt) } as const;
+  const values = {
+    shape: [2, 16, 2, 2],
+    dtype: 'f64',
+    data: Float64Array.from({ length: 128 }, (_, i) => Math.sqrt(i)),
+  } as const;
   writeNpy(path.join(cwd, 'z.npy'), { ...values, shape: [...values.shape] });
   const unknown = await repa(['import', 'z.npy', '-o', 'latents'], { cwd });
   assert.equal(unknown.code, 2);

@@ -2,7 +2,15 @@
 import type { TypedArray } from './typed-array.js';
 
 const BLOCK = 4096;
+/** The exponent of an f16 that is infinite or no number: all ones. */
 const HALF_EXPONENT = 0x7c00;
+/**
+ * Of two halves in one word, their signs masked: adding one to an exponent of ones carries into the bit above it. So
+ * halves are looked at by two, and without a branch.
+ */
+const WITHOUT_SIGNS = 0x7fff7fff;
+const ONE_MORE = 0x04000400;
+const CARRIES = 0x80008000 | 0;
 
 /** The index of the first value that is infinite or NaN; -1 if there is none. Uint16 values are the bits of f16. */
 export function firstNonFinite(values: TypedArray): number {
@@ -18,7 +26,23 @@ export function firstNonFinite(values: TypedArray): number {
   return -1;
 }
 
+const isNonFiniteHalf = (half: number): boolean => (half & HALF_EXPONENT) === HALF_EXPONENT;
+
 function firstNonFiniteHalf(bits: Uint16Array): number {
-  for (let i = 0; i < bits.length; i++) if ((bits[i] & HALF_EXPONENT) === HALF_EXPONENT) return i;
-  return -1;
+  const start = bits.byteOffset % 4 === 0 ? 2 * firstWordThatCarries(bits) : 0;
+  const found = bits.subarray(start).findIndex(isNonFiniteHalf);
+  return found < 0 ? -1 : start + found;
+}
+
+/** The first pair of halves of which one is not finite, or the number of pairs. */
+function firstWordThatCarries(bits: Uint16Array): number {
+  const words = new Int32Array(bits.buffer, bits.byteOffset, bits.length >> 1);
+  for (let start = 0; start < words.length; start += BLOCK) {
+    const end = Math.min(start + BLOCK, words.length);
+    let all = 0;
+    for (let i = start; i < end; i++) all |= (words[i] & WITHOUT_SIGNS) + ONE_MORE;
+    if ((all & CARRIES) === 0) continue;
+    for (let i = start; i < end; i++) if ((((words[i] & WITHOUT_SIGNS) + ONE_MORE) & CARRIES) !== 0) return i;
+  }
+  return words.length;
 }

@@ -1,17 +1,17 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
+import { firstNonFinite } from '../../../src/lib/numbers/finite.js';
 import { floatFromHalf } from '../../../src/lib/numbers/half.js';
-import { firstNotFinite } from '../../../src/lib/stream/finite.js';
 
-describe('firstNotFinite', () => {
+describe('firstNonFinite', () => {
   it('agrees with isFinite on every half, wherever it lies', () => {
     for (let bits = 0; bits < 2 ** 16; bits++) {
       const halves = Uint16Array.of(0x7bff, bits, 0xfbff, bits, bits);
       const finite = Number.isFinite(floatFromHalf(halves.subarray(1, 2))[0]);
-      assert.equal(firstNotFinite(halves), finite ? -1 : 1);
-      assert.equal(firstNotFinite(halves.subarray(1, 2)), finite ? -1 : 0);
-      assert.equal(firstNotFinite(halves.subarray(2)), finite ? -1 : 1);
+      assert.equal(firstNonFinite(halves), finite ? -1 : 1);
+      assert.equal(firstNonFinite(halves.subarray(1, 2)), finite ? -1 : 0);
+      assert.equal(firstNonFinite(halves.subarray(2)), finite ? -1 : 1);
     }
   });
 
@@ -21,7 +21,7 @@ describe('firstNotFinite', () => {
         const values = new Float32Array(before + floats.length + after).fill(-3.4e38);
         values.set(floats, before);
         assert.equal(
-          firstNotFinite(values),
+          firstNonFinite(values),
           values.findIndex((value) => !Number.isFinite(value)),
         );
       }),
@@ -30,7 +30,7 @@ describe('firstNotFinite', () => {
   });
 
   it('takes integers as finite', () => {
-    assert.equal(firstNotFinite(Uint8Array.of(255)), -1);
-    assert.equal(firstNotFinite(Int8Array.of(-128)), -1);
+    assert.equal(firstNonFinite(Uint8Array.of(255)), -1);
+    assert.equal(firstNonFinite(Int8Array.of(-128)), -1);
   });
 });
