@@ -3,11 +3,13 @@
  * `emoji-datasource-google`: emoji on white, 64 pixels, in classes whose members look alike.
  *
  *     node dist/examples/emoji-images.js imgs
+ *     node dist/examples/emoji-images.js --split images     all categories, in train and val
  */
 import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { parseArgs } from 'node:util';
 import sharp from 'sharp';
-import { type Emoji, emojiFile, listEmoji } from './emoji/dataset.js';
+import { type Emoji, emojiFile, isHeldOut, listEmoji } from './emoji/dataset.js';
 
 const SIGNS = new Set(['keycap', 'alphanum', 'zodiac', 'av-symbol']);
 
@@ -26,22 +28,36 @@ const MOST = 110;
 const thinned = (emoji: Emoji[]): Emoji[] =>
   emoji.length <= MOST ? emoji : Array.from({ length: MOST }, (_, i) => emoji[Math.floor((i * emoji.length) / MOST)]);
 
-const [folder] = process.argv.slice(2);
-if (folder === undefined) {
-  process.stderr.write('usage: node dist/examples/emoji-images.js FOLDER\n');
-  process.exit(2);
+/** Of an emoji on white, a PNG file in the folder of a class. */
+async function write(emoji: Emoji, folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  const target = path.join(folder, `${emoji.name}${emoji.tone ? `-${emoji.tone}` : ''}.png`);
+  if (!existsSync(target)) await sharp(emojiFile(emoji)).flatten({ background: 'white' }).toFile(target);
 }
 
-let written = 0;
-for (const [label, belongs] of Object.entries(CLASSES)) {
-  const emojis = thinned(listEmoji().filter(belongs));
-  mkdirSync(path.join(folder, label), { recursive: true });
-  for (const emoji of emojis) {
-    const target = path.join(folder, label, `${emoji.name}${emoji.tone ? `-${emoji.tone}` : ''}.png`);
-    if (existsSync(target)) continue;
-    await sharp(emojiFile(emoji)).flatten({ background: 'white' }).toFile(target);
-    written++;
+/** The small classes of the quick start. */
+async function writeClasses(folder: string): Promise<void> {
+  for (const [label, belongs] of Object.entries(CLASSES)) {
+    const emojis = thinned(listEmoji().filter(belongs));
+    for (const emoji of emojis) await write(emoji, path.join(folder, label));
+    process.stderr.write(`${label}: ${emojis.length} pictures\n`);
   }
-  process.stderr.write(`${label}: ${emojis.length} pictures\n`);
 }
-process.stderr.write(`${written} new pictures in ${folder}\n`);
+
+/** All emoji without skin tones by their category: `train`, and those that no network shipped with repa has seen in `val`. */
+async function writeSplit(folder: string): Promise<void> {
+  const emojis = listEmoji().filter(({ tone, category }) => tone === '' && category !== 'Component');
+  for (const emoji of emojis) {
+    const category = emoji.category.toLowerCase().replace(/[^a-z]+/g, '-');
+    await write(emoji, path.join(folder, isHeldOut(emoji) ? 'val' : 'train', category));
+  }
+  process.stderr.write(`${emojis.length} pictures\n`);
+}
+
+const { values, positionals } = parseArgs({ options: { split: { type: 'boolean' } }, allowPositionals: true });
+const [folder] = positionals;
+if (folder === undefined) {
+  process.stderr.write('usage: node dist/examples/emoji-images.js [--split] FOLDER\n');
+  process.exit(2);
+}
+await (values.split ? writeSplit : writeClasses)(folder);

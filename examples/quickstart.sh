@@ -1,17 +1,19 @@
 #!/usr/bin/env bash
-# Trains two small diffusion transformers on real pictures, one with REPA and one without, samples both and measures them.
+# Trains two small diffusion transformers on real pictures, one with REPA and one without, from the same start, and looks at
+# both on the way: the same noise at several steps of training, and how far samples are from the training pictures, judged
+# by a network that neither was aligned to.
 #
-#     npm run quickstart                    about six minutes on two cores, in ./quickstart
-#     npm run quickstart -- --quick         about two minutes, for blurred pictures
+#     npm run quickstart                    about five minutes on two cores, in ./quickstart
+#     npm run quickstart -- --quick         about two minutes, for rougher pictures
 #     npm run quickstart -- FOLDER          somewhere else
 #
 # Stopped, it goes on where it was when it is run again.
 set -euo pipefail
 
-steps=700 samples=225 folder=quickstart
+steps=1200 every=200 folder=quickstart
 for argument in "$@"; do
   case $argument in
-    --quick) steps=150 samples=100 ;;
+    --quick) steps=450 every=150 ;;
     -*)
       echo "usage: $0 [--quick] [FOLDER]" >&2
       exit 2
@@ -22,7 +24,7 @@ done
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ ! -e "$root/dist/src/main.js" ]; then
-  echo "repa is not built yet: run npm run build first" >&2
+  echo "repa is not built yet: run npm ci && npm run build first" >&2
   exit 66
 fi
 mkdir -p "$folder"
@@ -30,106 +32,82 @@ cd "$folder"
 
 repa() { node "$root/bin/repa.js" "$@"; }
 
-# show LINE: prints a command line before it runs.
-show() { printf '\n$ %s\n' "$1" >&2; }
-
-# is_newer FILE INPUT: whether FILE was made from INPUT as it is now.
-is_newer() { [ -e "$1" ] && [ ! "$2" -nt "$1" ]; }
+# show COMMAND...: prints a command line; run COMMAND...: and runs it.
+show() { printf '\n$ %s\n' "$*" >&2; }
+run() {
+  show "$@"
+  "$@"
+}
 
 # make FILE INPUT COMMAND...: runs a command that writes FILE, unless that is newer than INPUT.
 make() {
   local file=$1 input=$2
   shift 2
-  is_newer "$file" "$input" && return
-  show "$*"
-  "$@"
-}
-
-# keep FILE INPUT COMMAND...: the same for a command that prints what FILE is to hold.
-keep() {
-  local file=$1 input=$2
-  shift 2
-  is_newer "$file" "$input" && return
-  show "$* > $file"
-  "$@" > "$file.part"
-  mv "$file.part" "$file"
+  if [ -e "$file" ] && [ ! "$input" -nt "$file" ]; then return; fi
+  run "$@"
 }
 
 # What the commands below have in common; repa reads it from the working folder.
 cat > repa.toml << TOML
 [encode-vae]
-vae = "pixels"           # pictures this small are diffused as they are
-size = 32
+vae = "emoji-vae"        # ships with repa: 64 pixels become 8 x 8 latents of 8 channels
+size = 64
 
 [extract-dino]
-encoder = "emoji-vit"    # 8 x 8 tokens, as many as the model has
+encoder = "emoji-cnn"    # ships with repa: 4 x 4 tokens, as many as the model has
 
 [train]
-model = "SiT-S/4"
-depth = 10
-width = 128
+model = "SiT-S/2"
+depth = 6
+width = 192
+heads = 4
+align-depth = 3
 projector-dim = 256
 batch-size = 32
 steps = $steps
 lr = 1e-3
 warmup = 100
-ema = 0.995
-save-every = 50
-
-[sample]
-num = $samples
-labels = "balanced"
-steps = 30
-
-[fid]
-net = "emoji-vit"
+ema = 0.99
+save-every = $every
+eval-every = $every      # pictures, and the distance of 256 samples, in the log
+eval-ref = "imgs"
+eval-net = "emoji-vit"   # the judge: another network, trained for another aim
+eval-num = 256
+eval-steps = 20
+eval-cfg = 1.5
 TOML
 
 if [ ! -e imgs ]; then
-  show 'node dist/examples/emoji-images.js imgs'
-  node "$root/dist/examples/emoji-images.js" imgs.part
+  run node "$root/dist/examples/emoji-images.js" imgs.part
   mv imgs.part imgs
 fi
 make latents imgs repa encode-vae imgs -o latents
 make feats imgs repa extract-dino imgs -o feats
 
-show 'repa train --lambda 0.5 --align-depth 8'
-repa train --lambda 0.5 --align-depth 8 > /dev/null
-show 'repa train --lambda 0 --align-depth 8 --out ckpt-plain'
-repa train --lambda 0 --align-depth 8 --out ckpt-plain > /dev/null
+run repa train --lambda 0.5 --out with-repa > /dev/null
+run repa train --lambda 0 --out without > /dev/null
 
-for run in ckpt ckpt-plain; do
-  log=$run/log.ndjson
-  make "$run.png" "$log" repa sample --ckpt "$run" --cfg 1.8 --grid "$run.png" -o "$run.samples"
-  keep "$run.fd.json" "$run.samples" repa fid "$run.samples" --json
-  make "$run.hidden" "$log" repa extract-hidden --ckpt "$run" --blocks all --null-label -o "$run.hidden"
-  keep "$run.cknna.json" "$run.hidden" repa cknna "$run.hidden" feats --json
-done
-make loss.png ckpt-plain/log.ndjson repa plot ckpt ckpt-plain --smooth 5 -o loss.png
+run repa plot with-repa without --film -o film.png
+compare=(plot with-repa without --field 'FD(emoji-vit)' --log y --speed-up without -o distance.png)
+show repa "${compare[@]}"
+repa "${compare[@]}" 2> speed-up.txt
+run repa report with-repa without --picture film.png,distance.png --title 'With REPA and without' -o report.html
 
-# values FILE: the numbers in a file of results, one a line of it.
-values() {
-  node -e 'for (const line of require("fs").readFileSync(process.argv[1], "utf8").trim().split("\n"))
-    console.log(JSON.parse(line).value.toFixed(2))' "$1" | paste -sd ' '
+# last FIELD RUN: the last number of a run's log under that name.
+last() {
+  node -e 'const [field, run] = process.argv.slice(1);
+    const lines = require("fs").readFileSync(`${run}/log.ndjson`, "utf8").trim().split("\n").map((line) => JSON.parse(line));
+    console.log(lines.findLast((line) => typeof line[field] === "number")[field].toPrecision(3))' "$@"
 }
 
 cat >&2 << SUMMARY
 
-Both models trained for $steps steps from the same start on the same pictures; only lambda differed. In $PWD:
-
-  ckpt.png         samples with REPA: each column is a class (faces, flags, people, shapes, signs)
-  ckpt-plain.png   samples without, from the same noise
-  loss.png         the velocity loss of both
-
-  FD(emoji-vit) to the training pictures, lower is better (not FID: that is another network, and 50000 samples)
-    with REPA      $(values ckpt.fd.json)
-    without        $(values ckpt-plain.fd.json)
-  CKNNA of blocks 1 to 10 with the encoder's features
-    with REPA      $(values ckpt.cknna.json)
-    without        $(values ckpt-plain.cknna.json)
-
-Go on in that folder, with repa standing for $root/bin/repa.js (npm link puts it on the path):
-
-  repa sample --cfg 1.8 | repa fid
-  repa train --lambda 0.5 --align-depth 8 --steps 5000     # goes on from step $steps
+After $steps steps from the same start on the same pictures, samples are at FD(emoji-vit) $(last 'FD(emoji-vit)' with-repa) with REPA and $(last 'FD(emoji-vit)' without) without.
+$(cat speed-up.txt)
+The pictures at several steps, the curves and all settings are on the page $PWD/report.html
 SUMMARY
+if [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] && [ -t 2 ] && command -v xdg-open > /dev/null; then
+  xdg-open report.html > /dev/null 2>&1 &
+elif [ -t 2 ] && [ "$(uname)" = Darwin ]; then
+  open report.html
+fi

@@ -5,7 +5,7 @@
  *     node dist/examples/train-emoji-cnn.js --work runs/emoji-cnn -o src/assets/emoji-cnn.onnx
  *
  * Its objective is contrastive: of two random views of a picture, each has to be found by the other among those of other
- * pictures. With --labels it also names the subcategory of the emoji. What is shipped is the moving average of the weights
+ * pictures. With the weight --labels it also names the subcategory of the emoji. What is shipped is the moving average of the weights
  * with the norms folded in, in f16. Stopped, it goes on from the newest snapshot in the folder --work. At the end it prints
  * how well held-out emoji are told apart, against raw pixels.
  */
@@ -37,8 +37,8 @@ const { values: options } = parseArgs({
   options: {
     out: { type: 'string', short: 'o', default: 'emoji-cnn.onnx' },
     work: { type: 'string', default: 'emoji-cnn' },
-    steps: { type: 'string', default: '1500' },
-    labels: { type: 'string', default: '0' },
+    steps: { type: 'string', default: '500' },
+    labels: { type: 'string', default: '0.5' },
     threads: { type: 'string', default: '1' },
   },
 });

@@ -28,7 +28,7 @@ const { values: options } = parseArgs({
   options: {
     out: { type: 'string', short: 'o', default: 'emoji-vae.safetensors' },
     work: { type: 'string', default: 'emoji-vae' },
-    steps: { type: 'string', default: '4000' },
+    steps: { type: 'string', default: '850' },
     threads: { type: 'string', default: '1' },
   },
 });

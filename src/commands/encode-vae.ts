@@ -11,7 +11,8 @@ const description = `Encodes images with a VAE, once, so that training reads lat
 does it (the centre, after a high-quality reduction) to --size pixels.
 
 A VAE gives moments: the mean and standard deviation of a posterior, from which training draws a fresh sample at every
-step. The codec 'pixels' gives the image itself, scaled to [-1, 1], for images small enough to be diffused as they are.`;
+step. The codec 'pixels' gives the image itself, scaled to [-1, 1], for images small enough to be diffused as they are. The
+VAE emoji-vae ships with repa: a small one, for pictures of 64 pixels.`;
 
 const examples = [
   {

@@ -12,8 +12,8 @@ import type { TensorColumn } from '../lib/stream/schema.js';
 const description = `Runs a frozen encoder (DINOv2 and its kin, CLIP, SigLIP) over images, once, and keeps the patch features that REPA
 aligns to. Each image is cropped as encode-vae crops it, then prepared as the official code prepares it for that encoder.
 
-The architecture is inferred from the weights. The encoder emoji-vit ships with repa: a small one, for small pictures
-and for trying things out.
+The architecture is inferred from the weights. Two encoders ship with repa, small ones, for pictures of 64 pixels and for
+trying things out: emoji-vit, a transformer of 8 x 8 tokens, and emoji-cnn, a convolutional network of 4 x 4.
 
 Any other network can be brought as an .onnx file with one input of RGB images: maps [N, C, h, w] become tokens, and of
 token sequences [N, T, D] the class token (and DINOv2's registers) in front of the grid is taken off. Input size and

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import sharp from 'sharp';
 import { repa, shell, temporaryFolder } from './binary.js';
-import { makeImages } from './support.js';
+import { makeImages, makeTensors } from './support.js';
 
 test('images are shown in the colours of the terminal, or by name where there are none', async (t) => {
   const cwd = temporaryFolder(t);
@@ -85,4 +85,17 @@ test('a report holds the settings, the log, the pictures and the numbers of a ru
     assert.equal(outcome.code, expected, outcome.stderr);
     assert.match(outcome.stderr, message);
   }
+});
+
+test('tokens are shown as colours', async (t) => {
+  const cwd = temporaryFolder(t);
+  const keys = ['a', 'b', 'c'];
+  await makeTensors(path.join(cwd, 'feats'), keys, { name: 'feature', dtype: 'f32', shape: [16, 8] });
+  const { code, stderr } = await repa(['show', 'feats', '--pca', '--grid', 'sheet.png'], { cwd });
+  assert.equal(code, 0, stderr);
+  const { width, height } = await sharp(path.join(cwd, 'sheet.png')).metadata();
+  assert.deepEqual([width, height], [2 * 66 + 2, 2 * 66 + 2]); // three pictures of 4 x 4 cells of 16 pixels
+  const other = await repa(['show', 'feats', '--pca', '--column', 'hidden'], { cwd });
+  assert.equal(other.code, 65);
+  assert.match(other.stderr, /feats: has no tokens 'hidden' on a square grid/);
 });

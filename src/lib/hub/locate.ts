@@ -8,7 +8,11 @@ import { findInHubCache } from './hub-cache.js';
 import { REGISTRY } from './registry.js';
 
 /** Networks whose weights ship with repa. */
-const EMBEDDED = new Map([['emoji-vit', 'emoji-vit.safetensors']]);
+const EMBEDDED = new Map([
+  ['emoji-vit', 'emoji-vit.safetensors'],
+  ['emoji-cnn', 'emoji-cnn.onnx'],
+  ['emoji-vae', 'emoji-vae.safetensors'],
+]);
 const ASSETS = fileURLToPath(new URL('../../assets/', import.meta.url));
 const CACHED_AS = ['.safetensors', '.pth', '.pt', '.bin'];
 

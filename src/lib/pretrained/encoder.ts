@@ -1,6 +1,7 @@
 /** Frozen image encoders, whose patch features are REPA's targets: weights, architecture and preprocessing in one. */
 import { type Captured, capture } from '../engine/index.js';
 import { UsageError } from '../errors.js';
+import { findWeights } from '../hub/locate.js';
 import { encoderSide, preprocessForEncoder } from '../images/preprocess.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { inferViTConfig, vit } from '../models/vit.js';
@@ -40,15 +41,23 @@ export const DEFAULT_ENCODER = 'dinov2-vit-b';
  */
 export async function openEncoder(options: EncoderOptions): Promise<Encoder> {
   const { encoder, weights, heads } = options;
-  if (encoder?.endsWith('.onnx')) {
+  const file = encoder?.endsWith('.onnx') ? encoder : embeddedOnnx(encoder);
+  if (encoder !== undefined && file !== undefined) {
     if (weights !== undefined || heads !== undefined) {
       throw new UsageError(`${encoder} holds its weights and their architecture: drop --weights and --heads`);
     }
     const { openOnnxEncoder } = await import('./onnx-encoder.js');
-    return openOnnxEncoder({ ...options, file: encoder });
+    if (file !== encoder) refuseOnnxOptions(encoder, options);
+    return openOnnxEncoder({ ...options, file, name: file === encoder ? undefined : encoder });
   }
   refuseOnnxOptions(encoder ?? weights ?? DEFAULT_ENCODER, options);
   return openViT(options);
+}
+
+/** The file of a network that ships with repa as ONNX. */
+function embeddedOnnx(name: string | undefined): string | undefined {
+  const file = name === undefined ? undefined : findWeights(name);
+  return file?.endsWith('.onnx') ? file : undefined;
 }
 
 /** @throws UsageError when options of ONNX files are given with the network `name`. */

@@ -41,7 +41,7 @@ export function knownEncoder(name: string): KnownEncoder {
   if (known) return known;
   throw new UsageError(
     `there is no encoder '${name}'`,
-    'Encoders are dinov2-vit-{s,b,l,g}, dinov2reg-vit-{s,b,l,g}, dinov1-vit-{s,b}, mocov3-vit-{s,b,l}, mae-vit-{b,l,h}, jepa-vit-h, clip-vit-{b,l}, openclip-vit-{b,l,h,g,bigg}, siglip-vit-{b,l,so400m}, siglip2-vit-{b,l,so400m} and emoji-vit.',
+    'Encoders are dinov2-vit-{s,b,l,g}, dinov2reg-vit-{s,b,l,g}, dinov1-vit-{s,b}, mocov3-vit-{s,b,l}, mae-vit-{b,l,h}, jepa-vit-h, clip-vit-{b,l}, openclip-vit-{b,l,h,g,bigg}, siglip-vit-{b,l,so400m}, siglip2-vit-{b,l,so400m}, emoji-vit and emoji-cnn.',
   );
 }
 

@@ -12,6 +12,8 @@ import { type Grid, tokenGrid, toTokens } from './token-grid.js';
 export interface OnnxEncoderOptions {
   /** The .onnx file. */
   file: string;
+  /** What it is called, if not by its file. */
+  name?: string;
   /** Name of the output to take; by default the first that is a map, a sequence or a vector, in this order. */
   output?: string;
   normalise?: InputNormalisation;
@@ -58,7 +60,7 @@ export async function openOnnxEncoder(options: OnnxEncoderOptions): Promise<Enco
   // Sizes that the file leaves open are known once it has run.
   const grid = tokenGrid(run().shape, port.channels, `${file}: '${output}'`);
   return {
-    name: path.basename(file),
+    name: options.name ?? path.basename(file),
     sha256: await sha256Of(file),
     size: side,
     side,

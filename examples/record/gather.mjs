@@ -1,0 +1,97 @@
+// Gathers the numbers of the runs NAME-seedN of a folder: node gather.mjs FOLDER > table.md
+// Every measure becomes a line of FOLDER/record.ndjson; the table compares the runs with those called plain.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+import path from 'node:path';
+
+const folder = process.argv[2] ?? '.';
+const lines = (file) =>
+  readFileSync(file, 'utf8')
+    .split('\n')
+    .filter((line) => line.endsWith('}'))
+    .map((line) => JSON.parse(line));
+
+/** What is not written once more with each number: it is the same in all of them, or in the checkpoint's settings. */
+const LEFT_OUT = new Set(['picture', 'network_sha256', 'decoder', 'resize', 'reference']);
+
+function readRun(name) {
+  const [, setting, seed] = /^(.*)-seed(\d+)$/.exec(name);
+  const entries = lines(path.join(folder, name, 'log.ndjson'));
+  let [seconds, last] = [0, 0];
+  const measures = new Map();
+  for (const entry of entries) {
+    if (entry.evaluation === undefined) {
+      seconds += entry.seconds * (entry.step - last);
+      last = entry.step;
+      continue;
+    }
+    const kept = Object.entries(entry).filter(([key]) => !LEFT_OUT.has(key));
+    const before = measures.get(entry.step) ?? { setting, seed: Number(seed), seconds: Math.round(seconds) };
+    measures.set(entry.step, { ...before, ...Object.fromEntries(kept) });
+  }
+  return { setting, seed: Number(seed), measures: [...measures.values()] };
+}
+
+const runs = readdirSync(folder)
+  .filter((name) => /-seed\d+$/.test(name) && existsSync(path.join(folder, name, 'log.ndjson')))
+  .map(readRun)
+  .filter(({ measures }) => measures.length > 0);
+const record = runs.flatMap(({ measures }) => measures);
+writeFileSync(path.join(folder, 'record.ndjson'), record.map((line) => `${JSON.stringify(line)}\n`).join(''));
+
+const distance = Object.keys(record[0] ?? {}).find((key) => /^(FID|FD)/.test(key));
+/** Where a run first has a distance: on the straight line between two measures. */
+function reaches(measures, target, along) {
+  const after = measures.findIndex((measure) => measure[distance] <= target);
+  if (after < 0) return undefined;
+  if (after === 0) return measures[0][along];
+  const [before, next] = [measures[after - 1], measures[after]];
+  const share = (before[distance] - target) / (before[distance] - next[distance]);
+  return before[along] + share * (next[along] - before[along]);
+}
+
+const plain = new Map(runs.filter(({ setting }) => setting === 'plain').map((run) => [run.seed, run]));
+const settings = [...new Set(runs.map(({ setting }) => setting))];
+const shown = (values, digits) => {
+  const known = values.filter((value) => value !== undefined);
+  if (known.length === 0) return 'not reached';
+  const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
+  const range =
+    known.length > 1 ? ` (${Math.min(...known).toFixed(digits)} to ${Math.max(...known).toFixed(digits)})` : '';
+  return `${mean.toFixed(digits)}${range}${known.length < values.length ? `, ${known.length} of ${values.length}` : ''}`;
+};
+console.log(`| setting | seeds | steps | ${distance} | held-out velocity loss | CKNNA | fewer steps | fewer seconds |`);
+console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
+for (const setting of settings) {
+  const own = runs.filter((run) => run.setting === setting);
+  const last = own.map(({ measures }) => measures[measures.length - 1]);
+  const factor = (along) =>
+    own
+      .filter(({ seed }) => plain.has(seed))
+      .map(({ seed, measures }) => {
+        const end = plain.get(seed).measures.at(-1);
+        const x = reaches(measures, end[distance], along);
+        return x === undefined ? undefined : end[along] / x;
+      });
+  const cells = [
+    setting,
+    own.map(({ seed }) => seed).join(' '),
+    [...new Set(last.map(({ step }) => step))].join(' '),
+    shown(
+      last.map((measure) => measure[distance]),
+      3,
+    ),
+    shown(
+      last.map((measure) => measure.val_velocity_loss),
+      4,
+    ),
+    shown(
+      last.map((measure) => measure.cknna),
+      3,
+    ),
+    shown(factor('step'), 2),
+    shown(factor('seconds'), 2),
+  ];
+  console.log(`| ${cells.join(' | ')} |`);
+}
+console.log(`\nMeasured on ${cpus()[0]?.model.trim()}, ${cpus().length} processors.`);
