@@ -1,0 +1,41 @@
+/** What plugins say, as errors that a user can act on. */
+import { UnavailableError } from '../../errors.js';
+import { PjrtError, STATUS } from './c-api.js';
+
+const OUT_OF_MEMORY = /out of memory|failed to allocate/i;
+/** The device itself, its driver or the library between them has failed. */
+const LOST = /device (is |was )?lost|ECC|CUDA_ERROR|hipError|HIP_ERROR|driver|unknown error/i;
+const NO_DEVICE = /no (visible |supported )?(gpu|cuda|hip|rocm|devices?)\b|not find|NO_DEVICE|CUDA_ERROR_NO_DEVICE/i;
+
+/** Memory of a device has run out; how much was wanted, where that was told. */
+export class DeviceMemoryError extends UnavailableError {
+  constructor(readonly wantedBytes: number | undefined) {
+    const amount = wantedBytes === undefined ? '' : `: ${(wantedBytes / 2 ** 20).toFixed(0)} MiB more do not fit`;
+    super(`the accelerator is out of memory${amount}`, 'lower --batch-size, or end what else runs on it (nvidia-smi)');
+  }
+}
+
+/** A plugin's error in our words, if it is the machine's and not our fault; other errors as they are. */
+export function asRepaError(error: unknown, platform: string): unknown {
+  if (!(error instanceof PjrtError)) return error;
+  const { call, status, message } = error;
+  const [line] = message.split('\n');
+  if (status === STATUS.resourceExhausted || OUT_OF_MEMORY.test(message)) {
+    const [, bytes] = /allocate (\d+) bytes/.exec(message) ?? [];
+    return new DeviceMemoryError(bytes === undefined ? undefined : Number(bytes));
+  }
+  if (call === 'Client_Create') {
+    const hint = NO_DEVICE.test(message)
+      ? 'check that the driver is installed (nvidia-smi, rocm-smi); or use --backend onnx'
+      : 'repa doctor says more; or use --backend onnx';
+    return new UnavailableError(`the plugin finds no device that it can use: ${line}`, hint);
+  }
+  const fatal = status === STATUS.internal || status === STATUS.unavailable || status === STATUS.dataLoss;
+  if (call !== 'Client_Compile' && fatal && LOST.test(message)) {
+    return new UnavailableError(
+      `the ${platform} device was lost: ${line}`,
+      'the last checkpoint stands: run the same command again to go on from there',
+    );
+  }
+  return error;
+}

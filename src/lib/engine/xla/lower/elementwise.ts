@@ -1,0 +1,134 @@
+/** Operations that work element by element. */
+import type { Binary, Relation, Unary } from '../../graph/operations.js';
+import type { Rules } from './rule.js';
+import type { Comparison, Tensor, Writer } from './writer.js';
+
+const named =
+  (operation: string) =>
+  (writer: Writer, x: Tensor): Tensor =>
+    writer.unary(operation, x);
+
+/** sqrt((1 - x) (1 + x)) */
+const circle = (writer: Writer, x: Tensor): Tensor =>
+  writer.unary('sqrt', writer.binary('multiply', writer.binary('subtract', 1, x), writer.binary('add', 1, x)));
+
+/**
+ * x P(x^2) / Q(x^2) is Gauss's erf within 2e-8 for |x| < 3.92, from where on it is 1 in float32: coefficients from the
+ * power 0 on, fitted at Chebyshev's nodes.
+ */
+const ERF = {
+  end: 3.92,
+  above: [
+    1.128379022817946, 0.1927488049622075, 0.053058505554749516, 3.8676856150695635e-3, 2.874666082804998e-4,
+    2.034870294951558e-6,
+  ],
+  below: [1, 0.5041508519553582, 0.11507834924808558, 0.01517100976255308, 1.1879627745799085e-3, 3.807138601523657e-5],
+} as const;
+
+function polynomial(writer: Writer, x: Tensor, coefficients: readonly number[]): Tensor {
+  const [highest, ...lower] = coefficients.toReversed();
+  return lower.reduce<Tensor>(
+    (sum, coefficient) => writer.binary('add', writer.binary('multiply', sum, x), coefficient),
+    writer.literal(highest, 'float32', x.shape),
+  );
+}
+
+export function erf(writer: Writer, x: Tensor): Tensor {
+  const near = clamp(writer, x, -ERF.end, ERF.end);
+  const square = writer.binary('multiply', near, near);
+  const [above, below] = [ERF.above, ERF.below].map((coefficients) => polynomial(writer, square, coefficients));
+  return clamp(writer, writer.binary('divide', writer.binary('multiply', near, above), below), -1, 1);
+}
+
+function clamp(writer: Writer, x: Tensor, low: number, high: number): Tensor {
+  return writer.binary('minimum', writer.binary('maximum', x, low), high);
+}
+
+const UNARY: Readonly<Record<Unary, (writer: Writer, x: Tensor) => Tensor>> = {
+  abs: named('abs'),
+  acos: (writer, x) => writer.binary('atan2', circle(writer, x), x),
+  asin: (writer, x) => writer.binary('atan2', x, circle(writer, x)),
+  atan: (writer, x) => writer.binary('atan2', x, 1),
+  ceil: named('ceil'),
+  cos: named('cosine'),
+  erf,
+  exp: named('exponential'),
+  floor: named('floor'),
+  log: named('log'),
+  negate: named('negate'),
+  not: named('not'),
+  reciprocal: (writer, x) => writer.binary('divide', 1, x),
+  relu: (writer, x) => writer.binary('maximum', x, 0),
+  round: named('round_nearest_even'),
+  sigmoid: named('logistic'),
+  sign: named('sign'),
+  sin: named('sine'),
+  // log(1 + exp(x)), where exp would not grow too large.
+  softplus(writer, x) {
+    const small = writer.unary('exponential', writer.unary('negate', writer.unary('abs', x)));
+    return writer.binary('add', writer.binary('maximum', x, 0), writer.unary('log_plus_one', small));
+  },
+  sqrt: named('sqrt'),
+  tan: (writer, x) => writer.binary('divide', writer.unary('sine', x), writer.unary('cosine', x)),
+  tanh: named('tanh'),
+};
+
+const RELATIONS: Readonly<Record<Relation, Comparison>> = {
+  greater: 'GT',
+  greaterOrEqual: 'GE',
+  less: 'LT',
+  lessOrEqual: 'LE',
+  equal: 'EQ',
+};
+
+/** exp(x) over its sum along the axis; the largest is taken off first, for exp's sake. */
+export function softmax(writer: Writer, x: Tensor, axis: number): Tensor {
+  const shifted = writer.binary('subtract', x, writer.reduce('maximum', x, [axis], true));
+  const powers = writer.unary('exponential', shifted);
+  return writer.binary('divide', powers, writer.reduce('add', powers, [axis], true));
+}
+
+export const ELEMENTWISE: Rules<
+  | 'unary'
+  | 'binary'
+  | 'compare'
+  | 'classify'
+  | 'select'
+  | 'clamp'
+  | 'leakyRelu'
+  | 'cast'
+  | 'sum'
+  | 'softmax'
+  | 'gelu'
+  | 'swish'
+> = {
+  unary: (writer, [x], { attributes }) => UNARY[attributes.function](writer, x),
+  // All binary operations are called as StableHLO calls them.
+  binary: (writer, [a, b], { attributes }) => writer.binary(attributes.function satisfies Binary, a, b),
+  compare: (writer, [a, b], { attributes }) => writer.compare(RELATIONS[attributes.relation], a, b),
+  classify: (writer, [x], { attributes }) =>
+    attributes.kind === 'nan'
+      ? writer.compare('NE', x, x)
+      : writer.compare('EQ', writer.unary('abs', x), Number.POSITIVE_INFINITY),
+  select: (writer, [condition, a, b]) => writer.select(condition, a, b),
+  clamp: (writer, [x], { attributes: { low, high } }) => clamp(writer, x, low, high),
+  leakyRelu: (writer, [x], { attributes: { slope } }) =>
+    writer.select(writer.compare('GT', x, 0), x, writer.binary('multiply', x, slope)),
+  cast: (writer, [x], { attributes }) => writer.convert(x, attributes.dtype),
+  sum: (writer, inputs) => inputs.reduce((a, b) => writer.binary('add', a, b)),
+  softmax: (writer, [x], { attributes: { axis } }) => softmax(writer, x, axis),
+  gelu(writer, [x], { attributes: { approximation } }) {
+    if (approximation === 'none') {
+      const phi = writer.binary('add', erf(writer, writer.binary('multiply', x, Math.SQRT1_2)), 1); // 2 Phi(x)
+      return writer.binary('multiply', writer.binary('multiply', x, 0.5), phi);
+    }
+    // x/2 (1 + tanh(u)) = x sigmoid(2u), with u = sqrt(2/pi) (x + 0.044715 x^3)
+    const [linear, cubic] = [2 * Math.sqrt(2 / Math.PI), 2 * Math.sqrt(2 / Math.PI) * 0.044715];
+    const factor = writer.binary('add', writer.binary('multiply', writer.binary('multiply', x, x), cubic), linear);
+    return writer.binary('multiply', x, writer.unary('logistic', writer.binary('multiply', x, factor)));
+  },
+  swish: (writer, [x], { attributes: { steepness } }) => {
+    const steep = steepness === 1 ? x : writer.binary('multiply', x, steepness);
+    return writer.binary('multiply', x, writer.unary('logistic', steep));
+  },
+};
