@@ -26,10 +26,14 @@ export const SHARD = parsed('--shard <i/N>', 'do only part i of N', parseShard, 
 export const ENGINE = options({
   backend: choice(
     '--backend <name>',
-    'what computes tensors; auto is tensorflow-gpu where that and an NVIDIA driver are installed, else onnx',
-    ['auto', 'onnx', 'tensorflow', 'tensorflow-gpu'],
+    'what computes tensors; auto is xla where a plugin and an accelerator are, tensorflow-gpu where that and an NVIDIA driver are installed, else onnx',
+    ['auto', 'onnx', 'xla', 'tensorflow', 'tensorflow-gpu'],
     { default: 'auto' },
   ),
+  plugin: text('--plugin <file>', 'the PJRT plugin of the xla backend', {
+    defaultText: '$REPA_PJRT_PLUGIN, or the first that is installed',
+    needs: { words: '--backend xla', holds: ({ backend }: { backend: string }) => ['auto', 'xla'].includes(backend) },
+  }),
   threads: integer('--threads <n>', 'threads of the tensor engine', {
     min: 1,
     default: coresPerProcess(),

@@ -2,7 +2,7 @@
 import type { TypedArray } from '../numbers/typed-array.js';
 import type * as tf from './tfjs.js';
 
-export type BackendName = 'onnx' | 'tensorflow' | 'tensorflow-gpu';
+export type BackendName = 'onnx' | 'xla' | 'tensorflow' | 'tensorflow-gpu';
 
 /** What ran, for provenance. */
 export interface EngineInfo {
@@ -11,6 +11,10 @@ export interface EngineInfo {
   readonly version: string;
   /** Threads of one operation. */
   readonly threads: number;
+  /** The devices that compute, as their makers call them, where they are told apart. */
+  readonly devices?: readonly string[];
+  /** Element type of the operands of products, where it can be chosen. */
+  readonly precision?: 'f32' | 'bf16';
 }
 
 export interface TensorSpec {

@@ -3,20 +3,25 @@ import os from 'node:os';
 import { UsageError } from '../errors.js';
 import type { BackendName, Engine, EngineInfo } from './engine.js';
 
-const NAMES = ['auto', 'onnx', 'tensorflow', 'tensorflow-gpu'] as const;
+const NAMES = ['auto', 'onnx', 'xla', 'tensorflow', 'tensorflow-gpu'] as const;
 type Name = (typeof NAMES)[number];
 
 const isName = (name: string): name is Name => NAMES.includes(name as Name);
 
 export interface BackendOptions {
   /**
-   * `auto`: TensorFlow on a GPU if both are there, else ONNX Runtime, which is faster than TensorFlow on the CPU and
-   * takes a third of the memory. A GPU that TensorFlow cannot use is an error, not a reason to compute for weeks on the
-   * CPU. The default is what the environment's REPA_BACKEND says, or `auto`.
+   * `auto`: XLA if a plugin is named, or one is installed and an accelerator is there; else TensorFlow on a GPU if both
+   * are there; else ONNX Runtime, which is faster than TensorFlow on the CPU and takes a third of the memory. A GPU that
+   * cannot be used is an error, not a reason to compute for weeks on the CPU. The default is what the environment's
+   * REPA_BACKEND says, or `auto`.
    */
   backend?: Name;
   /** Threads of one operation; one per core by default. */
   threads?: number;
+  /** Of xla: the file of a PJRT plugin. */
+  plugin?: string;
+  /** Of xla: the element type of the operands of products. */
+  precision?: 'f32' | 'bf16';
 }
 
 let active: Engine | null = null;
@@ -31,18 +36,22 @@ export async function selectBackend(options: BackendOptions = {}): Promise<Backe
   if (!isName(backend)) {
     throw new UsageError(`there is no backend called ${backend}`, `choose one of ${NAMES.join(', ')}`);
   }
-  active = await start(backend === 'auto' ? await bestBackend() : backend, threads);
+  active = await start(backend === 'auto' ? await bestBackend(options.plugin) : backend, threads, options);
   return active.backend;
 }
 
 /** What `auto` means on this machine. */
-export async function bestBackend(): Promise<BackendName> {
+export async function bestBackend(plugin?: string): Promise<BackendName> {
+  const { installedPlugins, isAcceleratorVisible, namedPlugin } = await import('./xla/plugin.js');
+  if (plugin ?? namedPlugin()) return 'xla';
+  if (isAcceleratorVisible() && installedPlugins().length > 0) return 'xla';
   const { isGpuVisible, isInstalled } = await import('./tensorflow/start.js');
   return isInstalled('tensorflow-gpu') && isGpuVisible() ? 'tensorflow-gpu' : 'onnx';
 }
 
 // Imported when chosen: each backend loads a library of its own.
-async function start(backend: BackendName, threads: number): Promise<Engine> {
+async function start(backend: BackendName, threads: number, options: BackendOptions): Promise<Engine> {
+  if (backend === 'xla') return (await import('./xla/start.js')).startXla(options, threads);
   if (backend === 'onnx') return (await import('./onnx/start.js')).startOnnx(threads);
   return (await import('./tensorflow/start.js')).startTensorflow(backend, threads);
 }
@@ -54,6 +63,6 @@ export function activeEngine(): Engine {
 
 /** Name, version and threads of the backend that was selected. */
 export function engineInfo(): EngineInfo {
-  const { backend, version, threads } = activeEngine();
-  return { backend, version, threads };
+  const { backend, version, threads, devices, precision } = activeEngine();
+  return { backend, version, threads, ...(devices && { devices }), ...(precision && { precision }) };
 }

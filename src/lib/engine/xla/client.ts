@@ -50,11 +50,13 @@ export class DeviceBuffer {
 
   /** Waits for what computes it. */
   read(into: TypedArray): void {
+    if (into.length === 0) return; // an address of nothing would ask for the size
     const { api } = this.client;
     this.client.guard(() => api.await(this.#copyTo(into), into));
   }
 
   async readAsync(into: TypedArray): Promise<void> {
+    if (into.length === 0) return;
     const { api } = this.client;
     await this.client.guardAsync(() => api.awaitAsync(this.#copyTo(into), into));
   }

@@ -37,7 +37,9 @@ export function erf(writer: Writer, x: Tensor): Tensor {
   const near = clamp(writer, x, -ERF.end, ERF.end);
   const square = writer.binary('multiply', near, near);
   const [above, below] = [ERF.above, ERF.below].map((coefficients) => polynomial(writer, square, coefficients));
-  return clamp(writer, writer.binary('divide', writer.binary('multiply', near, above), below), -1, 1);
+  const ratio = writer.binary('divide', writer.binary('multiply', near, above), below);
+  const isFar = writer.compare('GE', writer.unary('abs', x), ERF.end);
+  return writer.select(isFar, writer.unary('sign', x), ratio);
 }
 
 function clamp(writer: Writer, x: Tensor, low: number, high: number): Tensor {

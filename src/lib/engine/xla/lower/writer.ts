@@ -254,6 +254,7 @@ function element(value: number, dtype: StableHloType): string {
   if (dtype === 'bool') return value ? 'true' : 'false';
   if (dtype === 'int32') return String(value);
   const single = Math.fround(value);
+  if (Object.is(single, -0)) return '-0.0e+0';
   // All digits that it takes to tell it from its neighbours, with the point that the syntax wants.
   if (Number.isFinite(single)) return single.toExponential().replace(/^(-?\d)e/, '$1.0e');
   const [bits] = new Uint32Array(Float32Array.of(single).buffer);

@@ -1,0 +1,46 @@
+/** Starts the engine that computes recorded graphs by XLA, on the devices of a PJRT plugin. */
+import { homeFolder } from '../../files/home.js';
+import type { Engine } from '../engine.js';
+import { useTarget } from '../graph/backend.js';
+import '../graph/kernels/index.js';
+import { compile } from '../graph/trace.js';
+import { Client } from './client.js';
+import { loadCompanions } from './companions.js';
+import type { Products } from './lower/writer.js';
+import { findPlugin } from './plugin.js';
+import { ProgramCache } from './program-cache.js';
+import { XlaTarget } from './target.js';
+
+export interface XlaOptions {
+  /** The file of a plugin; found if it is not named. */
+  readonly plugin?: string;
+  /** Of the operands of products: by default bf16 on accelerators, f32 on the processor. */
+  readonly precision?: Products;
+}
+
+/** One client a process: a device may belong to one only. */
+const clients = new Map<string, Client>();
+
+export function clientOf(file: string): Client {
+  loadCompanions(file);
+  const client = clients.get(file) ?? new Client(file);
+  clients.set(file, client);
+  return client;
+}
+
+/** @throws MissingInputError, UnavailableError when there is no plugin, or none that works */
+export async function startXla({ plugin, precision }: XlaOptions, threads: number): Promise<Engine> {
+  const client = clientOf(findPlugin(plugin).file);
+  const products = precision ?? (client.isCpu ? 'f32' : 'bf16');
+  const programs = new ProgramCache(client, homeFolder('programs'));
+  await useTarget(new XlaTarget(client, programs, products));
+  return {
+    backend: 'xla',
+    version: `PJRT ${client.api.version}, ${client.platform} ${client.platformVersion}`,
+    threads,
+    devices: client.devices.map(({ kind }) => kind),
+    precision: products,
+    readsInPlace: true,
+    compile,
+  };
+}
