@@ -7,7 +7,7 @@ import type { Parameters } from '../../src/lib/nn/layers.js';
 import { fillNormal, PURPOSE } from '../../src/lib/numbers/random.js';
 import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 import type { ParameterSpec } from '../../src/lib/optim/index.js';
-import { SD_VAE_SCALE } from '../../src/lib/pretrained/kl-codec.js';
+import { SD_VAE_SCALE } from '../../src/lib/pretrained/latent-codec.js';
 import { SIDE } from './dataset.js';
 import { VIEW_SIZE } from './views.js';
 

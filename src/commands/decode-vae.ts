@@ -32,7 +32,7 @@ export const command = verb({
     checkBinaryOutput(options);
     const input = inputOrStdin(path, 'latents');
     const { selectBackend } = await import('../lib/engine/index.js');
-    const { decoderRecord, openCodec } = await import('../lib/pretrained/codec.js');
+    const { checkDecoder, decoderRecord, openCodec } = await import('../lib/pretrained/codec.js');
     const { openLatents } = await import('../lib/pretrained/latent-stream.js');
     const { fromSignedUnit } = await import('../lib/images/normalise.js');
     const { inBatches } = await import('../lib/batches.js');
@@ -41,6 +41,8 @@ export const command = verb({
     await selectBackend(options);
     const codec = await openCodec({ vae: options.vae ?? source.codec, weights: options.weights });
     const [channels, size] = source.shape;
+    const { 'repa.codec': encoder, 'repa.model': model } = source.metadata;
+    checkDecoder(codec, channels, encoder ?? model, input === '-' ? 'stdin' : input);
     const side = size * codec.downsampling;
     const schema = {
       columns: [{ name: 'image', dtype: 'u8', shape: [side, side, 3], dimNames: ['H', 'W', 'C'] }] as const,

@@ -1,6 +1,6 @@
 /** repa encode-vae: images to a stream of latents. */
 
-import { runImageJob } from '../lib/cli/image-job.js';
+import { checkSize, runImageJob } from '../lib/cli/image-job.js';
 import { batchSize, DTYPE, ENGINE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
@@ -37,7 +37,7 @@ export const command = verb({
     weights: text('--weights <file>', "the VAE's weights; its architecture is inferred"),
     size: SIZE,
     latentScale: list('--latent-scale <list>', 'scale of the latents, one number or one a channel', decimal(0), {
-      defaultText: '0.18215, or 1 for pixels',
+      defaultText: "the VAE's own: 0.18215 of four channels, 1 for pixels",
     }),
     latentShift: list('--latent-shift <list>', 'what is subtracted before scaling', decimal(), { defaultText: '0' }),
     skipBad: SKIP_BAD,
@@ -51,14 +51,17 @@ export const command = verb({
     checkBinaryOutput(given);
     const options = { ...given, shard: shardOf(given) };
     const { selectBackend } = await import('../lib/engine/index.js');
-    const { openCodec } = await import('../lib/pretrained/codec.js');
+    const { latentSide, openCodec, settledScale } = await import('../lib/pretrained/codec.js');
     const { toSignedUnit } = await import('../lib/images/normalise.js');
 
     const size = options.size ?? (options.vae === 'pixels' ? 32 : 256);
     await selectBackend(options);
     const codec = await openCodec(options);
-    const side = size / codec.downsampling;
+    const side = latentSide(codec, size);
+    const { scale, shift } = settledScale(codec);
+    if (!options.quiet) for (const note of codec.notes ?? []) process.stderr.write(`note: ${note}\n`);
     const planes = codec.column === 'moments' ? 2 * codec.channels : codec.channels;
+    checkSize(size, options.batchSize);
     const pixels = new Float32Array(options.batchSize * 3 * size * size); // [B, 3, H, W]
     await runImageJob(input, options, {
       name: 'encode-vae',
@@ -69,8 +72,8 @@ export const command = verb({
         'repa.model': codec.name,
         'repa.model.sha256': codec.sha256,
         'repa.preprocess': JSON.stringify({ crop: 'adm', size }),
-        'repa.latent.scale': JSON.stringify(codec.scale.scale),
-        'repa.latent.shift': JSON.stringify(codec.scale.shift),
+        'repa.latent.scale': JSON.stringify(scale),
+        'repa.latent.shift': JSON.stringify(shift),
       },
       compute(crops) {
         crops.forEach((crop, row) => {

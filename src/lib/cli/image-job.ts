@@ -1,7 +1,7 @@
 /** What encode-vae and extract-dino have in common: images in, tensors of each image out. */
 import path from 'node:path';
 import { inBatches } from '../batches.js';
-import { DataError } from '../errors.js';
+import { DataError, UsageError } from '../errors.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { sizeOf } from '../numbers/typed-array.js';
@@ -28,6 +28,18 @@ export interface ImageJob {
 export interface ImageJobOptions extends ImageOptions, OutputOptions {
   batchSize: number;
   quiet?: true;
+}
+
+/** Numbers of one batch of images: twice as many are more than any array here holds. */
+const MOST_NUMBERS = 2 ** 31;
+
+/** @throws UsageError when a batch of square images of this side is more than can be computed at once */
+export function checkSize(size: number, batchSize: number): void {
+  if (batchSize * 3 * size * size <= MOST_NUMBERS) return;
+  throw new UsageError(
+    `--size ${size}: ${batchSize} images of that size are ${(batchSize * 3 * size * size).toExponential(0)} numbers`,
+    'Take a smaller --size or --batch-size.',
+  );
 }
 
 /** Runs a job over a folder, an archive or a stream of images, and writes one stream. */

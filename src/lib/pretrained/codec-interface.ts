@@ -12,7 +12,10 @@ export interface Codec {
   readonly channels: number;
   /** Pixels of the image along one side of a latent pixel. */
   readonly downsampling: number;
-  readonly scale: LatentScale;
+  /** Of its latents; undefined where nothing tells it. */
+  readonly scale: LatentScale | undefined;
+  /** What was left out of its file, one sentence each. */
+  readonly notes?: readonly string[];
   /** Moments [N, 2C, h, w] or latents [N, C, h, w], as `column` says, of `count` square images of `size` pixels. */
   encode(images: Float32Array, count: number, size: number): Float32Array;
   /** Images [N, 3, H, W] of `count` square latents of `size` latent pixels. */

@@ -2,10 +2,11 @@
  * Codecs between images and latents: a VAE, or `pixels`, which stands in for one where images are small enough to be
  * diffused as they are.
  */
-import { UsageError } from '../errors.js';
+import { DataError, UsageError } from '../errors.js';
 import { isTinyAutoencoder } from '../models/tiny-autoencoder.js';
 import type { Codec } from './codec-interface.js';
 import { klCodec } from './kl-codec.js';
+import { checkScale, type LatentScale } from './latent-scale.js';
 import { openNetwork } from './load.js';
 import { tinyCodec } from './tiny-codec.js';
 
@@ -28,8 +29,8 @@ export interface CodecOptions {
   /** A weights file, in place of a name. */
   weights?: string;
   /** Overrides what is known of the latents' scale. */
-  latentScale?: number[];
-  latentShift?: number[];
+  latentScale?: readonly number[];
+  latentShift?: readonly number[];
 }
 
 /**
@@ -44,12 +45,52 @@ export async function openCodec(options: CodecOptions): Promise<Codec> {
   const network = await openNetwork({ kind: 'vae', name: options.vae, file: options.weights });
   try {
     const codec = isTinyAutoencoder(network.weights) ? tinyCodec(network) : klCodec(network);
-    const { scale, shift } = codec.scale;
-    return { ...codec, scale: { scale: options.latentScale ?? scale, shift: options.latentShift ?? shift } };
+    const scale = options.latentScale ?? codec.scale?.scale;
+    if (!scale) return codec;
+    const whole = { scale: [...scale], shift: [...(options.latentShift ?? codec.scale?.shift ?? [0])] };
+    checkScale(whole, codec.channels);
+    return { ...codec, scale: whole };
   } catch (error) {
     network.close();
     throw error;
   }
+}
+
+/**
+ * The scale that is written beside a codec's latents.
+ * @throws UsageError when nothing tells it
+ */
+export function settledScale({ name, channels, scale }: Codec): LatentScale {
+  if (scale) return scale;
+  throw new UsageError(
+    `the scale of the latents of ${name}, of ${channels} channels, is not known`,
+    'Give it with --latent-scale, and what is subtracted first with --latent-shift: its authors tell both.',
+  );
+}
+
+/**
+ * Side of the latents of square images.
+ * @throws UsageError when the images do not divide into latent pixels
+ */
+export function latentSide({ name, downsampling }: Codec, size: number): number {
+  if (size % downsampling === 0) return size / downsampling;
+  throw new UsageError(`--size ${size}: ${name} takes multiples of ${downsampling}`);
+}
+
+/**
+ * Checks that a codec decodes latents.
+ * @param made the name of what encoded them, where a header tells
+ * @throws DataError when they have other channels, or are no pixels
+ */
+export function checkDecoder(codec: Codec, channels: number, made: string | undefined, where: string): void {
+  if (codec.channels !== channels) {
+    throw new DataError(
+      `${codec.name} decodes latents of ${codec.channels} channels, but those of ${where} have ${channels}`,
+      'Name their codec with --vae or --weights.',
+    );
+  }
+  if (codec.name !== pixels.name || made === undefined || made === pixels.name) return;
+  throw new DataError(`${where}: holds latents of ${made}, which are no pixels`, 'Name their codec with --vae.');
 }
 
 /** What turned latents into bytes, as told with images and numbers. */

@@ -6,13 +6,32 @@ import { matchWeights, toParameters } from '../models/parameters.js';
 import { joinRows } from '../numbers/typed-array.js';
 import type { Codec } from './codec-interface.js';
 import { CompiledByImage } from './compiled.js';
+import { knownScale, SD_VAE_SCALE } from './latent-codec.js';
+import type { LatentScale } from './latent-scale.js';
 import type { OpenNetwork } from './load.js';
-
-/** 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by. */
-export const SD_VAE_SCALE = 0.18215;
 
 /** Metadata of a safetensors file that tells the groups of its group norms, under diffusers' name. */
 export const GROUPS_KEY = 'norm_num_groups';
+
+/** Metadata that tells the scale and the shift of its latents, under diffusers' names. */
+const SCALE_KEY = 'scaling_factor';
+const SHIFT_KEY = 'shift_factor';
+
+/**
+ * What the file tells, or its name. Of four channels without either, Stable Diffusion's, which most others descend from;
+ * of other numbers there is no usual scale.
+ */
+function scaleOf({ name, metadata }: OpenNetwork, channels: number): LatentScale | undefined {
+  const [scale, shift] = [metadata[SCALE_KEY], metadata[SHIFT_KEY] ?? '0'].map(Number);
+  if (metadata[SCALE_KEY] !== undefined) {
+    if (scale > 0 && Number.isFinite(scale) && Number.isFinite(shift)) return { scale: [scale], shift: [shift] };
+    throw new DataError(`${name}: its ${SCALE_KEY} is '${metadata[SCALE_KEY]}', which is no scale`);
+  }
+  return knownScale(name, channels) ?? (channels === 4 ? { scale: [SD_VAE_SCALE], shift: [0] } : undefined);
+}
+
+/** Losses that were trained beside an autoencoder, such as a discriminator: latent-diffusion keeps them in one file. */
+const isLoss = (name: string): boolean => name.startsWith('loss.');
 
 /** @throws DataError when the file says no number */
 function groupsOf(metadata: Readonly<Record<string, string>>, name: string): number {
@@ -25,9 +44,11 @@ function groupsOf(metadata: Readonly<Record<string, string>>, name: string): num
  * The weights of a half are read when it is compiled, and not kept.
  * @throws DataError for weights of another network
  */
-export function klCodec({ name, sha256, metadata, weights, close }: OpenNetwork): Codec {
+export function klCodec(network: OpenNetwork): Codec {
+  const { name, sha256, metadata, weights, close } = network;
   const config = inferAutoencoderKLConfig(weights, name, groupsOf(metadata, name));
-  const matched = matchWeights(weights, autoencoderKLShapes(config), name);
+  const matched = matchWeights(weights, autoencoderKLShapes(config), name, isLoss);
+  const losses = [...weights.keys()].filter(isLoss).length;
   const parameters = (half: 'encoder' | 'decoder') =>
     toParameters(new Map([...matched].filter(([key]) => halfOf(key) === half)));
   const encoder = new CompiledByImage(() => {
@@ -47,7 +68,11 @@ export function klCodec({ name, sha256, metadata, weights, close }: OpenNetwork)
     column: 'moments',
     channels: config.latentChannels,
     downsampling: downsampling(config),
-    scale: { scale: [SD_VAE_SCALE], shift: [0] },
+    scale: scaleOf(network, config.latentChannels),
+    notes:
+      losses > 0
+        ? [`${name}: left out: ${losses} tensors of losses (loss.*), which are no part of an autoencoder`]
+        : [],
     encode(images, count, size) {
       const [mean, std] = encoder.run(images, [count, 3, size, size]);
       return joinRows(mean, std, count); // [N, 2C, h, w]

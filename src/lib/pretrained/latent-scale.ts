@@ -2,12 +2,26 @@
  * The affine map between what a codec gives and what the diffusion model sees: z = (x - shift) * scale, either one
  * number for all channels (SD-VAE: scale 0.18215, shift 0) or one per channel.
  */
-import { DataError } from '../errors.js';
+import { DataError, UsageError } from '../errors.js';
 
 export interface LatentScale {
   /** One number, or one per channel. */
   scale: number[];
   shift: number[];
+}
+
+/** @throws UsageError when there is not one number, or one a channel, or a scale that makes all latents 0 */
+export function checkScale({ scale, shift }: LatentScale, channels: number): void {
+  for (const [option, values] of [
+    ['--latent-scale', scale],
+    ['--latent-shift', shift],
+  ] as const) {
+    if (values.length === 1 || values.length === channels) continue;
+    throw new UsageError(
+      `${option} has ${values.length} numbers: it takes one, or one for each of ${channels} channels`,
+    );
+  }
+  if (!scale.every((value) => value > 0)) throw new UsageError('--latent-scale takes numbers above 0');
 }
 
 /**
@@ -33,7 +47,9 @@ export function readLatentScale(
     }
     return values as number[];
   };
-  return { scale: numbers('repa.latent.scale'), shift: numbers('repa.latent.shift', '0') };
+  const scale = numbers('repa.latent.scale');
+  if (scale.some((value) => value === 0)) throw new DataError(`${where}: repa.latent.scale is 0, which leaves nothing`);
+  return { scale, shift: numbers('repa.latent.shift', '0') };
 }
 
 const at = (values: readonly number[], channel: number): number => values[values.length === 1 ? 0 : channel];

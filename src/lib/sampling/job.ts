@@ -52,7 +52,7 @@ export async function openJob(options: SamplingOptions): Promise<Job> {
   // What a file's latents are, no header says: the codec that is named does.
   const named = (options.vae ?? options.vaeWeights) !== undefined;
   const codec = named && isWeightsFile(options.ckpt) ? await openNamedCodec(options) : undefined;
-  const hints: ModelOptions = { ...options, codec: codec && { ...codec, ...codec.scale } };
+  const hints: ModelOptions = { ...options, codec: codec && { ...codec, ...codec.scale, scale: codec.scale?.scale } };
   const model = loadDiffusionModel(options.ckpt, hints);
   if (options.latents) codec?.dispose();
   const settings = settleSampler(model, options);
