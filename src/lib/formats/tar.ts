@@ -11,6 +11,10 @@ import { ByteReader } from './byte-reader.js';
 export const TAR_BLOCK = 512;
 /** A name or a pax header longer than this is not a name. */
 const LONGEST_HEADER = 1 << 20;
+/** Bytes of a name, as of any path that Linux takes. */
+const LONGEST_NAME = 4096;
+/** A body that is read whole is not larger: a few bytes can be unpacked to many. */
+const LARGEST_BODY = 2 ** 28;
 
 export interface TarEntry {
   /** Path within the archive, without a leading `./`. */
@@ -42,8 +46,17 @@ export async function* readTar(
 ): AsyncGenerator<TarEntry> {
   const reader = new ByteReader(source, where);
   try {
-    if (await isGzip(reader)) yield* readTar(gunzip(reader, where), where, options);
-    else yield* readEntries(reader, where, options);
+    if (!(await isGzip(reader))) yield* readEntries(reader, where, options);
+    else yield* readUnpacked(new ByteReader(gunzip(reader, where), where), where, options);
+  } finally {
+    await reader.close();
+  }
+}
+
+async function* readUnpacked(reader: ByteReader, where: string, options: TarOptions): AsyncGenerator<TarEntry> {
+  try {
+    if (await isGzip(reader)) throw new DataError(`${where}: is compressed twice`, 'Unpack it once with gunzip.');
+    yield* readEntries(reader, where, options);
   } finally {
     await reader.close();
   }
@@ -66,27 +79,40 @@ async function* readEntries(
       long = { ...long, ...(await readLongHeader(reader, header, where)) };
       continue;
     }
-    const name = withoutDot(long.name ?? header.name);
+    const name = checkedName(withoutDot(long.name ?? header.name), at, where);
     const target = long.link ?? header.link;
     const size = long.size ?? header.size;
     if (header.type === 'S' || long.sparse) throw new DataError(`${where}: '${name}' is a sparse file`);
     long = {};
     const offset = reader.position;
     if ('07'.includes(header.type) && !name.endsWith('/')) {
-      yield { name, size, offset, read: () => readBody(reader, offset, size) };
+      yield { name, size, offset, read: () => readBody(reader, offset, size, `${where}: ${name}`) };
     } else if (links && '12'.includes(header.type)) {
       // A hard link names its target from the root of the archive, a symbolic one from its own folder.
       const link = header.type === '1' ? withoutDot(target) : path.join(path.dirname(name), target);
-      yield { name, size, offset, link, read: () => readBody(reader, offset, size) };
+      yield { name, size, offset, link, read: () => readBody(reader, offset, size, `${where}: ${name}`) };
     }
     await reader.skip(offset + size + padding(size) - reader.position);
   }
   if (!ended) throw new DataError(`${where}: truncated: ends at byte ${reader.position} without an end marker`);
 }
 
+/** A name that a file can have and a terminal can show. */
+function checkedName(name: string, at: number, where: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what it looks for
+  if (Buffer.byteLength(name) <= LONGEST_NAME && !/[\x00-\x1f\x7f]/.test(name)) return name;
+  throw new DataError(`${where}: a name that no file has, at byte ${at}: ${JSON.stringify(name.slice(0, 80))}`);
+}
+
 const withoutDot = (name: string): string => name.replace(/^(\.\/)+/, '');
 
-async function readBody(reader: ByteReader, offset: number, size: number): Promise<Uint8Array<ArrayBuffer>> {
+async function readBody(
+  reader: ByteReader,
+  offset: number,
+  size: number,
+  where: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (size > LARGEST_BODY) throw new DataError(`${where}: has ${size} bytes, more than ${LARGEST_BODY}`);
   if (reader.position !== offset) throw new Error('a tar entry can be read once, before the next one');
   return reader.read(size);
 }

@@ -1,24 +1,29 @@
 /**
- * JSON.parse that refuses an object with the same key twice. JSON.parse keeps the last one in silence, so two readers
- * of one file could see different tensors under one name.
+ * JSON.parse that refuses an object with the same key twice, and nesting without end. JSON.parse keeps the last of two keys
+ * in silence, so two readers of one file could see different tensors under one name; what goes through a value nested
+ * deeply runs out of stack.
  */
 
-/** Strings (with the colon that makes one a key) and the braces that open and close objects. */
-const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}]/g;
+/** Strings (with the colon that makes one a key) and the brackets that open and close objects and lists. */
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/g;
 
-/** @throws SyntaxError when the text is not JSON or an object repeats a key. */
+/** No header or record of ours or of others' is nested by half as much. */
+const DEEPEST = 64;
+
+/** @throws SyntaxError when the text is not JSON, is nested more than 64 deep, or an object repeats a key. */
 export function parseUniqueJson(text: string): unknown {
-  const value: unknown = JSON.parse(text);
   const open: Set<string>[] = [];
   for (const [token, colon] of text.matchAll(TOKENS)) {
-    if (token === '{') open.push(new Set());
-    else if (token === '}') open.pop();
-    else if (colon) addKey(open.at(-1)!, JSON.parse(token.slice(0, -colon.length)) as string);
+    if (token === '{' || token === '[') {
+      if (open.push(new Set()) > DEEPEST) throw new SyntaxError(`it is nested more than ${DEEPEST} deep`);
+    } else if (token === '}' || token === ']') open.pop();
+    else if (colon) addKey(open.at(-1), token.slice(0, -colon.length));
   }
-  return value;
+  return JSON.parse(text);
 }
 
-function addKey(keys: Set<string>, key: string): void {
-  if (keys.has(key)) throw new SyntaxError(`the key ${JSON.stringify(key)} comes twice`);
-  keys.add(key);
+function addKey(keys: Set<string> | undefined, token: string): void {
+  const key = JSON.parse(token) as string;
+  if (keys?.has(key)) throw new SyntaxError(`the key ${JSON.stringify(key.slice(0, 80))} comes twice`);
+  keys?.add(key); // outside of an object, the text is not JSON
 }

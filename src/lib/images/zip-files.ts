@@ -11,7 +11,7 @@ export interface ZipFiles extends FileSet {
 export const isZipName = (input: string): boolean => /\.zip$/i.test(input);
 
 /** No file of a set is larger, once unpacked. */
-const LARGEST_FILE = 2 ** 30;
+const LARGEST_FILE = 2 ** 28;
 
 /** @throws DataError when the archive is damaged */
 export function openZipFiles(file: string): ZipFiles {

@@ -1,26 +1,39 @@
 /**
  * A bounds-checked reader of FlatBuffers tables, the encoding of Arrow's message headers. Offsets and lengths come from
  * the input, so each is checked before it is followed: anything outside the buffer is a FormatProblem, or a RangeError of
- * DataView's, and no length makes a loop or an allocation larger than the buffer.
+ * DataView's, and no length makes a loop or an allocation larger than the buffer. Many offsets may lead to one place, so
+ * that a small buffer means a large tree: what is read of it in all is a few times its size, and no more.
  */
 import { FormatProblem } from './format-problem.js';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
+/** A honest header is read some five times: for its kind, its checksum, its format, its metadata, its columns. */
+const MOST_READINGS = 16;
+/** Bytes on top, so that small headers have some to spare. */
+const SPARE = 4096;
+
+/** Bytes of vectors and strings that may still be read. */
+interface Budget {
+  left: number;
+}
+
 /** One table. A `slot` is a field's place in its declaration, counted from 0 (a union takes two: its type, its value). */
 export class Table {
   private readonly view: DataView;
   private readonly at: number;
+  private readonly budget: Budget;
 
-  private constructor(view: DataView, at: number) {
+  private constructor(view: DataView, at: number, budget: Budget) {
     this.view = view;
     this.at = at;
+    this.budget = budget;
   }
 
   /** The root table of a buffer. */
   static root(bytes: Uint8Array): Table {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    return new Table(view, view.getUint32(0, true));
+    return new Table(view, view.getUint32(0, true), { left: MOST_READINGS * view.byteLength + SPARE });
   }
 
   /** Where a field's value lies, or 0 if the field is absent. */
@@ -69,7 +82,7 @@ export class Table {
 
   table(slot: number): Table | undefined {
     const at = this.find(slot);
-    return at === 0 ? undefined : new Table(this.view, this.follow(at));
+    return at === 0 ? undefined : new Table(this.view, this.follow(at), this.budget);
   }
 
   /** The bytes of a string, as a view of the buffer. */
@@ -84,7 +97,7 @@ export class Table {
 
   tables(slot: number, limit: number): Table[] {
     const { start, length } = this.vector(slot, 4, limit);
-    return Array.from({ length }, (_, i) => new Table(this.view, this.follow(start + 4 * i)));
+    return Array.from({ length }, (_, i) => new Table(this.view, this.follow(start + 4 * i), this.budget));
   }
 
   /** A vector of structs of two 64-bit sizes, as Arrow's field nodes and buffers are. */
@@ -101,6 +114,8 @@ export class Table {
     if (length > limit || start + length * elementBytes > this.view.byteLength) {
       throw new FormatProblem(`a vector of ${length} elements does not fit`);
     }
+    this.budget.left -= length * elementBytes;
+    if (this.budget.left < 0) throw new FormatProblem('corrupt: its tables share their bytes');
     return { start, length };
   }
 }

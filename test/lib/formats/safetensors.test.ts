@@ -110,6 +110,8 @@ test('a broken header is refused, and the message says which rule it breaks', ()
       '{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"\\u0061":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
       0,
     ],
+    [/nested more than 64 deep/, `{"a":{"dtype":${'['.repeat(1e6)}`, 0],
+    [/nested more than 64 deep/, `{"a":${'{"b":'.repeat(5000)}1${'}'.repeat(5001)}`, 0],
     [/comes twice/, '{"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}}', 0],
     [/"F8_E5M2" is not supported/, JSON.stringify({ a: f32([1], [0, 1], 'F8_E5M2') }), 1],
     [/"constructor" is not supported/, JSON.stringify({ a: f32([1], [0, 1], 'constructor') }), 1],

@@ -59,7 +59,8 @@ test('archives back to back are one; unread bodies are skipped; a body is read o
 test('anything written is read back', async () => {
   const name = fc
     .string({ unit: 'grapheme', minLength: 1, maxLength: 300 })
-    .map((value) => `k${value.replaceAll('\0', '')}`)
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: names do not hold them
+    .map((value) => `k${value.replaceAll(/[\x00-\x1f\x7f]/g, '')}`)
     .filter((value) => !value.endsWith('/'));
   await fc.assert(
     fc.asyncProperty(fc.array(fc.tuple(name, fc.uint8Array({ maxLength: 2000 }))), async (files) => {
@@ -105,9 +106,19 @@ test('damage is refused with its byte', async () => {
     list(edited(124, [0x80, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255])),
     /a size that is not/,
   );
-  await assert.rejects(list(edited(124, [0x80, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0])), /truncated at byte/);
+  await assert.rejects(list(edited(124, [0x80, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0])), /1099511627776 bytes, more than/);
+  await assert.rejects(list(edited(124, [0x80, 0, 0, 0, 0, 0, 0, 0, 0, 16, 0, 0])), /truncated at byte/);
   await assert.rejects(list(edited(156, [0x53])), /sparse file/);
   await assert.rejects(list(edited(156, [0x78])), /damaged pax header at byte 512/);
   await assert.rejects(list(read('stored.npz')), /checksum does not match/);
   await assert.rejects(list(new Uint8Array()), /without an end marker/);
+});
+
+test('names that no file has, and layers of compression, are refused', async () => {
+  for (const name of ['a\nb', 'a\u001b[2Jb', `${'a/'.repeat(100_000)}\n`, 'a'.repeat(4097)]) {
+    await assert.rejects(list(await pack([[name, Uint8Array.of(1)]])), /a name that no file has, at byte \d+/);
+  }
+  const tar = await pack([['a', Uint8Array.of(1)]]);
+  assert.equal((await list(gzipSync(tar))).length, 1);
+  await assert.rejects(list(gzipSync(gzipSync(tar))), /is compressed twice/);
 });
