@@ -1,6 +1,9 @@
 #!/usr/bin/env node
 import { existsSync } from 'node:fs';
 
+// Unless somebody listens, Node opens a debugger at this signal, which batch systems send before a job's end.
+process.on('SIGUSR1', () => process.exit(138));
+
 const main = new URL('../dist/src/main.js', import.meta.url);
 if (existsSync(main)) await import(main.href);
 else {

@@ -5,9 +5,10 @@ import { overview } from './commands/overview.js';
 import { commandOf, type ListedVerb, type OtherSources } from './lib/cli/command.js';
 import { configSources, environment, readConfig, toldBy } from './lib/cli/config.js';
 import { installSignalHandlers } from './lib/cli/interrupt.js';
+import { watchStandardOutput } from './lib/cli/standard-output.js';
 import { isSecondaryRank, printable, styleErr, styleOut } from './lib/cli/terminal.js';
 import type { Verb } from './lib/cli/verb.js';
-import { diskProblem, EXIT, RepaError } from './lib/errors.js';
+import { diskProblem, EXIT, pathProblem, RepaError } from './lib/errors.js';
 import type { Source } from './lib/options/resolve.js';
 import { closest } from './lib/options/suggest.js';
 import { deviceOfRank, mpiRank } from './lib/parallel/environment.js';
@@ -116,6 +117,11 @@ function report(error: unknown, name?: string): number {
     say(`no such file or folder: ${path}`);
     return EXIT.missingInput;
   }
+  const misnamed = pathProblem(error);
+  if (misnamed) {
+    say(`${path ?? 'a path'}: ${misnamed}`);
+    return EXIT.usage;
+  }
   const disk = diskProblem(error);
   if (disk) {
     say(`${disk}${path ? `: ${path}` : ''}`, 'Nothing half-written was left under the final name.');
@@ -125,7 +131,7 @@ function report(error: unknown, name?: string): number {
   return EXIT.bug;
 }
 
-process.stdout.on('error', (error) => process.exit(report(error)));
+watchStandardOutput(report);
 installSignalHandlers();
 const device = deviceOfRank();
 if (device !== undefined) process.env.CUDA_VISIBLE_DEVICES = device;

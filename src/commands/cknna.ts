@@ -1,6 +1,7 @@
 /** repa cknna: how alike two networks see the same images. */
 
 import { ENGINE, JSON_LINES } from '../lib/cli/shared-options.js';
+import { printResult } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { integer, list, number } from '../lib/options/option.js';
 
@@ -46,9 +47,7 @@ export const command = verb({
       clamp: options.clampOutliers,
     })) {
       const { metric, column, value, rows } = result;
-      process.stdout.write(
-        options.json ? `${JSON.stringify(result)}\n` : `${metric}  ${column}  ${value.toFixed(4)}  (${rows} rows)\n`,
-      );
+      printResult(result, `${metric}  ${column}  ${value.toFixed(4)}  (${rows} rows)`, options.json);
     }
   },
 });

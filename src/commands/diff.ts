@@ -3,6 +3,7 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { JSON_LINES } from '../lib/cli/shared-options.js';
+import { printResult } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError, EXIT, MissingInputError } from '../lib/errors.js';
 import { DifferenceSum } from '../lib/evaluation/difference.js';
@@ -50,7 +51,7 @@ export const command = verb({
     for (const line of lines) {
       if (typeof line.largest === 'number' && line.largest <= options.tolerance) continue;
       process.exitCode = EXIT.checkFailed;
-      process.stdout.write(`${options.json ? JSON.stringify(line) : inWords(line)}\n`);
+      printResult(line, inWords(line), options.json);
     }
   },
 });

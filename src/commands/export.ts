@@ -3,6 +3,7 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
+import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { choice, text } from '../lib/options/option.js';
 import { WEIGHTS } from '../lib/sampling/options.js';
@@ -58,7 +59,7 @@ export const command = verb({
     }
     const { exportTensors } = await import('../lib/exchange/export-tensors.js');
     const notes = await exportTensors(input, options.out, options);
-    if (!options.quiet) for (const note of notes) process.stderr.write(`note: ${note}\n`);
+    if (!options.quiet) for (const note of notes) say(`note: ${note}`);
   },
 });
 

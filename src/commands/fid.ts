@@ -4,6 +4,7 @@ import { imageInput } from '../lib/cli/image-input.js';
 import { Progress } from '../lib/cli/progress.js';
 import { batchSize, ENGINE, JSON_LINES, parseShard, SEED, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
+import { printable, say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import type { Measurement } from '../lib/evaluation/measure.js';
 import { choice, integer, list, off, parsed, text } from '../lib/options/option.js';
@@ -72,7 +73,7 @@ export const command = verb({
     ),
     size: integer('--size <n>', 'crop all images to squares of this side', { min: 1 }),
     saveStats: text('--save-stats <file.npz>', "write the images' statistics; no reference is needed then", {
-      writes: true,
+      writes: 'file',
     }),
     shard: parsed('--shard <i/N>', 'with --save-stats: only of part i of N; repa merge-stats joins them', parseShard),
     cache: off('--no-cache', 'neither use nor keep the features of the reference'),
@@ -91,9 +92,9 @@ export const command = verb({
       open: (path) => imageInput(path, undefined, options),
       progress,
     });
-    for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
+    for (const warning of warnings) say(`warning: ${warning}`);
     if (options.json) for (const one of measurements) process.stdout.write(`${JSON.stringify(one)}\n`);
-    else if (measurements.length > 0) process.stdout.write(`${table(measurements)}\n`);
+    else if (measurements.length > 0) process.stdout.write(`${printable(table(measurements))}\n`);
   },
 });
 

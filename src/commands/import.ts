@@ -4,6 +4,7 @@ import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
 import { OUT } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
+import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { decimal, integer, list, text } from '../lib/options/option.js';
 import { CHECKPOINT_FILE } from '../lib/sampling/options.js';
@@ -54,14 +55,14 @@ export const command = verb({
       const { importCheckpoint } = await import('../lib/exchange/import-checkpoint.js');
       const { folder, record, hasMoments } = importCheckpoint(input, options.out ?? 'ckpt', { ...options, codec });
       const state = hasMoments ? `at step ${record.step}, with its optimiser` : 'to be trained on from step 0';
-      if (!options.quiet) process.stderr.write(`${folder}: a ${record.architecture} ${state}\n`);
+      if (!options.quiet) say(`${folder}: a ${record.architecture} ${state}`);
       return;
     }
     checkBinaryOutput(options);
     const { openRows } = await import('../lib/exchange/import-tensors.js');
     const { latentMetadata, kindOf } = await import('../lib/exchange/rows.js');
     const { columns, rows, total, metadata: told, notes = [] } = await openRows(input, options);
-    if (!options.quiet) for (const note of notes) process.stderr.write(`note: ${note}\n`);
+    if (!options.quiet) for (const note of notes) say(`note: ${note}`);
     const metadata = provenance(kindOf(columns), { ...told, ...latentMetadata(columns, codec, input) });
     const progress = new Progress('import', { unit: 'rows', total, quiet: options.quiet });
     const written = await writeStream(options, { columns, metadata }, async (writer) => {

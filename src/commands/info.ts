@@ -4,6 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
+import { printResult } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { MissingInputError } from '../lib/errors.js';
 import { openNpz } from '../lib/formats/npz.js';
@@ -34,7 +35,7 @@ export const command = verb({
   options: { json: JSON_LINES },
   run: async (given, options) => {
     const facts = await describe(inputOrStdin(given, 'file'));
-    process.stdout.write(options.json ? `${JSON.stringify(facts)}\n` : `${lines(facts).join('\n')}\n`);
+    printResult(facts, lines(facts).join('\n'), options.json);
   },
 });
 

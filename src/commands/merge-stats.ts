@@ -1,5 +1,6 @@
 /** repa merge-stats: statistics of parts of a set to those of the whole. */
 
+import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { text } from '../lib/options/option.js';
 
@@ -20,13 +21,13 @@ export const command = verb({
   examples,
   operands: [operand('<files...>', '.npz files of statistics')],
   options: {
-    out: text('-o, --out <file.npz>', 'write the statistics of the whole here', { required: true, writes: true }),
+    out: text('-o, --out <file.npz>', 'write the statistics of the whole here', { required: true, writes: 'file' }),
   },
   run: async (files, options) => {
     const { selectBackend } = await import('../lib/engine/index.js');
     const { mergeStatistics } = await import('../lib/evaluation/merge-statistics.js');
     await selectBackend();
     const count = await mergeStatistics(files, options.out);
-    if (!options.quiet) process.stderr.write(`${options.out}: statistics of ${count} images\n`);
+    if (!options.quiet) say(`${options.out}: statistics of ${count} images`);
   },
 });

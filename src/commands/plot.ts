@@ -1,6 +1,8 @@
 /** repa plot: training logs to a picture of their curves. */
+
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
+import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError, MissingInputError, UsageError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
@@ -56,7 +58,7 @@ export const command = verb({
   examples,
   operands: [operand('<logs...>', 'log files or checkpoint folders')],
   options: {
-    out: text('-o, --out <file>', 'the picture to write: .png or .svg', { required: true, writes: true }),
+    out: text('-o, --out <file>', 'the picture to write: .png or .svg', { required: true, writes: 'file' }),
     field: list('--field <names>', 'fields to draw', String, { default: ['velocity_loss'] }),
     x: choice('--x <axis>', 'what curves run along', ['step', 'seconds', 'images'], { default: 'step' }),
     log: list('--log <axes>', 'logarithmic axes: x, y or x,y', axisName, { default: [] }),
@@ -113,7 +115,7 @@ async function curves(logs: readonly string[], options: CurveOptions): Promise<s
     if (options.quiet) break;
     const level = `${field} ${Number(target.toPrecision(4))}, which ${named} has at ${Math.round(referenceX)}`;
     const told = factor === undefined ? 'is not reached' : `at ${Math.round(x!)}: ${showFactor(factor)} sooner`;
-    process.stderr.write(`${run}: ${level}, ${told}\n`);
+    say(`${run}: ${level}, ${told}`);
   }
   return drawPanels(
     options.field.map((field) => ({

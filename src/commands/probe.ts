@@ -1,6 +1,7 @@
 /** repa probe: how well classes can be read from features. */
 
 import { ENGINE, JSON_LINES, SEED } from '../lib/cli/shared-options.js';
+import { printResult } from '../lib/cli/terminal.js';
 import { verb } from '../lib/cli/verb.js';
 import { integer, list, text } from '../lib/options/option.js';
 
@@ -41,7 +42,7 @@ export const command = verb({
     for await (const result of probeFeatures(options)) {
       const { metric, column, accuracy, train_rows, test_rows, classes } = result;
       const words = `${metric}  ${column}  ${(100 * accuracy).toFixed(2)} %  (${classes} classes, ${train_rows} + ${test_rows} rows)`;
-      process.stdout.write(options.json ? `${JSON.stringify(result)}\n` : `${words}\n`);
+      printResult(result, words, options.json);
     }
   },
 });

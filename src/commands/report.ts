@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
+import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError, MissingInputError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
@@ -30,7 +31,7 @@ export const command = verb({
   examples,
   operands: [operand('[runs...]', 'training folders, logs, or a checkpoint (default: ckpt)')],
   options: {
-    out: text('-o, --out <file.html>', 'the page to write', { default: 'report.html', writes: true }),
+    out: text('-o, --out <file.html>', 'the page to write', { default: 'report.html', writes: 'file' }),
     results: list('--results <files>', 'lines of --json, in files separated by commas', String, { default: [] }),
     picture: list('--picture <files>', 'pictures to show, separated by commas: PNG or JPEG', String, { default: [] }),
     title: text('--title <text>', 'what the page is called', { defaultText: 'the names of the runs' }),
@@ -54,7 +55,7 @@ export const command = verb({
     writeFileAtomic(options.out, (fd) => writeFully(fd, Buffer.from(html)));
     if (options.quiet) return;
     const lines = runs.reduce((sum, run) => sum + run.lines.length, 0);
-    process.stderr.write(`${options.out}: ${runs.length} runs, ${lines} lines of logs, ${results.length} results\n`);
+    say(`${options.out}: ${runs.length} runs, ${lines} lines of logs, ${results.length} results`);
   },
 });
 

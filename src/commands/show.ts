@@ -2,6 +2,7 @@
 
 import { imageInput } from '../lib/cli/image-input.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
+import { printable } from '../lib/cli/terminal.js';
 import { terminalPicture } from '../lib/cli/terminal-picture.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError } from '../lib/errors.js';
@@ -43,7 +44,7 @@ export const command = verb({
     }),
     pca: flag('--pca', 'of a stream of tokens: their principal components as colours'),
     column: text('--column <name>', 'which tokens', { defaultText: 'the first', needs: 'pca' }),
-    grid: text('--grid <file.png>', 'write a sheet of the images instead', { writes: true }),
+    grid: text('--grid <file.png>', 'write a sheet of the images instead', { writes: 'file' }),
   },
   run: async (input, options) => {
     const source = inputOrStdin(input, 'images');
@@ -59,7 +60,7 @@ export const command = verb({
       images.push(options.grid ? centerCrop(image, side) : image);
       if (!options.grid) {
         const picture = terminalPicture(image, width);
-        process.stdout.write(`${picture}${key}${label < 0 ? '' : `  class ${label}`}\n`);
+        process.stdout.write(`${picture}${printable(key)}${label < 0 ? '' : `  class ${label}`}\n`);
       }
       if (images.length === count) break;
     }

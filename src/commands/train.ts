@@ -1,8 +1,9 @@
 /** repa train: cached latents and features to a checkpoint folder. */
 import { imageInput } from '../lib/cli/image-input.js';
-import { answerFirstSignal } from '../lib/cli/interrupt.js';
+import { answerFirstSignal, dieOf } from '../lib/cli/interrupt.js';
 import { Progress } from '../lib/cli/progress.js';
 import { ENGINE, SEED } from '../lib/cli/shared-options.js';
+import { outliveReader } from '../lib/cli/standard-output.js';
 import { verb } from '../lib/cli/verb.js';
 import { checkMeasures, type MonitorOptions, WHILE_TRAINING } from '../lib/evaluation/while-training/options.js';
 import {
@@ -101,7 +102,7 @@ const DATA = options({
     ['imagenet', 'clip', 'signed', 'unit'],
     { defaultText: 'imagenet', needs: 'encoder' },
   ),
-  out: text('--out <folder>', 'where checkpoints and the log go', { default: 'ckpt', writes: true }),
+  out: text('--out <folder>', 'where checkpoints and the log go', { default: 'ckpt', writes: 'folder' }),
 });
 
 /** The network, and what it is aligned with. */
@@ -305,10 +306,12 @@ export const command = verb({
         signal = received;
         progress.say('stopping after this step to save a checkpoint; once more to kill');
       });
+      outliveReader(() => progress.say(`nobody reads stdout any more: the log goes on in ${options.out}/log.ndjson`));
       try {
         await runTraining(plan, group, {
           ...options,
           say: (line) => progress.say(line),
+          print: (line) => progress.print(line),
           shouldStop: () => signal !== undefined,
           onStep: (entry) => progress.advance(1, `loss ${entry.loss.toFixed(4)}`),
           openMonitor: monitorOf(options),
@@ -318,10 +321,7 @@ export const command = verb({
       }
       progress.finish();
     });
-    if (signal) {
-      process.removeAllListeners(signal);
-      process.kill(process.pid, signal);
-    }
+    if (signal) dieOf(signal);
   },
 });
 

@@ -1,6 +1,7 @@
 /** repa verify: reads every byte of tensor streams and says whether they can be trusted. */
 
 import { JSON_LINES } from '../lib/cli/shared-options.js';
+import { printResult } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { EXIT, RepaError } from '../lib/errors.js';
 import { firstNonFinite } from '../lib/numbers/finite.js';
@@ -31,7 +32,7 @@ export const command = verb({
       const verdict = await verify(path);
       if (!verdict.ok) process.exitCode = EXIT.checkFailed;
       const words = verdict.ok ? `ok, ${verdict.rows} rows` : `FAILED: ${verdict.problem}`;
-      process.stdout.write(options.json ? `${JSON.stringify(verdict)}\n` : `${path}: ${words}\n`);
+      printResult(verdict, `${path}: ${words}`, options.json);
     }
   },
 });

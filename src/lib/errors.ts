@@ -58,9 +58,24 @@ const DISK_PROBLEMS: Readonly<Record<string, string>> = {
   EDQUOT: 'disk quota exceeded',
   EFBIG: 'a file grew past what the file system or ulimit -f allows',
   EACCES: 'permission denied',
+  EPERM: 'operation not permitted',
   EROFS: 'the file system is read-only',
+  EIO: 'the device reports an error',
+  EMFILE: 'too many files are open (ulimit -n)',
+  ENFILE: 'too many files are open on this machine',
 };
 
 /** What an error of the file system says about the disk, in words; undefined for any other. */
 export const diskProblem = (error: unknown): string | undefined =>
   DISK_PROBLEMS[(error as NodeJS.ErrnoException | undefined)?.code ?? ''];
+
+const PATH_PROBLEMS: Readonly<Record<string, string>> = {
+  EISDIR: 'is a folder, not a file',
+  ENOTDIR: 'a part of the path is a file, not a folder',
+  ELOOP: 'symbolic links lead in a circle',
+  ENAMETOOLONG: 'the name is longer than the file system allows',
+};
+
+/** What an error of the file system says about a path that was named, in words; undefined for any other. */
+export const pathProblem = (error: unknown): string | undefined =>
+  PATH_PROBLEMS[(error as NodeJS.ErrnoException | undefined)?.code ?? ''];

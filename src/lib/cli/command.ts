@@ -9,6 +9,7 @@ import {
 import { type Option, ValueProblem } from '../options/option.js';
 import { resolve, type Source } from '../options/resolve.js';
 import { entriesOf } from '../options/table.js';
+import { checkOutputs } from './outputs.js';
 import { styleOut } from './terminal.js';
 import type { Example, Verb } from './verb.js';
 
@@ -49,6 +50,7 @@ export function commandOf({ name, summary }: VerbName, verb: Verb, others?: Othe
     const sources = [commandLine, ...((await others?.open(named)) ?? [])];
     const { values, sources: given } = resolve(verb.options, sources, verb.presetOf);
     others?.tell(given, values);
+    if (others) await checkOutputs(verb.options, values);
     await verb.run(...args.slice(0, operands.length), values);
   });
 }

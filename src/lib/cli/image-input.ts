@@ -1,6 +1,8 @@
 /** How verbs open the images that they read. */
+
 import type { ImageInput } from '../images/open-images.js';
 import type { Shard } from '../stream/shards.js';
+import { say } from './terminal.js';
 
 export interface ImageOptions {
   skipBad?: true;
@@ -26,15 +28,14 @@ export async function imageInput(
     skip: (error) => {
       if (!skipBad) return false;
       skipped++;
-      process.stderr.write(`skipped: ${error.message}\n`);
+      say(`skipped: ${error.message}`);
       return true;
     },
   });
-  if (!quiet) for (const note of source.notes) process.stderr.write(`note: ${note}\n`);
+  if (!quiet) for (const note of source.notes) say(`note: ${note}`);
   async function* counted() {
     yield* source.images;
-    if (skipped > 0)
-      process.stderr.write(`${skipped} ${skipped === 1 ? 'image' : 'images'} could not be read: left out\n`);
+    if (skipped > 0) say(`${skipped} ${skipped === 1 ? 'image' : 'images'} could not be read: left out`);
   }
   return { ...source, images: counted() };
 }

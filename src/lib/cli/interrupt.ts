@@ -1,8 +1,14 @@
-/** SIGINT and SIGTERM: tidy up, say one line, and die of the same signal, so that the shell sees 130 or 143. */
+/**
+ * Signals that ask for the end: tidy up, say one line, and die of the same signal, so that the shell sees 130 or 143. Besides
+ * ^C and a plain kill they are a hang-up of the terminal, and those that batch systems send before a job's time is over.
+ */
+import os from 'node:os';
 import { undoUnfinished } from '../files/unfinished.js';
 import { isSecondaryRank, styleErr } from './terminal.js';
 
-type Signal = 'SIGINT' | 'SIGTERM';
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2'] as const;
+type Signal = (typeof SIGNALS)[number];
+
 /**
  * Lets a verb answer the first signal itself, for instance by saving a checkpoint; the second one kills as usual.
  * @returns how to stop answering
@@ -13,16 +19,25 @@ export function answerFirstSignal(answer: (signal: Signal) => void): () => void 
     answer(signal);
   };
   const release = () => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    for (const signal of SIGNALS) {
       process.off(signal, handler);
+      process.off(signal, die);
       process.on(signal, die);
     }
   };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  for (const signal of SIGNALS) {
     process.off(signal, die);
     process.on(signal, handler);
   }
   return release;
+}
+
+/** Ends the process as the signal would, had nobody listened. */
+export function dieOf(signal: NodeJS.Signals): void {
+  // What Node does of itself at this one is to open a debugger.
+  if (signal === 'SIGUSR1') process.exit(128 + os.constants.signals.SIGUSR1);
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
 }
 
 function die(signal: Signal): void {
@@ -30,11 +45,12 @@ function die(signal: Signal): void {
   if (!isSecondaryRank()) {
     process.stderr.write(`${styleErr.yellow('interrupted')}: the output is incomplete and says so\n`);
   }
-  process.off(signal, die);
-  process.kill(process.pid, signal);
+  dieOf(signal);
 }
 
 export function installSignalHandlers(): void {
-  process.on('SIGINT', die);
-  process.on('SIGTERM', die);
+  for (const signal of SIGNALS) {
+    process.removeAllListeners(signal); // that of bin/repa.js, which listened before this was loaded
+    process.on(signal, die);
+  }
 }

@@ -1,6 +1,6 @@
 /** Progress on stderr: a bar with rate and time left on a terminal, a line every 30 s elsewhere, nothing when quiet. */
 import type { Progress as Meter } from '../progress.js';
-import { isInteractive, isSecondaryRank, styleErr } from './terminal.js';
+import { isInteractive, isSecondaryRank, printable, styleErr } from './terminal.js';
 
 const REDRAW_MS = 100;
 const LINE_MS = 30_000;
@@ -62,7 +62,15 @@ export class Progress implements Meter {
   /** Prints a line of words without tearing the bar. */
   say(text: string): void {
     if (this.options.quiet || isSecondaryRank()) return;
-    process.stderr.write(`${this.#mode === 'bar' ? CLEAR_LINE : ''}${text}\n`);
+    process.stderr.write(`${this.#mode === 'bar' ? CLEAR_LINE : ''}${printable(text)}\n`);
+  }
+
+  /** Writes a line of data to stdout, which may be the terminal that the bar is drawn in. */
+  print(line: string): void {
+    const isShared = this.#mode === 'bar' && process.stdout.isTTY;
+    if (isShared) process.stderr.write(CLEAR_LINE);
+    process.stdout.write(line);
+    if (isShared) process.stderr.write(this.#line(performance.now(), true));
   }
 
   /** Ends with one line that says how many and how fast. */
@@ -83,20 +91,40 @@ export class Progress implements Meter {
   #line(now: number, bar: boolean): string {
     const { total, unit } = this.options;
     const seconds = (now - this.#started) / 1000;
-    const parts = [this.label];
-    if (total !== undefined) {
-      const fraction = total === 0 ? 1 : Math.min(1, this.#done / total);
-      if (bar) {
-        const full = Math.round(fraction * BAR_WIDTH);
-        parts.push(styleErr.cyan('━'.repeat(full)) + styleErr.dim('─'.repeat(BAR_WIDTH - full)));
-      }
-      parts.push(`${this.#done}/${total} ${unit}`, `${this.#rate(seconds)}/s`);
-      const left = ((total - this.#done) * seconds) / Math.max(this.#done - this.#first, 1);
-      if (this.#done > this.#first) parts.push(`${showDuration(left)} left`);
-    } else {
-      parts.push(`${this.#done} ${unit}`, `${this.#rate(seconds)}/s`);
+    const facts = [`${this.#done}${total === undefined ? '' : `/${total}`} ${unit}`, `${this.#rate(seconds)}/s`];
+    if (total !== undefined && this.#done > this.#first) {
+      const left = ((total - this.#done) * seconds) / (this.#done - this.#first);
+      facts.push(`${showDuration(left)} left`);
     }
-    if (this.#note) parts.push(styleErr.dim(this.#note));
-    return parts.join('  ');
+    const fraction = total === undefined ? undefined : total === 0 ? 1 : Math.min(1, this.#done / total);
+    const width = bar ? (process.stderr.columns ?? 80) - 1 : Number.POSITIVE_INFINITY;
+    return progressLine({ label: this.label, facts, note: this.#note, fraction: bar ? fraction : undefined }, width);
   }
+}
+
+interface Shown {
+  label: string;
+  facts: readonly string[];
+  note: string;
+  /** Part of the work that is done, where there is a bar of it. */
+  fraction: number | undefined;
+}
+
+const GAP = '  ';
+const SMALLEST_BAR = 6;
+
+/** One line of at most `width` characters: what finds no room is left out, the note first, then the bar; facts last. */
+export function progressLine({ label, facts, note, fraction }: Shown, width: number): string {
+  const length = (words: readonly string[]): number => words.join(GAP).length;
+  const [name, remark] = [label, note].map((text) => printable(text).replaceAll('\n', ' '));
+  const isNoted = remark !== '' && length([name, ...facts, remark]) <= width;
+  const words = isNoted ? [...facts, remark] : facts;
+  const room = Math.min(BAR_WIDTH, width - length([name, ...words]) - GAP.length);
+  if (fraction === undefined || room < SMALLEST_BAR) {
+    const plain = [name, ...words].join(GAP);
+    return plain.length > width ? plain.slice(0, width) : plain;
+  }
+  const full = Math.round(fraction * room);
+  const bar = styleErr.cyan('━'.repeat(full)) + styleErr.dim('─'.repeat(room - full));
+  return [name, bar, ...facts, ...(isNoted ? [styleErr.dim(remark)] : [])].join(GAP);
 }

@@ -39,3 +39,13 @@ export const printable = (text: string): string =>
     /[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+
+/** Says a line of words on stderr. */
+export function say(line: string): void {
+  process.stderr.write(`${printable(line)}\n`);
+}
+
+/** A result on stdout: an object for programs where --json asks for it, else words for people. */
+export function printResult(result: unknown, words: string, json: boolean | undefined): void {
+  process.stdout.write(`${json ? JSON.stringify(result) : printable(words)}\n`);
+}

@@ -7,6 +7,7 @@ import {
   fsyncSync,
   lstatSync,
   openSync,
+  readlinkSync,
   realpathSync,
   renameSync,
   statSync,
@@ -15,6 +16,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { MissingInputError } from '../errors.js';
+import { takePipe } from './named-pipe.js';
 import { temporaryName } from './temporary-files.js';
 
 export interface AtomicFile {
@@ -26,16 +28,30 @@ export interface AtomicFile {
   abort(): void;
 }
 
+/** The descriptors that have names of their own, such as what `-o >(command)` hands over. */
+const DESCRIPTOR = /^\/(?:dev\/(?:fd\/(\d+)|(stdout)|(stderr))|proc\/self\/fd\/(\d+))$/;
+
+export const isDescriptor = (file: string): boolean => DESCRIPTOR.test(file);
+
+function descriptorOf(file: string): number | undefined {
+  const [, fd, stdout, stderr, own] = DESCRIPTOR.exec(file) ?? [];
+  if (stdout) return 1;
+  if (stderr) return 2;
+  return fd === undefined && own === undefined ? undefined : Number(fd ?? own);
+}
+
 /**
- * Starts a file that gets its name at `commit`. A device or a named pipe cannot be replaced (`-o /dev/null`): it is
- * written directly. A symbolic link keeps pointing where it did: its target is replaced.
+ * Starts a file that gets its name at `commit`. A device, a named pipe or an open descriptor cannot be replaced (`-o
+ * /dev/null`): it is written directly. A symbolic link keeps pointing where it did: its target is replaced, or made.
  * @throws MissingInputError when the folder does not exist.
  */
 export function openAtomicFile(file: string): AtomicFile {
-  const target = finalName(file);
-  const special = isSpecial(target);
+  const descriptor = descriptorOf(file);
+  if (descriptor !== undefined) return { fd: descriptor, commit() {}, abort() {} };
+  const special = isSpecial(file);
+  const target = special ? file : finalName(file);
   const temporary = special ? target : temporaryName(target);
-  const fd = openForWriting(temporary, special ? 'w' : 'wx');
+  const fd = takePipe(file) ?? openForWriting(temporary, special ? 'w' : 'wx');
   let open = true;
   const close = (): void => {
     open = false;
@@ -102,8 +118,11 @@ export function writeFully(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done);
 }
 
-function finalName(file: string): string {
-  return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() ? realpathSync(file) : path.resolve(file);
+/** The path without symbolic links, of a file that may not exist yet. @throws an error of the file system: ELOOP */
+export function finalName(file: string): string {
+  if (!lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink()) return path.resolve(file);
+  const isDangling = statSync(file, { throwIfNoEntry: false }) === undefined;
+  return isDangling ? finalName(path.resolve(path.dirname(file), readlinkSync(file))) : realpathSync(file);
 }
 
 function isSpecial(file: string): boolean {
@@ -116,7 +135,7 @@ function openForWriting(file: string, flags: string): number {
     return openSync(file, flags);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new MissingInputError(`cannot write into ${path.dirname(file)}: no such folder`, 'create the folder first');
+    throw new MissingInputError(`cannot write into ${path.dirname(file)}: no such folder`, 'Create the folder first.');
   }
 }
 

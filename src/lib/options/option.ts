@@ -29,8 +29,8 @@ export interface OptionSettings {
   readonly conflicts?: readonly Reference[];
   /** The kind of network or sampler that has a use for it; others refuse it (see `refuseFor`). */
   readonly onlyFor?: string;
-  /** Its value is a path that is written to. */
-  readonly writes?: boolean;
+  /** Its value is a path that is written to: a file, a folder, or (true) either, a folder where it is one or ends in /. */
+  readonly writes?: true | 'file' | 'folder';
   /** Is heard on the command line alone: what acts before repa.toml is read, or would be a surprise from there. */
   readonly commandLineOnly?: boolean;
 }

@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { UsageError } from '../errors.js';
 import { type Option, readValue } from './option.js';
-import { type Entry, entriesOf, type Table, type Values } from './table.js';
+import { type Entry, entriesOf, type Table, type Values, valueAt } from './table.js';
 
 /** Where values come from: the command line, the environment, a file. */
 export interface Source {
@@ -136,9 +136,6 @@ function isInUse({ path, option }: Entry, values: unknown): boolean {
   const value = valueAt(values, path);
   return isOn(option.kind === 'off' ? !value : value) && !isDeepStrictEqual(value, option.fallback);
 }
-
-const valueAt = (values: unknown, path: readonly string[]): unknown =>
-  path.reduce((place, key) => (place as Record<string, unknown> | undefined)?.[key], values);
 
 /** A choice other than the default is named along with its option. */
 const named = ({ long, choices, fallback }: Option, value: unknown): string =>

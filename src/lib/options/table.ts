@@ -34,6 +34,10 @@ export function entriesOf(table: Table, path: readonly string[] = []): Entry[] {
   );
 }
 
+/** The value of an option among those of its table. */
+export const valueAt = (values: unknown, path: readonly string[]): unknown =>
+  path.reduce((place, key) => (place as Record<string, unknown> | undefined)?.[key], values);
+
 /** What a table changes when it comes under a prefix. */
 export interface PrefixSettings {
   /** What the options belong to: each of them does nothing without it. */

@@ -1,4 +1,4 @@
-/** The log of a run: log.ndjson in its folder, and stdout. */
+/** The log of a run: log.ndjson in its folder, and wherever else its lines are wanted. */
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
@@ -20,8 +20,11 @@ export interface Log {
   close(): Promise<void>;
 }
 
-/** Opens log.ndjson for appending, without the lines past `step` that a killed run wrote after its last checkpoint. */
-export async function openLog(folder: string, step: number): Promise<Log> {
+/**
+ * Opens log.ndjson for appending, without the lines past `step` that a killed run wrote after its last checkpoint.
+ * @param print is given each line, once it is in the file
+ */
+export async function openLog(folder: string, step: number, print: (line: string) => void): Promise<Log> {
   mkdirSync(folder, { recursive: true });
   const file = path.join(folder, 'log.ndjson');
   const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : [];
@@ -44,7 +47,7 @@ export async function openLog(folder: string, step: number): Promise<Log> {
     async write(entry) {
       const line = `${JSON.stringify(entry)}\n`;
       await append(line);
-      process.stdout.write(line);
+      print(line);
     },
     measuresOf: (asked) =>
       new Set(

@@ -22,6 +22,8 @@ export interface RunHooks {
   logEvery: number;
   out: string;
   say(line: string): void;
+  /** A line of the log. */
+  print(line: string): void;
   shouldStop(): boolean;
   onStep(entry: LogEntry): void;
   /** How the run is measured on the way; undefined for not at all. */
@@ -68,7 +70,7 @@ async function trainLocked(
   }
   const writes = group.rank === 0;
   if (writes) discardUnfinished(hooks.out);
-  const log = writes ? await openLog(hooks.out, record.step) : undefined;
+  const log = writes ? await openLog(hooks.out, record.step, hooks.print) : undefined;
   const { out, shouldStop } = hooks;
   const included = await includedIn(record, set, checkpoint, group);
   set.include(included);

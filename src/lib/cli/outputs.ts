@@ -1,0 +1,66 @@
+/** Outputs are looked at before the work begins: a place that cannot be written to shows then, and not after hours. */
+import { closeSync, openSync, type Stats, statSync, unlinkSync } from 'node:fs';
+import path from 'node:path';
+import { MissingInputError, UsageError } from '../errors.js';
+import { finalName, isDescriptor, withPath } from '../files/atomic-file.js';
+import { awaitReader } from '../files/named-pipe.js';
+import { temporaryName } from '../files/temporary-files.js';
+import type { Option } from '../options/option.js';
+import { entriesOf, type Table, valueAt } from '../options/table.js';
+
+/**
+ * Checks every path that the values of a verb say it writes to, and waits for the reader of a named pipe.
+ * @throws UsageError for a folder in place of a file or the other way round; MissingInputError when a file's folder does not
+ *   exist; errors of the file system as they come
+ */
+export async function checkOutputs(table: Table, values: unknown): Promise<void> {
+  for (const { option, path: place } of entriesOf(table)) {
+    const target = option.writes ? valueAt(values, place) : undefined;
+    if (typeof target === 'string' && target !== '-' && !isDescriptor(target)) await checkOutput(option, target);
+  }
+}
+
+async function checkOutput({ writes, long }: Option, target: string): Promise<void> {
+  const found = statOf(target);
+  const isFolder = writes === 'folder' || target.endsWith('/') || (writes !== 'file' && found?.isDirectory());
+  if (found && isFolder && !found.isDirectory()) throw new UsageError(`${long} ${target}: is a file, not a folder`);
+  if (found && !isFolder && found.isDirectory()) {
+    throw new UsageError(`${long} ${target}: is a folder`, 'Name a file.');
+  }
+  if (found && !isFolder && !found.isFile()) return awaitReader(target); // a device, or a pipe
+  if (isFolder) return tryWriting(path.join(nearestFolder(target), 'output'), target);
+  const file = finalName(target);
+  if (!statOf(path.dirname(file))) {
+    throw new MissingInputError(
+      `cannot write into ${path.dirname(target)}: no such folder`,
+      'Create the folder first.',
+    );
+  }
+  tryWriting(file, target);
+}
+
+const statOf = (file: string): Stats | undefined => {
+  try {
+    return statSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+};
+
+/** The folder itself, or the one that it will be made in. */
+function nearestFolder(folder: string): string {
+  const absolute = path.resolve(folder);
+  return statOf(absolute) ? absolute : nearestFolder(path.dirname(absolute));
+}
+
+/** Makes and removes the temporary file that the output begins as. */
+function tryWriting(file: string, target: string): void {
+  const temporary = temporaryName(file);
+  try {
+    closeSync(openSync(temporary, 'wx'));
+  } catch (error) {
+    throw withPath(Object.assign(error as Error, { path: undefined }), target);
+  }
+  unlinkSync(temporary);
+}
