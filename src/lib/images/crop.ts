@@ -1,5 +1,5 @@
 /** The centre crop of ADM (Dhariwal & Nichol, arXiv 2105.05233), which SiT, DiT and REPA prepare ImageNet with. */
-import { resizePillow } from './pillow-resize.js';
+import { resizePillow, resizeWindow } from './pillow-resize.js';
 import type { RgbImage } from './rgb-image.js';
 
 /**
@@ -13,18 +13,9 @@ export function centerCrop(image: RgbImage, size: number): RgbImage {
   }
   const scale = size / Math.min(resized.width, resized.height);
   const [width, height] = [roundHalfEven(resized.width * scale), roundHalfEven(resized.height * scale)];
-  return cutMiddle(resizePillow(resized, width, height, 'bicubic'), size);
-}
-
-function cutMiddle({ width, height, data }: RgbImage, size: number): RgbImage {
-  if (width === size && height === size) return { width, height, data };
   const [left, top] = [Math.floor((width - size) / 2), Math.floor((height - size) / 2)];
-  const out = new Uint8Array(size * size * 3);
-  for (let row = 0; row < size; row++) {
-    const start = ((top + row) * width + left) * 3;
-    out.set(data.subarray(start, start + size * 3), row * size * 3);
-  }
-  return { width: size, height: size, data: out };
+  // The window alone: of a long and thin picture, the rest may be larger than memory.
+  return resizeWindow(resized, { width, height }, { left, top, width: size, height: size }, 'bicubic');
 }
 
 /** Python's `round`. */

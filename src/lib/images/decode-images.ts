@@ -27,9 +27,12 @@ export interface DecodeOptions {
   skip?: (error: RepaError) => boolean;
 }
 
+/** Bytes of decoded pictures that are held; two pictures are, however large. */
+const MOST_HELD = 2 ** 29;
+
 /**
  * Decodes in parallel and yields in the order of `sources`. No picture is started before there is room for it, so a
- * slow consumer holds `ahead` pictures and no more.
+ * slow consumer holds `ahead` pictures and no more, and fewer of large ones.
  * @throws RepaError that names the picture, unless `skip` lets it pass.
  */
 export async function* decodeImages(
@@ -47,13 +50,19 @@ export async function* decodeImages(
     }
   };
   const pending: Promise<DecodedImage | undefined>[] = [];
+  let largest = 0; // bytes of a decoded picture
+  const measure = (found: DecodedImage | undefined): void => {
+    largest = Math.max(largest, found?.image.data.length ?? 0);
+  };
   for await (const source of sources) {
     const decoded = decode(source);
-    decoded.catch(() => {}); // it is reported when its turn comes, and must not end the process before
+    // A failure is reported when its turn comes, and must not end the process before.
+    decoded.then(measure, () => {});
     pending.push(decoded);
-    if (pending.length < ahead) continue;
-    const image = await pending.shift();
-    if (image) yield image;
+    while (pending.length >= ahead || (pending.length > 1 && pending.length * largest > MOST_HELD)) {
+      const image = await pending.shift();
+      if (image) yield image;
+    }
   }
   for (const decoded of pending) {
     const image = await decoded;

@@ -5,8 +5,10 @@
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 // Before any thread is: the library's shared objects must outlive the threads that use them.
+import './quiet-vips.js';
 import 'sharp';
 import { DataError, MissingInputError } from '../errors.js';
+import { PixelBudget } from './pixel-budget.js';
 import type { RgbImage } from './rgb-image.js';
 
 export interface DecodeTask {
@@ -26,6 +28,7 @@ export interface DecodeAnswer {
 }
 
 const MOST_THREADS = 8;
+const budget = new PixelBudget();
 const FAILURES: Record<string, new (message: string) => Error> = { DataError, MissingInputError };
 
 interface Waiting {
@@ -35,7 +38,7 @@ interface Waiting {
 
 /** One thread, and what it was asked and has not answered yet. It keeps the process alive only while there is such. */
 class DecodeThread {
-  readonly #worker = new Worker(new URL('./decode-worker.js', import.meta.url));
+  readonly #worker = new Worker(new URL('./decode-worker.js', import.meta.url), { workerData: budget.shared });
   readonly #waiting = new Map<number, Waiting>();
   #next = 0;
 

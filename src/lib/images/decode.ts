@@ -3,31 +3,53 @@
  * is built on: alpha is dropped, not composited; colour profiles and EXIF orientation are not applied; CMYK is
  * converted by the plain formula; of 16 bits the upper 8 are kept; of an animation the first frame.
  */
+import { readFile } from 'node:fs/promises';
+import './quiet-vips.js';
 import sharp, { type Sharp } from 'sharp';
 import { DataError, MissingInputError } from '../errors.js';
+import { firstGifFrame, placeFrame } from './gif.js';
+import type { PixelBudget } from './pixel-budget.js';
 import type { RgbImage } from './rgb-image.js';
-
-const FORMATS: ReadonlySet<string> = new Set(['jpeg', 'png', 'webp', 'gif', 'tiff', 'heif']);
+import { pictureFormat } from './signature.js';
 
 // One thread a picture, many pictures at once: small images gain nothing from more, and nothing is decoded twice.
 sharp.concurrency(1);
 sharp.cache(false);
 
+/** Pixels of one picture: as many as sharp decodes. */
+const LARGEST = 0x3fff ** 2;
+
 /**
  * @param source a path, or the bytes of a file.
  * @param where names the picture in messages.
+ * @param budget of pixels that are decoded at once, outside the main thread.
  * @throws MissingInputError when there is no such file; DataError when it is not a sound picture.
  */
-export async function decodeImage(source: string | Uint8Array, where: string): Promise<RgbImage> {
+export async function decodeImage(source: string | Uint8Array, where: string, budget?: PixelBudget): Promise<RgbImage> {
   try {
-    const input = sharp(source, { failOn: 'error', ignoreIcc: true });
-    const metadata = await input.metadata();
-    if (!FORMATS.has(metadata.format)) throw new Error(`${metadata.format} is not a picture format that is read here`);
-    return await (metadata.space === 'cmyk' ? decodeCmyk(input) : decodeRgb(input));
+    return await decodeBytes(typeof source === 'string' ? await readFile(source) : source, budget);
   } catch (error) {
-    const { message } = error as Error;
-    if (message.startsWith('Input file is missing')) throw new MissingInputError(`${where}: no such file`);
-    throw new DataError(`${where}: cannot be decoded (${message})`);
+    const { message, code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT') throw new MissingInputError(`${where}: no such file`);
+    const [reason] = message.trim().split('\n'); // the decoders repeat themselves
+    throw new DataError(`${where}: cannot be decoded (${reason})`);
+  }
+}
+
+async function decodeBytes(bytes: Uint8Array, budget: PixelBudget | undefined): Promise<RgbImage> {
+  const format = pictureFormat(bytes);
+  if (!format) throw new Error('its first bytes are of no picture format that is read here');
+  const frame = format === 'gif' ? firstGifFrame(bytes) : undefined;
+  const input = sharp(frame?.bytes ?? bytes, { failOn: 'error', ignoreIcc: true });
+  const { width, height, space } = await input.metadata();
+  const pixels = Math.max(width * height, frame ? frame.width * frame.height : 0);
+  if (pixels > LARGEST) throw new Error(`${width}x${height} pixels, more than ${LARGEST}`);
+  const taken = budget?.take(pixels);
+  try {
+    const image = await (space === 'cmyk' ? decodeCmyk(input) : decodeRgb(input));
+    return frame ? placeFrame(image, frame) : image;
+  } finally {
+    if (taken !== undefined) budget!.give(taken);
   }
 }
 

@@ -18,14 +18,50 @@ const FILTERS: Record<PillowFilter, { kernel: Kernel; radius: number }> = {
   bicubic: { kernel: cubic(-0.5), radius: 2 },
 };
 
+/** A part of a resized image. */
+export interface Window {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
 /** Resizes to `width` x `height`; an axis that keeps its size is left untouched, as in Pillow. */
 export function resizePillow(image: RgbImage, width: number, height: number, filter: PillowFilter): RgbImage {
+  return resizeWindow(image, { width, height }, { left: 0, top: 0, width, height }, filter);
+}
+
+/** A window of what `resizePillow` gives: what lies outside is not computed. */
+export function resizeWindow(
+  image: RgbImage,
+  to: { width: number; height: number },
+  { left, top, width, height }: Window,
+  filter: PillowFilter,
+): RgbImage {
   const { kernel, radius } = FILTERS[filter];
-  let { data } = image;
-  if (width !== image.width)
-    data = resizeColumns(data, image.height, footprintTaps(image.width, width, kernel, radius));
-  if (height !== image.height) data = resizeRows(data, width, footprintTaps(image.height, height, kernel, radius));
+  const rows =
+    to.height === image.height
+      ? undefined
+      : footprintTaps(image.height, to.height, kernel, radius, { first: top, count: height });
+  // The rows that the window is made of.
+  const [first, end] = rows ? [rows.first[0], rows.first[height - 1] + rows.width] : [top, top + height];
+  let data = image.data.subarray(first * image.width * 3, end * image.width * 3);
+  if (to.width !== image.width) {
+    const columns = footprintTaps(image.width, to.width, kernel, radius, { first: left, count: width });
+    data = resizeColumns(data, end - first, columns);
+  } else if (width !== image.width) data = cutColumns(data, image.width, left, width);
+  if (rows) data = resizeRows(data, width, { ...rows, first: rows.first.map((row) => row - first) });
   return { width, height, data };
+}
+
+function cutColumns(data: Uint8Array, columns: number, left: number, width: number): Uint8Array {
+  const rows = data.length / (columns * 3);
+  const out = new Uint8Array(rows * width * 3);
+  for (let row = 0; row < rows; row++) {
+    const start = (row * columns + left) * 3;
+    out.set(data.subarray(start, start + width * 3), row * width * 3);
+  }
+  return out;
 }
 
 /** `[rows, inputs, 3]` to `[rows, outputs, 3]`. */

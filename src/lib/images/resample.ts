@@ -80,18 +80,31 @@ function interpolationTaps(
   return taps;
 }
 
+/** A run of the outputs along one axis. */
+export interface AxisWindow {
+  first: number;
+  count: number;
+}
+
 /**
  * All inputs under an output's footprint, the kernel widened by the reduction; weights sum to 1. The order of the
  * operations is Pillow's (`precompute_coeffs`), so that its 8-bit results can be met bit for bit.
+ * @param window the outputs that are wanted
  */
-export function footprintTaps(inputs: number, outputs: number, kernel: Kernel, radius: number): Taps {
+export function footprintTaps(
+  inputs: number,
+  outputs: number,
+  kernel: Kernel,
+  radius: number,
+  window: AxisWindow = { first: 0, count: outputs },
+): Taps {
   const step = inputs / outputs;
   const stretch = Math.max(step, 1);
   const support = radius * stretch;
-  const taps = emptyTaps(inputs, outputs, Math.min(Math.ceil(support) * 2 + 1, inputs));
+  const taps = emptyTaps(inputs, window.count, Math.min(Math.ceil(support) * 2 + 1, inputs));
   const perInput = 1 / stretch;
-  for (let i = 0; i < outputs; i++) {
-    const center = (i + 0.5) * step;
+  for (let i = 0; i < window.count; i++) {
+    const center = (window.first + i + 0.5) * step;
     const first = Math.max(Math.trunc(center - support + 0.5), 0);
     const count = Math.min(Math.trunc(center + support + 0.5), inputs) - first;
     taps.first[i] = Math.min(first, inputs - taps.width);

@@ -3,13 +3,16 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { setTimeout as wait } from 'node:timers/promises';
+import { deflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { DataError, MissingInputError } from '../../../src/lib/errors.js';
+import { crc32 } from '../../../src/lib/files/crc32.js';
 import { compareCodePoints } from '../../../src/lib/images/code-points.js';
 import { centerCrop } from '../../../src/lib/images/crop.js';
 import { decodeImage } from '../../../src/lib/images/decode.js';
 import { decodeImages, type ImageSource } from '../../../src/lib/images/decode-images.js';
 import { listImages } from '../../../src/lib/images/list.js';
+import { MOST_PIXELS, PixelBudget } from '../../../src/lib/images/pixel-budget.js';
 import { contactSheet, encodePng, writePng } from '../../../src/lib/images/png.js';
 import { fixturePath, temporaryFolder } from '../../support.js';
 
@@ -39,7 +42,7 @@ test('truncated, foreign and missing files are refused by name', async () => {
     }
   }
   const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"/>');
-  await assert.rejects(decodeImage(svg, 'x.png'), /svg is not a picture format/);
+  await assert.rejects(decodeImage(svg, 'x.png'), /of no picture format that is read here/);
   await assert.rejects(decodeImage(path.join(folder, 'none.png'), 'none.png'), MissingInputError);
 });
 
@@ -201,6 +204,65 @@ test('a slow consumer is waited for', async () => {
     assert.ok(started <= taken + 3, `${started} started, ${taken} taken`);
   }
   assert.equal(taken, good.length);
+});
+
+test('what is no picture of a known format is not given to a decoder', async () => {
+  for (const start of [
+    '%PDF-1.4',
+    '<?xml version="1.0"?><svg/>',
+    '\x08\xf2\xa6\xb6',
+    'BM',
+    'P6 2 2 255',
+    '/* XPM */',
+    '\0\0\0\x18ftypheic',
+  ]) {
+    const bytes = Buffer.concat([Buffer.from(start, 'latin1'), Buffer.alloc(100)]);
+    await assert.rejects(decodeImage(bytes, 'x.png'), /its first bytes are of no picture format that is read here/);
+  }
+});
+
+test('pictures that are too large for memory are refused, and large ones are decoded in turn', async () => {
+  const png = (width: number, height: number): Buffer => {
+    const header = Buffer.alloc(13);
+    header.writeUInt32BE(width, 0);
+    header.writeUInt32BE(height, 4);
+    header.set([8, 0], 8);
+    const chunk = (type: string, data: Uint8Array): Buffer => {
+      const body = Buffer.concat([Buffer.from(type), data]);
+      const [length, sum] = [Buffer.alloc(4), Buffer.alloc(4)];
+      length.writeUInt32BE(data.length);
+      sum.writeUInt32BE(crc32(body));
+      return Buffer.concat([length, body, sum]);
+    };
+    const magic = Buffer.from('89504e470d0a1a0a', 'hex');
+    return Buffer.concat([
+      magic,
+      chunk('IHDR', header),
+      chunk('IDAT', deflateSync(Buffer.alloc(9))),
+      chunk('IEND', Buffer.alloc(0)),
+    ]);
+  };
+  await assert.rejects(decodeImage(png(20_000, 20_000), 'x.png'), /20000x20000 pixels, more than|exceeds pixel limit/);
+  const budget = new PixelBudget();
+  const most = budget.take(2 ** 28);
+  assert.equal(most, MOST_PIXELS);
+  budget.give(most);
+  const half = budget.take(MOST_PIXELS / 2);
+  const other = new PixelBudget(budget.shared);
+  assert.equal(other.take(MOST_PIXELS / 2), half);
+  assert.equal(new Int32Array(budget.shared)[0], 0);
+});
+
+test('long and thin pictures are cropped without what the crop leaves out', () => {
+  const strip = Uint8Array.from({ length: 30_000 * 3 }, (_, i) => (i * 7) % 256);
+  const wide = centerCrop({ width: 30_000, height: 1, data: strip }, 64);
+  const tall = centerCrop({ width: 1, height: 30_000, data: strip }, 64);
+  assert.deepEqual([wide.width, wide.height, tall.width, tall.height], [64, 64, 64, 64]);
+  for (let row = 0; row < 64; row++) {
+    for (let column = 0; column < 64; column++) {
+      assert.equal(wide.data[(row * 64 + column) * 3], tall.data[(column * 64 + row) * 3]);
+    }
+  }
 });
 
 test('a bad picture ends the run with its name, or is left out when the caller says so', async () => {
