@@ -33,13 +33,13 @@ test('a speed-up is told and drawn, in steps and in seconds', async (t) => {
     repa(['plot', 'repa.1', 'plain', '--field', 'FD', '--speed-up', 'plain', '-o', 'plot.svg', ...more], { cwd });
   const bySteps = await plot('--log', 'x,y');
   assert.equal(bySteps.code, 0, bySteps.stderr);
-  assert.equal(bySteps.stderr, 'repa.1: FD 4, which plain has at 30, at 20: 1.5\u00d7 sooner\n');
+  assert.equal(bySteps.stderr, 'repa.1: FD 4, which plain has at 30, at 20: 1.50\u00d7 sooner\n');
   const svg = readFileSync(path.join(cwd, 'plot.svg'), 'utf8');
-  for (const text of ['1.5\u00d7 sooner', 'steps of training', 'repa.1', 'plain', 'prefers-color-scheme: dark']) {
+  for (const text of ['1.50\u00d7 sooner', 'steps of training', 'repa.1', 'plain', 'prefers-color-scheme: dark']) {
     assert.ok(svg.includes(text), text);
   }
   const bySeconds = await plot('--x', 'seconds');
-  assert.equal(bySeconds.stderr, 'repa.1: FD 4, which plain has at 30, at 40: 0.8\u00d7 sooner\n');
+  assert.equal(bySeconds.stderr, 'repa.1: FD 4, which plain has at 30, at 40: 0.75\u00d7 sooner\n');
 });
 
 test('a film strip has a row a run and a column a step', async (t) => {

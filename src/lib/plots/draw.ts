@@ -33,11 +33,15 @@ const PANEL_HEIGHT = 340;
 const MARGIN = { left: 76, right: 34, top: 34, bottom: 50 };
 /** Curves of at most this many points show them: what is measured now and then would else be hard to see, or no line. */
 const DOTTED = 60;
+/** Between the outermost points and the frame, in pixels. */
+const INSET = 8;
+/** Each speed-up is told in a line below the level that is reached. */
+const SPEED_UP_LINE = 20;
 const LEGEND_LINE = 20;
 /** Width of a character of the legend, about, and of what stands before a name. */
 const CHARACTER = 7.4;
 const SWATCH = 40;
-const COLOURS = ['#e8590c', '#1c7ed6', '#2f9e44', '#ae3ec9', '#b08900', '#0c8599', '#e64980', '#868e96'];
+const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c6d31', '#7f7f7f'];
 
 /** Dark where the reader's page is; a program that does not know the query draws the light one. */
 const STYLE = `.paper { fill: #ffffff } .figure { color: #212529 }
@@ -101,6 +105,9 @@ function drawPanel(
     marginRight: MARGIN.right,
     marginTop: MARGIN.top,
     marginBottom: MARGIN.bottom,
+    insetTop: INSET,
+    insetBottom: speedUps.length > 0 ? INSET + SPEED_UP_LINE * speedUps.length : INSET,
+    insetRight: INSET,
     x: { ...scale('x'), grid: true, label: options.xTitle, labelAnchor: 'center', labelArrow: 'none', labelOffset: 42 },
     y: { ...scale('y'), grid: true, zero: false, label: title, labelArrow: 'none', ticks: 6, tickFormat: '~g' },
     marks: [
@@ -151,7 +158,7 @@ function speedUpMarks(speedUps: readonly SpeedUp[], curves: readonly string[]): 
         text: () => text,
         textAnchor: 'end',
         dx: -12,
-        dy: 16 + 18 * i,
+        dy: SPEED_UP_LINE * (i + 1) - 2,
         fill: stroke,
         fontWeight: 'bold',
         fontSize: 15,
@@ -160,5 +167,5 @@ function speedUpMarks(speedUps: readonly SpeedUp[], curves: readonly string[]): 
   });
 }
 
-/** How many times, as it is written: 1.8 x. */
-export const showFactor = (factor: number): string => `${factor.toFixed(factor < 10 ? 1 : 0)}\u00d7`;
+/** How many times, in about two figures: 1.08 x, 2.4 x, 17 x. */
+export const showFactor = (factor: number): string => `${factor.toFixed(factor < 2 ? 2 : factor < 10 ? 1 : 0)}\u00d7`;
