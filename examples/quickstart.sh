@@ -69,11 +69,11 @@ lr = 1e-3
 warmup = 100
 ema = 0.99
 save-every = $every
-eval-every = $every      # pictures, and the distance of 256 samples, in the log
+eval-every = $every      # pictures, and the distance of 200 samples, in the log
 eval-ref = "imgs"
 eval-net = "emoji-vit"   # the judge: another network, trained for another aim
-eval-num = 256
-eval-steps = 20
+eval-num = 200
+eval-steps = 15
 eval-cfg = 1.5
 TOML
 
@@ -84,14 +84,14 @@ fi
 make latents imgs repa encode-vae imgs -o latents
 make feats imgs repa extract-dino imgs -o feats
 
-run repa train --lambda 0.5 --out with-repa > /dev/null
+run repa train --lambda 2 --out with-repa > /dev/null
 run repa train --lambda 0 --out without > /dev/null
 
 run repa plot with-repa without --film -o film.png
 compare=(plot with-repa without --field 'FD(emoji-vit)' --log y --speed-up without -o distance.png)
 show repa "${compare[@]}"
 repa "${compare[@]}" 2> speed-up.txt
-run repa report with-repa without --picture film.png,distance.png --title 'With REPA and without' -o report.html
+run repa report with-repa without --picture distance.png --title 'With REPA and without' -o report.html
 
 # last FIELD RUN: the last number of a run's log under that name.
 last() {
