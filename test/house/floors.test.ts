@@ -58,6 +58,14 @@ test('no import runs up a floor, or to another room of the same', () => {
   assert.deepEqual(wrong, []);
 });
 
+test('src/README.md has a line for each room', () => {
+  const text = readFileSync(new URL('../../../src/README.md', import.meta.url), 'utf8');
+  const told = [...text.matchAll(/^\| `(?:lib\/)?([a-z]+)[/.]/gm)].map(([, room]) => room).sort();
+  const loose = ['batches', 'errors', 'foreign-functions', 'progress', 'version'];
+  const rooms = new Set(files.map(roomOf).filter((room) => !loose.includes(room)));
+  assert.deepEqual(told, [...rooms].sort());
+});
+
 test('no files import each other in a circle', () => {
   const reached = (from: string): Set<string> => {
     const seen = new Set<string>();

@@ -92,7 +92,14 @@ batch\\-size = 32
 model = "SiT\\-B/2"
 steps = 100000
 .fi
-.RE`,
+.RE
+.PP
+${roff(`What a preset sets (train --preset) counts before the defaults. Options that exclude each other are refused when they come from
+one source; else the stronger source displaces the other. A key at the top of the file that would do nothing in a verb is
+passed over. A variable or an option that is set to nothing counts as not set.`)}
+.PP
+${roff(`What the file has set is told on stderr. One that merely lies in the working folder, as a folder that was downloaded may bring
+it along, cannot choose what is written outside of that folder: give such paths on the command line, or name the file with`)} ${bold('--config')}.`,
     exitSection(),
     `.SH SEE ALSO\n${bold('repa-tensors')}(5)`,
   ].join('\n')}\n`;
