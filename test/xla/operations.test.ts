@@ -5,6 +5,7 @@ import { ARRAYS } from '../../src/lib/engine/graph/value.js';
 import { OnnxTarget } from '../../src/lib/engine/onnx/target.js';
 import { Client } from '../../src/lib/engine/xla/client.js';
 import { ProgramCache } from '../../src/lib/engine/xla/program-cache.js';
+import { DeviceCopies } from '../../src/lib/engine/xla/residency.js';
 import { XlaTarget } from '../../src/lib/engine/xla/target.js';
 import { sizeOf, type TypedArray } from '../../src/lib/numbers/typed-array.js';
 import { SAMPLES } from '../lib/engine/operation-samples.js';
@@ -13,6 +14,7 @@ import { testPlugin } from './support.js';
 
 const client = new Client(testPlugin());
 const programs = new ProgramCache(client, null);
+const copies = new DeviceCopies(client);
 const onnx = new OnnxTarget(1);
 /** Largest error by precision, of what is about 1. */
 const TOLERANCES = { f32: 1e-6, bf16: 2e-2 } as const; // bf16: operands to 2^-9, in sums of up to 36 products
@@ -25,7 +27,7 @@ describe('an operation on XLA computes what it does on ONNX Runtime', () => {
       const wanted = SAMPLES[name]();
       const expected = onnx.evaluate(wanted);
       for (const [products, tolerance] of Object.entries(TOLERANCES)) {
-        new XlaTarget(client, programs, products as 'f32').evaluate(wanted).forEach((actual, i) => {
+        new XlaTarget(copies, programs, products as 'f32').evaluate(wanted).forEach((actual, i) => {
           const { dtype, shape } = wanted[i];
           assert.ok(actual instanceof ARRAYS[dtype]);
           assert.equal(actual.length, sizeOf(shape));

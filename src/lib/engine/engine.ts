@@ -26,17 +26,53 @@ export type TensorFunction = (...inputs: tf.Tensor[]) => tf.Tensor[];
 
 /** A function of tensors, ready to run on host arrays. */
 export interface Program {
-  /** Where `into` has an array, that output is written there; the others get new arrays. */
+  /**
+   * Where `into` has an array, that output is written there (on a device, to its copy of it: see {@link Residency}); the
+   * others get new arrays.
+   */
   run(inputs: readonly TypedArray[], into?: readonly (TypedArray | null)[]): TypedArray[];
   dispose(): void;
 }
 
+/**
+ * Host arrays that have copies on a device, which is where programs read and write them. A copy is made when a program
+ * first needs it, and stays while somebody uses it.
+ */
+export interface Residency {
+  /** Keeps the device's copy of an array from now on. */
+  retain(array: TypedArray): void;
+  /** Has to be called after an array was written: its copy is made anew before it is next read. */
+  written(array: TypedArray): void;
+  /** Brings an array up to date with the device's copy of it. */
+  fetch(array: TypedArray): void;
+  /** Ends what `retain` began; the copy is lost, once nobody else uses it. */
+  release(array: TypedArray): void;
+}
+
+export interface CompileOptions {
+  /**
+   * Where there are several devices: the first alone computes (`one`, the default); each computes the same (`all`); or each
+   * computes on its share of the inputs' rows, whose numbers the specifications tell, and the outputs are summed over the
+   * devices (`divided`).
+   */
+  readonly devices?: 'one' | 'all' | 'divided';
+  /** Of the operands of products, where it must not be the engine's own. */
+  readonly precision?: 'f32';
+}
+
 export interface Engine extends EngineInfo {
+  /** Null where tensors are computed in the host's memory. */
+  readonly device: Residency | null;
   /** Whether tensors made of host arrays read them when computing, instead of copies made once. */
   readonly readsInPlace: boolean;
   /**
    * @param constants tensors that `fn` closes over are read at each run (`feed`), or may be copied into the program
    *   once and arranged for speed (`bake`)
    */
-  compile(fn: TensorFunction, inputs: readonly TensorSpec[], constants: 'feed' | 'bake'): Program;
+  compile(
+    fn: TensorFunction,
+    inputs: readonly TensorSpec[],
+    constants: 'feed' | 'bake',
+    options?: CompileOptions,
+  ): Program;
 }

@@ -1,5 +1,6 @@
 /** The one door to tensor execution. */
 export { type Captured, capture } from './capture.js';
+export { onCompilation } from './compilation.js';
 export type { BackendName, EngineInfo, TensorFunction, TensorSpec } from './engine.js';
 export * from './fused.js';
 export { type BackendOptions, engineInfo, selectBackend } from './select.js';

@@ -64,11 +64,27 @@ describe('a recorded graph as StableHLO', () => {
     assert.match(text, /add %arg1, %arg2/);
   });
 
-  test('says which output takes over the memory of which input', () => {
+  test('feeds an array once, as a vector where it lies on the device, and says which output takes over its memory', () => {
+    const data = new Float32Array(6);
+    const [matrix, turned] = [
+      [2, 3],
+      [3, 2],
+    ].map((shape) => new Value('float32', shape, { kind: 'data', data }));
+    const sum = op('binary', [op('transpose', [matrix], { order: [1, 0] }), turned], { function: 'add' });
+    const options = { products: 'f32', takers: new Map([[data, 0]]), isFlat: () => true } as const;
+    const { text, feeds } = lower([sum], [], options);
+    assert.equal(feeds.length, 1);
+    assert.match(text, /@main\(%arg0: tensor<6xf32> \{tf.aliasing_output = 0 : i32\}\) -> \(tensor<6xf32>\)/);
+    assert.match(text, /reshape %arg0 : \(tensor<6xf32>\) -> tensor<2x3xf32>/);
+  });
+
+  test('sums its outputs over the devices that share the work', () => {
     const x = input([3]);
-    const y = op('binary', [x, scalar(2)], { function: 'multiply' });
-    const { text } = lower([x, y], [x], { products: 'f32', donated: new Map([[x, 1]]) });
-    assert.match(text, /%arg0: tensor<3xf32> \{tf.aliasing_output = 1 : i32\}/);
+    const y = op('binary', [x, x], { function: 'multiply' });
+    const { text } = lower([y], [x], { products: 'f32', replicas: 2, sum: true });
+    assert.match(text, /^module @repa attributes \{mhlo.num_replicas = 2 : i32\}/);
+    assert.match(text, /all_reduce"\(%0\) <\{replica_groups = dense<\[\[0, 1\]\]> : tensor<1x2xi64>/);
+    assert.doesNotMatch(lower([y], [x], { products: 'f32', replicas: 2 }).text, /all_reduce/);
   });
 
   test('writes every number so that it is read as the same one', () => {

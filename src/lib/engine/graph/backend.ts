@@ -90,6 +90,7 @@ export class GraphBackend extends tf.KernelBackend {
       if (this.tracing) throw new Error('a captured function cannot read the data of a tensor');
       this.flush([value]);
     }
+    this.#target.fetch(value.data!);
     return value.data as tf.BackendValues;
   }
 

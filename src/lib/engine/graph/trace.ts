@@ -1,5 +1,5 @@
 /** Records a function once, to run it many times. */
-import type { Program, TensorFunction, TensorSpec } from '../engine.js';
+import type { CompileOptions, Program, TensorFunction, TensorSpec } from '../engine.js';
 import * as tf from '../tfjs.js';
 import { graphBackend } from './backend.js';
 import { sortOperations } from './order.js';
@@ -32,7 +32,12 @@ function computeOlder(outputs: readonly Value[], firstId: number): void {
 }
 
 /** A function as a program of the target in use. */
-export function compile(fn: TensorFunction, specs: readonly TensorSpec[], constants: 'feed' | 'bake'): Program {
+export function compile(
+  fn: TensorFunction,
+  specs: readonly TensorSpec[],
+  constants: 'feed' | 'bake',
+  options: CompileOptions = {},
+): Program {
   const { inputs, outputs } = trace(fn, specs);
-  return graphBackend().target.load(outputs, inputs, constants);
+  return graphBackend().target.load(outputs, inputs, constants, options);
 }

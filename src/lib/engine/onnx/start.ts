@@ -9,5 +9,5 @@ import { OnnxTarget } from './target.js';
 export async function startOnnx(threads: number): Promise<Engine> {
   const { version } = ort();
   await useTarget(new OnnxTarget(threads));
-  return { backend: 'onnx', version, threads, readsInPlace: true, compile };
+  return { backend: 'onnx', version, threads, device: null, readsInPlace: true, compile };
 }

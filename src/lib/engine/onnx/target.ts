@@ -47,6 +47,8 @@ export class OnnxTarget implements Target {
     };
   }
 
+  fetch(): void {}
+
   clear(): void {
     this.#sessions.clear();
   }

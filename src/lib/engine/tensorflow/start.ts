@@ -46,6 +46,7 @@ export async function startTensorflow(name: TensorflowName, threads: number): Pr
     backend: name,
     version: binding.TF_Version,
     threads,
+    device: null,
     readsInPlace: false,
     compile: eagerProgram,
   };

@@ -2,8 +2,9 @@
  * PJRT, the C interface of XLA's devices (openxla/xla, pjrt_c_api.h): a table of functions, each taking one struct. The
  * structs that we pass consist of words of 8 bytes; smaller fields fill theirs up.
  */
-import koffi from 'koffi';
+
 import { type RepaError, UnavailableError } from '../../errors.js';
+import { koffi } from '../../foreign-functions.js';
 
 /** Names of the table's functions in their order; within one major version, more only come behind. */
 const FUNCTIONS = `Error_Destroy Error_Message Error_GetCode Plugin_Initialize Plugin_Attributes
@@ -230,9 +231,6 @@ function structureOf(name: FunctionName, words: readonly (bigint | number)[]): B
   });
   return structure;
 }
-
-// koffi runs a call on a stack of its own, by default smaller than what a compiler expects of a C program.
-koffi.config({ sync_stack_size: 8 << 20, async_stack_size: 8 << 20 });
 
 function loadTable(file: string): unknown {
   process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'; // errors only: what is thrown is said anyway

@@ -1,7 +1,7 @@
 /** Libraries that a plugin needs, loaded ahead of it. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import koffi from 'koffi';
+import { koffi } from '../../foreign-functions.js';
 import { entries } from './plugin.js';
 
 /**

@@ -7,12 +7,28 @@ const OUT_OF_MEMORY = /out of memory|failed to allocate/i;
 const LOST = /device (is |was )?lost|ECC|CUDA_ERROR|hipError|HIP_ERROR|driver|unknown error/i;
 const NO_DEVICE = /no (visible |supported )?(gpu|cuda|hip|rocm|devices?)\b|not find|NO_DEVICE|CUDA_ERROR_NO_DEVICE/i;
 
+/** What would have fitted, of how many rows were wanted. */
+interface Fit {
+  readonly rows: number;
+  readonly fit: number;
+}
+
 /** Memory of a device has run out; how much was wanted, where that was told. */
 export class DeviceMemoryError extends UnavailableError {
-  constructor(readonly wantedBytes: number | undefined) {
+  constructor(
+    readonly wantedBytes: number | undefined,
+    estimate?: Fit,
+  ) {
     const amount = wantedBytes === undefined ? '' : `: ${(wantedBytes / 2 ** 20).toFixed(0)} MiB more do not fit`;
-    super(`the accelerator is out of memory${amount}`, 'lower --batch-size, or end what else runs on it (nvidia-smi)');
+    super(`the accelerator is out of memory${amount}`, advice(estimate));
   }
+}
+
+function advice(estimate: Fit | undefined): string {
+  if (!estimate) return 'lower --batch-size, or end what else runs on it (nvidia-smi)';
+  const { rows, fit } = estimate;
+  if (fit < 1) return 'not even one row would fit: choose a smaller model, or end what else runs on it (nvidia-smi)';
+  return `about ${fit} of ${rows} rows at a time would fit: lower --micro-batch, in training, or --batch-size to that`;
 }
 
 /** A plugin's error in our words, if it is the machine's and not our fault; other errors as they are. */

@@ -2,27 +2,35 @@
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { compilationBegins } from '../compilation.js';
 import { PjrtError } from './c-api.js';
 import type { Client, Executable } from './client.js';
 
-/** Programs of eager tensors that are kept. */
+/** Programs without a user that are kept. */
 const KEPT = 64;
 /** Programs that compile faster than this (ms) are not worth a file. */
 const WORTH_KEEPING = 500;
 
-/** Told when a program that is not on disk begins to be compiled, and when it is there. */
-export type CompilationListener = (event: { bytes: number } | { milliseconds: number }) => void;
+interface Entry {
+  readonly executable: Executable;
+  users: number;
+}
 
 export class ProgramCache {
-  /** Oldest use first. */
-  readonly #eager = new Map<string, Executable>();
+  /** By what they were compiled of; oldest use first. */
+  readonly #entries = new Map<string, Entry>();
   readonly #client: Client;
   readonly #folder: string | null;
   readonly #plugin: string;
-  listener: CompilationListener | null = null;
 
-  /** @param folder where programs are kept; null for nowhere */
-  constructor(client: Client, folder: string | null) {
+  readonly #worthKeeping: number;
+
+  /**
+   * @param folder where programs are kept; null for nowhere
+   * @param worthKeeping those that took so long (ms) to compile
+   */
+  constructor(client: Client, folder: string | null, worthKeeping = WORTH_KEEPING) {
+    this.#worthKeeping = worthKeeping;
     this.#client = client;
     this.#folder = folder;
     const { size, mtimeMs } = statSync(client.plugin);
@@ -35,49 +43,54 @@ export class ProgramCache {
       size,
       mtimeMs,
       devices,
+      process.env.XLA_FLAGS ?? '',
     ]);
   }
 
-  /** A program that may be asked for again. It belongs to the cache. */
-  eager(text: string): Executable {
-    const key = createHash('sha256').update(text).digest('base64');
-    const executable = this.#eager.get(key) ?? this.#client.compile(text);
-    this.#eager.delete(key);
-    this.#eager.set(key, executable);
-    if (this.#eager.size > KEPT) {
-      const [oldest, unused] = this.#eager.entries().next().value!;
-      this.#eager.delete(oldest);
-      unused.dispose();
-    }
-    return executable;
-  }
-
-  /** A program, from disk if it was compiled before. It belongs to the caller. */
-  compile(text: string, replicas = 1): Executable {
-    const file = this.#fileOf(text, replicas);
-    const found = file && this.#load(file, replicas);
-    if (found) return found;
-    this.listener?.({ bytes: text.length });
-    const started = performance.now();
-    const executable = this.#client.compile(text, replicas);
-    const milliseconds = performance.now() - started;
-    this.listener?.({ milliseconds });
-    if (file && milliseconds >= WORTH_KEEPING) store(file, executable.serialise());
-    return executable;
-  }
-
-  clear(): void {
-    for (const executable of this.#eager.values()) executable.dispose();
-    this.#eager.clear();
-  }
-
-  #fileOf(text: string, replicas: number): string | null {
-    if (!this.#folder) return null;
+  /** A compiled program; whoever is done with it says `release`. */
+  acquire(text: string, replicas = 1): Executable {
     const key = createHash('sha256')
       .update(JSON.stringify([this.#plugin, replicas]))
       .update(text)
       .digest('hex');
-    return path.join(this.#folder, `${key}.pjrt`);
+    const entry = this.#entries.get(key) ?? { executable: this.#make(key, text, replicas), users: 0 };
+    entry.users++;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry.executable;
+  }
+
+  release(executable: Executable): void {
+    for (const entry of this.#entries.values()) if (entry.executable === executable) entry.users--;
+    this.#drop(this.#entries.size - KEPT);
+  }
+
+  /** Lets go of all programs that nobody uses. */
+  clear(): void {
+    this.#drop(this.#entries.size);
+  }
+
+  /** Ends so many programs without a user, the oldest first. */
+  #drop(count: number): void {
+    const unused = [...this.#entries].filter(([, { users }]) => users === 0);
+    for (const [key, { executable }] of unused.slice(0, Math.max(count, 0))) {
+      this.#entries.delete(key);
+      executable.dispose();
+    }
+  }
+
+  /** From disk if it was compiled before. */
+  #make(key: string, text: string, replicas: number): Executable {
+    const file = this.#folder && path.join(this.#folder, `${key}.pjrt`);
+    const found = file && this.#load(file, replicas);
+    if (found) return found;
+    const done = compilationBegins(text.length);
+    const started = performance.now();
+    const executable = this.#client.compile(text, replicas);
+    const milliseconds = performance.now() - started;
+    done(milliseconds);
+    if (file && milliseconds >= this.#worthKeeping) store(file, executable.serialise());
+    return executable;
   }
 
   #load(file: string, replicas: number): Executable | null {

@@ -9,6 +9,7 @@ import { loadCompanions } from './companions.js';
 import type { Products } from './lower/writer.js';
 import { findPlugin } from './plugin.js';
 import { ProgramCache } from './program-cache.js';
+import { DeviceCopies } from './residency.js';
 import { XlaTarget } from './target.js';
 
 export interface XlaOptions {
@@ -33,11 +34,13 @@ export async function startXla({ plugin, precision }: XlaOptions, threads: numbe
   const client = clientOf(findPlugin(plugin).file);
   const products = precision ?? (client.isCpu ? 'f32' : 'bf16');
   const programs = new ProgramCache(client, homeFolder('programs'));
-  await useTarget(new XlaTarget(client, programs, products));
+  const device = new DeviceCopies(client);
+  await useTarget(new XlaTarget(device, programs, products));
   return {
     backend: 'xla',
     version: `PJRT ${client.api.version}, ${client.platform} ${client.platformVersion}`,
     threads,
+    device,
     devices: client.devices.map(({ kind }) => kind),
     precision: products,
     readsInPlace: true,
