@@ -11,8 +11,11 @@ const COLUMN = { name: 'feature', dtype: 'f16', shape: [4, 3] } as const;
 /** Two streams, `a` of 5 rows and `b` of 3. */
 async function streams(t: TestContext): Promise<string> {
   const cwd = temporaryFolder(t);
-  await makeTensors(path.join(cwd, 'a'), ['0', '1', '2', '3', '4'], COLUMN, { 'repa.model': 'first' });
-  await makeTensors(path.join(cwd, 'b'), ['5', '6', '7'], COLUMN, { 'repa.model': 'second' });
+  await makeTensors(path.join(cwd, 'a'), ['0', '1', '2', '3', '4'], COLUMN, {
+    'repa.command': 'first',
+    'repa.model': 'model',
+  });
+  await makeTensors(path.join(cwd, 'b'), ['5', '6', '7'], COLUMN, { 'repa.command': 'second', 'repa.model': 'model' });
   return cwd;
 }
 
@@ -30,6 +33,26 @@ test('cat joins streams into one, and refuses others', async (t) => {
   const other = await repa(['cat', 'a', 'wide', '-o', 'none'], { cwd });
   assert.equal(other.code, 65);
   assert.match(other.stderr, /wide: has feature: f16 \[4, 5\], but a has feature: f16 \[4, 3\]/);
+});
+
+test('cat refuses streams whose values do not mean the same, unless told', async (t) => {
+  const cwd = temporaryFolder(t);
+  const make = (name: string, metadata: Record<string, string>) =>
+    makeTensors(path.join(cwd, name), [name], COLUMN, { 'repa.model': 'vae', 'repa.latent.scale': '[1]', ...metadata });
+  await make('a', { 'repa.command': 'repa x', 'repa.classes': '["cat","dog"]' });
+  await make('other-command', { 'repa.command': 'repa y', 'repa.classes': '["cat"]' });
+  await make('other-scale', { 'repa.latent.scale': '[2]' });
+  await make('other-classes', { 'repa.classes': '["dog","cat"]' });
+  assert.equal((await repa(['cat', 'a', 'other-command', '-o', 'ab'], { cwd })).code, 0);
+  for (const [name, message] of [
+    ['other-scale', /repa\.latent\.scale is \[1\] in one and \[2\] in the other/],
+    ['other-classes', /class 0 is 'cat' in one and 'dog' in the other/],
+  ] as const) {
+    const refused = await repa(['cat', 'a', name, '-o', 'none'], { cwd });
+    assert.equal(refused.code, 65);
+    assert.match(refused.stderr, message);
+    assert.equal((await repa(['cat', 'a', name, '--mixed', '-o', 'mixed'], { cwd })).code, 0);
+  }
 });
 
 test('what cat(1) joins is one stream too; what it cuts is none', async (t) => {
@@ -90,7 +113,7 @@ test('info tells what a stream holds and how it was made, from a file and from a
     const { code, stdout } = await shell(line, { cwd });
     assert.equal(code, 0);
     const { rows, columns, 'repa.model': model } = JSON.parse(stdout.toString());
-    assert.deepEqual([rows, columns, model], [5, ['feature: f16 [4, 3]'], 'first']);
+    assert.deepEqual([rows, columns, model], [5, ['feature: f16 [4, 3]'], 'model']);
   }
 });
 

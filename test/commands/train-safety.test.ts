@@ -1,9 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { LEASE_MS } from '../../src/lib/files/run-lock.js';
 import { PROGRAM, repa } from './binary.js';
 import { makeTensors } from './support.js';
 import { parseLog, prepared, RUN } from './training-run.js';
@@ -38,6 +48,10 @@ test('a folder takes one run at a time, and a killed one does not keep it', asyn
   const other = await repa(again, { cwd });
   assert.equal(other.code, 69);
   assert.match(other.stderr, /on elsewhere[\s\S]*remove ckpt\/run\.lock/);
+  // A machine that died touches its lock no more: a queued job takes the folder.
+  const longAgo = new Date(Date.now() - LEASE_MS - 1000);
+  utimesSync(lock, longAgo, longAgo);
+  assert.equal((await repa(['train', ...RUN, '--steps', String(step + 2)], { cwd })).code, 0);
 });
 
 const skip = !existsSync('/proc/self/stat');

@@ -1,10 +1,12 @@
 /**
- * One run at a time in a folder: a file `run.lock` that tells who holds it. What a killed run leaves is recognised by its
- * process, which is there no more, or is another of the same number.
+ * One run at a time in a folder: a file `run.lock` that tells who holds it. What a killed run leaves on this machine is recognised
+ * by its process, which is there no more, or is another of the same number. Of a run on another machine nothing can be seen but
+ * that it touches its lock: one that has not for a while is gone, as after a node that died, whose job is queued again elsewhere.
  */
 import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { Worker } from 'node:worker_threads';
 import { UnavailableError } from '../errors.js';
 import { isRunning, pidNamespace, startOf } from './processes.js';
 
@@ -28,6 +30,36 @@ export interface RunLock {
 /** A lock that says nothing after so long was left by a process that was killed while it wrote. */
 const UNWRITTEN_MS = 60_000;
 
+/** A run touches its lock so often, */
+const TOUCH_MS = 20_000;
+/** and one on another machine that has not for so long is gone. Steps may take minutes, so a thread of its own touches. */
+export const LEASE_MS = 300_000;
+
+/**
+ * Touches the lock for as long as this process runs: by writing it again where it lies, so that its time is that of the machine
+ * that holds the files, and a lock that took its place is left alone.
+ */
+function keepTouched(file: string, own: string): Worker {
+  const code = `
+    const { openSync, writeSync } = require('node:fs');
+    const { workerData: { file, own, every } } = require('node:worker_threads');
+    const fd = openSync(file, 'r+');
+    setInterval(() => { try { writeSync(fd, own, 0); } catch {} }, every);`;
+  const worker = new Worker(code, { eval: true, workerData: { file, own, every: TOUCH_MS } });
+  worker.on('error', () => {}); // the lock is gone already: check() tells
+  worker.unref();
+  return worker;
+}
+
+/** The time by the clock of the machine that holds the files, which need not be ours. */
+function fileTime(file: string): number {
+  const probe = `${file}.${process.pid}.now`;
+  writeFileSync(probe, '');
+  const { mtimeMs } = statSync(probe);
+  rmSync(probe);
+  return mtimeMs;
+}
+
 /**
  * Takes the lock of a folder, which is made if there is none.
  * @throws UnavailableError when another run holds it
@@ -42,12 +74,14 @@ export function lockRun(folder: string): RunLock {
     if (!isStale(file, held)) throw inUse(file, held);
     takeAway(file, held);
   }
+  const toucher = keepTouched(file, own);
   return {
     check() {
       const held = read(file);
       if (held !== own) throw inUse(file, held ?? '');
     },
     release() {
+      void toucher.terminate();
       if (read(file) === own) rmSync(file);
       if (created === undefined) return;
       try {
@@ -104,7 +138,8 @@ function isStale(file: string, held: string): boolean {
   const holder = parse(held);
   const here = thisProcess();
   if (!holder) return Date.now() - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) > UNWRITTEN_MS;
-  if (holder.host !== here.host) return false; // whether it runs cannot be seen from here
+  if (holder.host !== here.host)
+    return fileTime(file) - (statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0) > LEASE_MS;
   if (holder.boot !== here.boot) return true;
   if (holder.namespace !== here.namespace) return false;
   return !isRunning(holder.pid) || startOf(holder.pid) !== holder.started;
@@ -116,7 +151,7 @@ function inUse(file: string, held: string): UnavailableError {
   const who = holder ? `process ${holder.pid} on ${holder.host}, since ${holder.since}` : 'another process';
   return new UnavailableError(
     `${folder} is in use by another run: ${who}`,
-    `Choose another --out, or end that run first. If it is gone for sure, remove ${file}.`,
+    `Choose another --out, or end that run first. If it is gone for sure, remove ${file}; that of a machine that died lapses after ${LEASE_MS / 60_000} minutes.`,
   );
 }
 

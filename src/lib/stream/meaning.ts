@@ -1,0 +1,23 @@
+/** What the header of a stream says of the meaning of its values, as against how and when they were made. */
+
+/** Entries in which streams of one meaning may differ. */
+const OF_THE_MAKING: ReadonlySet<string> = new Set([
+  'repa.command',
+  'repa.tool',
+  'repa.format',
+  'repa.run',
+  'repa.reference',
+  'repa.seed',
+  'repa.sampler',
+  // Compared by name and number where classes matter: a set may lack classes of another.
+  'repa.classes',
+]);
+
+type Metadata = Readonly<Record<string, string>>;
+
+/** The entries in which values of the two would not mean the same, each with what either says. */
+export function meaningDifferences(a: Metadata, b: Metadata): string[] {
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])]
+    .filter((name) => !OF_THE_MAKING.has(name) && a[name] !== b[name])
+    .map((name) => `${name} is ${a[name] ?? 'absent'} in one and ${b[name] ?? 'absent'} in the other`);
+}
