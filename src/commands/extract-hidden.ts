@@ -1,7 +1,7 @@
 /** repa extract-hidden: what the blocks of a trained model make of noisy latents. */
 
 import { Progress } from '../lib/cli/progress.js';
-import { provenance } from '../lib/cli/provenance.js';
+import { engineEntry, provenance } from '../lib/cli/provenance.js';
 import { batchSize, DTYPE, ENGINE, OUT, SEED } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
 import { verb } from '../lib/cli/verb.js';
@@ -81,6 +81,8 @@ export const command = verb({
     );
     const metadata = provenance('hidden', {
       'repa.model': model.source,
+      'repa.model.sha256': model.sha256,
+      'repa.engine': engineEntry(),
       'repa.hidden': JSON.stringify({
         blocks,
         times,

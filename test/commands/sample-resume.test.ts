@@ -73,6 +73,17 @@ test('a folder is continued only with the settings that it was begun with', asyn
     assert.equal(code, 65, stderr);
     assert.match(stderr, message);
   }
+  // Other weights under the same name, and other noise.
+  const own = short.map((arg) => (arg === ckpt ? 'own.safetensors' : arg.replace('samples/', 'own/')));
+  const weights = fixtureWeights('sit');
+  writeWeights(path.join(cwd, 'own.safetensors'), weights);
+  assert.equal((await repa(own, { cwd })).code, 0);
+  rmSync(path.join(cwd, 'own/part-00001-of-00002.arrows'));
+  weights.get('final_layer.linear.bias')!.data[0] += 1;
+  writeWeights(path.join(cwd, 'own.safetensors'), weights);
+  const changed = await repa(own, { cwd });
+  assert.equal(changed.code, 65, changed.stderr);
+  assert.match(changed.stderr, /own\/: .* was made with other settings: repa\.model\.sha256 is/);
   const { code, stderr } = await repa(
     short.filter((arg) => arg !== '-q'),
     { cwd },

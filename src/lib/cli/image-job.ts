@@ -8,7 +8,7 @@ import { sizeOf } from '../numbers/typed-array.js';
 import { type TensorColumn, withScales } from '../stream/schema.js';
 import { type ImageOptions, imageInput } from './image-input.js';
 import { Progress } from './progress.js';
-import { provenance } from './provenance.js';
+import { engineEntry, provenance } from './provenance.js';
 import { type OutputOptions, writeStream } from './tensor-output.js';
 
 export interface ImageJob {
@@ -48,7 +48,13 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   const source = await imageInput(input, size, options);
   const reference = input === '-' ? source.metadata['repa.reference'] : path.resolve(input);
   const classes = source.metadata['repa.classes'];
-  const metadata = provenance(kind, { ...job.metadata, 'repa.classes': classes, 'repa.reference': reference });
+  const metadata = provenance(kind, {
+    ...job.metadata,
+    'repa.engine': engineEntry(),
+    'repa.images.sha256': source.names,
+    'repa.classes': classes,
+    'repa.reference': reference,
+  });
   const progress = new Progress(name, { unit: 'images', total: source.total, quiet: options.quiet });
   const written = await writeStream(options, { columns: withScales(columns), metadata }, async (writer) => {
     for await (const batch of inBatches(source.images, options.batchSize)) {

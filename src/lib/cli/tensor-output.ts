@@ -4,7 +4,7 @@ import path from 'node:path';
 import { DataError, UsageError } from '../errors.js';
 import { onInterrupt } from '../files/unfinished.js';
 import { shardFromEnvironment } from '../parallel/environment.js';
-import { FORMAT_KEY, type StreamSchema } from '../stream/schema.js';
+import { FORMAT_KEY, type StreamSchema, sameColumns, showColumn } from '../stream/schema.js';
 import { firstFinishedPart, type Shard, shardSink } from '../stream/shards.js';
 import { atomicFileSink, type ByteSink, fdSink } from '../stream/sink.js';
 import type { TensorWriter } from '../stream/writer.js';
@@ -54,19 +54,27 @@ async function openSink({ out = '-', shard }: OutputOptions, schema: StreamSchem
 }
 
 /** Header entries in which parts of one job may differ. */
-const OF_ONE_RUN = new Set(['repa.command', 'repa.tool']);
+const OF_ONE_RUN = new Set(['repa.command']);
 
 /**
  * A folder that was begun is continued only as it was begun: parts of two models or seeds would pass for one set.
  * @throws DataError naming what differs
  */
-async function checkSameJob(folder: string, { metadata }: StreamSchema): Promise<void> {
+async function checkSameJob(folder: string, { metadata, columns }: StreamSchema): Promise<void> {
   const part = firstFinishedPart(folder);
   if (part === undefined) return;
   const { openTensorStream } = await import('../stream/reader.js');
   const reader = await openTensorStream(path.join(folder, part));
   const before = reader.schema.metadata;
+  const hadColumns = reader.schema.columns;
   await reader.close();
+  if (!sameColumns(hadColumns, columns)) {
+    const shown = (all: StreamSchema['columns']): string => all.map(showColumn).join(', ');
+    throw new DataError(
+      `${folder}: ${part} was made with other settings: it holds ${shown(hadColumns)}, now ${shown(columns)}`,
+      'Choose an empty folder, or run the job as it was begun.',
+    );
+  }
   for (const name of new Set([...Object.keys(before), ...Object.keys(metadata)])) {
     if (OF_ONE_RUN.has(name) || name === FORMAT_KEY || before[name] === metadata[name]) continue;
     throw new DataError(

@@ -1,4 +1,5 @@
 /** Images from wherever they are: a folder, a tar, a zip, Parquet, ADM's .npz, or a tensor stream of images. */
+import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError, type RepaError } from '../errors.js';
@@ -24,6 +25,8 @@ export interface ImageInput {
   readonly total: number | undefined;
   /** The header of a tensor stream; of anything else, the names of its classes where they have some. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** SHA-256 of the keys and labels of the whole set, whatever the shard; undefined where they are not known beforehand. */
+  readonly names?: string;
   /** What was left out or is not as one may think, one sentence each. */
   readonly notes: readonly string[];
   readonly images: AsyncIterable<DecodedImage>;
@@ -68,6 +71,12 @@ const decodeAhead = (
   { ahead = 0, crop, skip }: ImageInputOptions,
 ): AsyncIterable<DecodedImage> => decodeImages(sources, { ahead: Math.max(ahead, LEAST_AHEAD), crop, skip });
 
+function namesHash(pictures: readonly { key: string; label: number }[]): string {
+  const hash = createHash('sha256');
+  for (const line of pictures.map(({ key, label }) => `${key}\0${label}\n`).sort()) hash.update(line);
+  return hash.digest('hex');
+}
+
 /** The run of pictures that a shard is. */
 function runOf<T>(all: readonly T[], shard: Shard | undefined): readonly T[] {
   const edge = (index: number): number => Math.floor((index * all.length) / (shard?.count ?? 1));
@@ -77,7 +86,8 @@ function runOf<T>(all: readonly T[], shard: Shard | undefined): readonly T[] {
 function fromFolder(folder: string, { shard, ...options }: ImageInputOptions): ImageInput {
   const { files, classes, notes } = openImageFolder(folder);
   const run = runOf(files, shard);
-  return { total: run.length, metadata: classMetadata(classes), notes, images: decodeAhead(run, options) };
+  const names = namesHash(files);
+  return { total: run.length, metadata: classMetadata(classes), names, notes, images: decodeAhead(run, options) };
 }
 
 async function fromTar(file: string, { shard, ...options }: ImageInputOptions): Promise<ImageInput> {
@@ -88,6 +98,7 @@ async function fromTar(file: string, { shard, ...options }: ImageInputOptions): 
   return {
     total: run.length,
     metadata: classMetadata(classes),
+    names: namesHash(pictures),
     notes: [...archive.notes, ...notes],
     images: decodeAhead(tarImages(archive, run), options),
   };

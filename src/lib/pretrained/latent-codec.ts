@@ -65,10 +65,7 @@ export function settleCodec(channels: number, hints: CodecHints, where: string):
 
 function knownCodec(channels: number, name: string | undefined): LatentCodec | undefined {
   if (name === undefined) return channels === PIXEL_CHANNELS ? PIXELS : channels === 4 ? SD_VAE : undefined;
-  if (name === PIXELS.name) {
-    if (channels === PIXEL_CHANNELS) return PIXELS;
-    throw new UsageError(`--vae ${name}: pixels have ${PIXEL_CHANNELS} channels, these latents ${channels}`);
-  }
+  if (name === PIXELS.name) return channels === PIXEL_CHANNELS ? PIXELS : undefined;
   const scale = knownScale(name, channels);
   return scale && { ...SD_VAE, name, scale };
 }

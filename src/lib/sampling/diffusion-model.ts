@@ -1,4 +1,5 @@
 /** A trained model ready to sample: the weights of a checkpoint, ours or an official one, and what is known of its latents. */
+import { createHash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { type ConditionalNetwork, type Times, timesOfRows } from '../diffusion/guidance.js';
 import { type Captured, capture, type tf } from '../engine/index.js';
@@ -12,6 +13,7 @@ import { dit } from '../models/dit.js';
 import { matchWeights, type Parameters, toParameters, type Weights } from '../models/parameters.js';
 import { sit } from '../models/sit.js';
 import { sitParameters } from '../models/sit-parameters.js';
+import { bytesOf } from '../numbers/typed-array.js';
 import { inUse } from '../options/resolve.js';
 import { openOfficialCheckpoint, type StateDict } from '../pretrained/official-checkpoint.js';
 import { findCheckpoint, readCheckpointConfig, readCheckpointPart } from '../training/checkpoint.js';
@@ -26,6 +28,8 @@ export interface DiffusionModel {
   record: RunRecord;
   config: AlignedConfig;
   parameters: Parameters;
+  /** Of weights that were loaded, and are not in training: a checkpoint of the same name may hold others tomorrow. */
+  sha256?: string;
 }
 
 export interface ModelOptions extends OfficialHints, WeightsChoice {}
@@ -114,7 +118,15 @@ function assemble(source: string, record: RunRecord, tensors: Iterable<[string, 
   const weights: Weights = new Map();
   for (const [name, tensor] of tensors) weights.set(name, { shape: tensor.shape, data: toFloat32(tensor) });
   const config = record.model;
-  return { source, record, config, parameters: toParameters(matchWeights(weights, sitParameters(config), source)) };
+  const matched = matchWeights(weights, sitParameters(config), source);
+  return { source, record, config, parameters: toParameters(matched), sha256: weightsHash(matched) };
+}
+
+/** SHA-256 over the names and the values of weights. */
+function weightsHash(weights: Weights): string {
+  const hash = createHash('sha256');
+  for (const name of [...weights.keys()].sort()) hash.update(`${name}\0`).update(bytesOf(weights.get(name)!.data));
+  return hash.digest('hex');
 }
 
 export interface Prediction {

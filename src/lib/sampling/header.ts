@@ -1,8 +1,12 @@
 /** The columns and the header of a stream of samples: what they are, and how they were made. */
+import { createHash } from 'node:crypto';
 import path from 'node:path';
+import { engineEntry } from '../cli/provenance.js';
+import { bytesOf } from '../numbers/typed-array.js';
 import { decoderRecord } from '../pretrained/codec.js';
 import type { TensorColumn } from '../stream/schema.js';
 import type { Job, SamplingOptions } from './job.js';
+import type { Noise } from './noise-file.js';
 import { describeSampler } from './settings.js';
 
 /** What a stream of samples tells, besides what every stream does. */
@@ -14,7 +18,7 @@ export interface SampleHeader {
 
 /** @param total images of the whole job, whatever the part that this process samples */
 export function headerOf(
-  { model, guide, settings, decoder }: Job,
+  { model, guide, settings, decoder, noise }: Job,
   options: SamplingOptions,
   total: number,
 ): SampleHeader {
@@ -27,16 +31,22 @@ export function headerOf(
     : { name: 'latent', dtype: options.dtype ?? 'f32', shape, dimNames: ['C', 'H', 'W'] };
   const sampler = {
     ...describeSampler(settings),
-    ...(guide ? { guide: { checkpoint: path.resolve(guide.source), step: guide.record.step } } : {}),
+    ...(guide
+      ? { guide: { checkpoint: path.resolve(guide.source), step: guide.record.step, sha256: guide.sha256 } }
+      : {}),
     labels,
     count: total,
-    ...(options.noise === undefined ? {} : { noise: path.resolve(options.noise) }),
+    ...(options.noise === undefined
+      ? {}
+      : { noise: path.resolve(options.noise), noise_sha256: noise && noiseHash(noise) }),
     checkpoint: path.resolve(source),
     step: record.step,
     weights: raw ? 'raw' : `ema ${ema}`,
   };
   const metadata = {
     'repa.model': path.resolve(source),
+    'repa.model.sha256': model.sha256,
+    'repa.engine': engineEntry(),
     'repa.sampler': JSON.stringify(sampler),
     'repa.decoder': decoder && JSON.stringify(decoderRecord(decoder, rounding)),
     'repa.seed': String(settings.seed),
@@ -47,3 +57,5 @@ export function headerOf(
   };
   return { kind: options.latents ? 'latents' : 'images', column, metadata };
 }
+
+const noiseHash = ({ values }: Noise): string => createHash('sha256').update(bytesOf(values)).digest('hex');
