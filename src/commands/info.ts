@@ -40,9 +40,11 @@ export const command = verb({
 });
 
 async function describe(input: string): Promise<Facts> {
-  if (input === '-') return describeStream();
+  if (input === '-') return describeStream(input);
   if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
-  if (!statSync(input).isDirectory()) {
+  const stat = statSync(input);
+  if (!stat.isFile() && !stat.isDirectory()) return describeStream(input); // a pipe, such as <(command)
+  if (!stat.isDirectory()) {
     if (isStreamFile(input)) return describeTensors(input);
     return (path.extname(input) === '.npz' ? describeStatistics(input) : undefined) ?? describeWeights(input);
   }
@@ -55,27 +57,30 @@ async function describeTensors(input: string): Promise<Facts> {
   const labels = file.labels();
   const { columns, metadata } = file.schema;
   await file.close();
-  return {
+  const facts = {
     path: input,
     holds: 'tensor stream',
     rows: file.rows,
     columns: columns.map(showColumn),
     classes: new Set(labels.filter((label) => label >= 0)).size,
-    ...metadata,
   };
+  return withMetadata(facts, metadata);
 }
 
-async function describeStream(): Promise<Facts> {
-  const reader = await openTensorStream('-');
+/** Facts, then what a file says of itself: of two things of one name, what was seen counts. */
+const withMetadata = (facts: Facts, metadata: Facts): Facts => ({ ...facts, ...metadata, ...facts });
+
+async function describeStream(input: string): Promise<Facts> {
+  const reader = await openTensorStream(input);
   let rows = 0;
   for await (const batch of reader) rows += batch.rows;
   const { columns, metadata } = reader.schema;
-  return { path: '-', holds: 'tensor stream', rows, columns: columns.map(showColumn), ...metadata };
+  return withMetadata({ path: input, holds: 'tensor stream', rows, columns: columns.map(showColumn) }, metadata);
 }
 
 function describeCheckpoint(input: string): Facts {
   const folder = findCheckpoint(input);
-  return { path: folder, holds: 'checkpoint', ...readCheckpointConfig(folder) };
+  return withMetadata({ path: folder, holds: 'checkpoint' }, readCheckpointConfig(folder));
 }
 
 /** What an .npz of feature statistics is of; undefined if it is none. */
@@ -101,13 +106,13 @@ function describeWeights(input: string): Facts {
   const file = openWeights(input);
   try {
     const infos = file.names.map((name) => ({ name, ...file.info(name) }));
-    return {
+    const facts = {
       path: input,
       holds: 'weights',
       parameters: infos.reduce((sum, { shape }) => sum + sizeOf(shape), 0),
       tensors: infos.map(({ name, dtype, shape }) => `${name}: ${dtype} ${showShape(shape)}`),
-      ...file.metadata,
     };
+    return withMetadata(facts, file.metadata);
   } finally {
     file.close();
   }

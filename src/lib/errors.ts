@@ -63,6 +63,7 @@ const DISK_PROBLEMS: Readonly<Record<string, string>> = {
   EIO: 'the device reports an error',
   EMFILE: 'too many files are open (ulimit -n)',
   ENFILE: 'too many files are open on this machine',
+  ETXTBSY: 'the file is a program that runs',
 };
 
 /** What an error of the file system says about the disk, in words; undefined for any other. */

@@ -125,3 +125,51 @@ test('binary output is refused on a terminal', async (t) => {
   assert.equal(code, 2);
   assert.match(stdout.toString(), /stdout is a terminal[\s\S]*-o FILE/);
 });
+
+test('inputs that are pipes, and outputs that are links, are what the shell means by them', async (t) => {
+  const cwd = await streams(t);
+  const lines = ['repa info <(cat a) --json', 'ln -s later link; repa cat a b -o link; repa verify later'];
+  for (const line of lines) {
+    const { code, stdout, stderr } = await shell(line, { cwd });
+    assert.equal(code, 0, `${line}\n${stderr}`);
+    assert.match(stdout.toString(), /ok, 8 rows|"rows":5/, line);
+  }
+});
+
+test('a pipe that nobody writes does not hold up a signal', async (t) => {
+  const cwd = await streams(t);
+  await shell('mkfifo p', { cwd });
+  const line = `timeout --preserve-status -k 9 2 '${process.execPath}' '${PROGRAM}' verify p`;
+  assert.equal((await shell(line, { cwd })).code, 143);
+});
+
+test('a path that cannot be is told with what is wrong with it', async (t) => {
+  const cwd = await streams(t);
+  const cases: [args: string[], code: number, message: RegExp][] = [
+    [['cat', 'a', '-o', 'x'.repeat(300)], 2, /the name is longer than the file system allows/],
+    [['cat', 'a', '-o', 'round'], 2, /symbolic links lead in a circle/],
+    [['cat', 'a', '-o', 'a/b'], 2, /a part of the path is a file/],
+    [['cat', 'x'.repeat(300)], 2, /the name is longer than the file system allows/],
+    [['cat', 'round'], 2, /symbolic links lead in a circle/],
+    [['head', 'a/b'], 2, /a part of the path is a file/],
+  ];
+  await shell('ln -s round round', { cwd });
+  for (const [args, code, message] of cases) {
+    const result = await repa(args, { cwd });
+    assert.equal(result.code, code, `${args}: ${result.stderr}`);
+    assert.match(result.stderr, message);
+  }
+  const many = await shell('mkdir parts; ulimit -n 64; repa split a -n 1 -o parts/; repa cat a', { cwd });
+  assert.doesNotMatch(many.stderr, /bug/);
+});
+
+test('what a stream says of itself does not pass for what info saw', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeTensors(path.join(cwd, 'a'), ['0'], COLUMN, { rows: '9', path: '/elsewhere', 'repa.model': 'm' });
+  for (const line of ['repa info a --json', 'cat a | repa info - --json']) {
+    const facts = JSON.parse((await shell(line, { cwd })).stdout.toString());
+    assert.equal(facts.rows, 1);
+    assert.notEqual(facts.path, '/elsewhere');
+    assert.equal(facts['repa.model'], 'm');
+  }
+});

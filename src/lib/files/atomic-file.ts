@@ -4,18 +4,20 @@
  */
 import {
   closeSync,
+  fchmodSync,
   fsyncSync,
   lstatSync,
   openSync,
   readlinkSync,
   realpathSync,
   renameSync,
+  type Stats,
   statSync,
   unlinkSync,
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
-import { MissingInputError } from '../errors.js';
+import { MissingInputError, UnavailableError, UsageError } from '../errors.js';
 import { takePipe } from './named-pipe.js';
 import { temporaryName } from './temporary-files.js';
 
@@ -40,18 +42,27 @@ function descriptorOf(file: string): number | undefined {
   return fd === undefined && own === undefined ? undefined : Number(fd ?? own);
 }
 
+export interface AtomicOptions {
+  /** Whether nobody else may write the file meanwhile: of two processes, the second one fails. */
+  alone?: boolean;
+}
+
 /**
  * Starts a file that gets its name at `commit`. A device, a named pipe or an open descriptor cannot be replaced (`-o
- * /dev/null`): it is written directly. A symbolic link keeps pointing where it did: its target is replaced, or made.
- * @throws MissingInputError when the folder does not exist.
+ * /dev/null`): it is written directly. A symbolic link keeps pointing where it did: its target is replaced, or made. A file
+ * that is replaced leaves its permissions to the new one.
+ * @throws MissingInputError when the folder does not exist; UsageError when there is a folder of this name.
  */
-export function openAtomicFile(file: string): AtomicFile {
+export function openAtomicFile(file: string, { alone = false }: AtomicOptions = {}): AtomicFile {
   const descriptor = descriptorOf(file);
   if (descriptor !== undefined) return { fd: descriptor, commit() {}, abort() {} };
-  const special = isSpecial(file);
+  const before = statSync(file, { throwIfNoEntry: false });
+  if (before?.isDirectory()) throw new UsageError(`${file} is a folder`, 'Name a file in it.');
+  const special = before !== undefined && !before.isFile();
   const target = special ? file : finalName(file);
   const temporary = special ? target : temporaryName(target);
-  const fd = takePipe(file) ?? openForWriting(temporary, special ? 'w' : 'wx');
+  const fd = takePipe(file) ?? openForWriting(temporary, special ? 'w' : 'wx', before && PRIVATE);
+  if (before && !special) fchmodSync(fd, before.mode & PERMISSIONS);
   let open = true;
   const close = (): void => {
     open = false;
@@ -67,6 +78,7 @@ export function openAtomicFile(file: string): AtomicFile {
       try {
         fsyncSync(fd);
         close();
+        if (alone && !isSame(before, statSync(target, { throwIfNoEntry: false }))) throw notAlone(file);
         renameSync(temporary, target);
       } catch (error) {
         if (open) close();
@@ -83,6 +95,19 @@ export function openAtomicFile(file: string): AtomicFile {
   };
 }
 
+const PERMISSIONS = 0o777;
+const PRIVATE = 0o600;
+
+/** Whether there is the same file as before, or none as before. */
+const isSame = (before: Stats | undefined, after: Stats | undefined): boolean =>
+  before?.ino === after?.ino && before?.mtimeMs === after?.mtimeMs && before?.size === after?.size;
+
+const notAlone = (file: string): UnavailableError =>
+  new UnavailableError(
+    `${file}: was written by another process meanwhile`,
+    'That one is kept, and what was made here is not. Give each its own output, or its own --shard.',
+  );
+
 /** Writes `file` through `write`, which gets a file descriptor; when it throws, nothing is left behind. */
 export function writeFileAtomic(file: string, write: (fd: number) => void): void {
   const output = openAtomicFile(file);
@@ -95,9 +120,9 @@ export function writeFileAtomic(file: string, write: (fd: number) => void): void
   output.commit();
 }
 
-/** `writeFileAtomic` for a writer that awaits. */
+/** `writeFileAtomic` for a writer that awaits, and takes its time: of two processes that write one file, one fails. */
 export async function writeFileAtomicAsync(file: string, write: (fd: number) => Promise<void>): Promise<void> {
-  const output = openAtomicFile(file);
+  const output = openAtomicFile(file, { alone: true });
   try {
     await write(output.fd);
   } catch (error) {
@@ -125,14 +150,9 @@ export function finalName(file: string): string {
   return isDangling ? finalName(path.resolve(path.dirname(file), readlinkSync(file))) : realpathSync(file);
 }
 
-function isSpecial(file: string): boolean {
-  const stat = statSync(file, { throwIfNoEntry: false });
-  return stat !== undefined && !stat.isFile() && !stat.isDirectory();
-}
-
-function openForWriting(file: string, flags: string): number {
+function openForWriting(file: string, flags: string, mode?: number): number {
   try {
-    return openSync(file, flags);
+    return openSync(file, flags, mode);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
     throw new MissingInputError(`cannot write into ${path.dirname(file)}: no such folder`, 'Create the folder first.');

@@ -23,7 +23,20 @@ export function temporaryName(target: string): string {
   const folder = path.dirname(target);
   if (!swept.has(folder)) removeStale(folder);
   swept.add(folder);
-  return path.join(folder, `.${path.basename(target)}.${SYSTEM}-${process.pid}-${counter++}.tmp`);
+  return path.join(folder, `.${shortened(path.basename(target))}.${SYSTEM}-${process.pid}-${counter++}.tmp`);
+}
+
+/** Bytes of a target's name that its temporary one repeats: with what is added, a file system takes it. */
+const LONGEST_STEM = 200;
+
+function shortened(name: string): string {
+  let [short, bytes] = ['', 0];
+  for (const letter of name) {
+    bytes += Buffer.byteLength(letter);
+    if (bytes > LONGEST_STEM) break;
+    short += letter;
+  }
+  return short;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Reads tensor streams in sequence, strictly: whatever is truncated, corrupt or foreign is a DataError. */
 import fs from 'node:fs';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { DataError, MissingInputError } from '../errors.js';
 import { FdSource } from './fd-source.js';
 import { hashKeys, KeyTable, sameKey, UNIQUE_KEYS } from './key-table.js';
@@ -19,6 +20,8 @@ import { StreamOrder } from './order.js';
 import type { TensorBatch } from './rows.js';
 import { type StreamSchema, sameColumns, type TensorData } from './schema.js';
 import { listParts } from './shards.js';
+
+const open = promisify(fs.open);
 
 export interface TensorReader extends AsyncIterable<TensorBatch> {
   /** Of the whole input; when streams are concatenated, the metadata is the first one's and the others' is ignored. */
@@ -121,9 +124,10 @@ class InputReader {
   }
 }
 
-function openInput(file: string, keys: KeyTable): InputReader {
+/** A named pipe without a writer is waited for, without holding up signals. */
+async function openInput(file: string, keys: KeyTable): Promise<InputReader> {
   try {
-    return new InputReader(fs.openSync(file, 'r'), file, true, keys);
+    return new InputReader(await open(file, 'r'), file, true, keys);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new MissingInputError(`${file}: no such file`);
     throw error;
@@ -147,7 +151,7 @@ async function* folderBatches(
   };
   yield* part(first);
   for (const file of rest) {
-    const input = openInput(file, keys);
+    const input = await openInput(file, keys);
     try {
       const own = await input.readSchema();
       if (!sameColumns(own.columns, schema.columns)) throw new DataError(`${file}: other fields than ${first.name}`);
@@ -172,7 +176,7 @@ export async function openTensorStream(input: string | number): Promise<TensorRe
   const isPath = typeof input === 'string' && input !== '-';
   const files = isPath && isFolder(input) ? listParts(input).map((part) => path.join(input, part)) : null;
   const keys = new KeyTable();
-  const first = isPath ? openInput(files?.[0] ?? input, keys) : openDescriptor(input, keys);
+  const first = isPath ? await openInput(files?.[0] ?? input, keys) : openDescriptor(input, keys);
   try {
     const schema = await first.readSchema();
     const batches = files ? folderBatches(first, files.slice(1), schema, keys) : first.batches();

@@ -61,10 +61,11 @@ export interface FileSink extends ByteSink {
 /**
  * A sink for the file at `target`, which keeps its old content, or stays absent, until `commit`.
  *
- * @throws MissingInputError when its folder does not exist.
+ * @throws MissingInputError when its folder does not exist; UnavailableError at `commit` when another process has written
+ *   the file meanwhile.
  */
 export function atomicFileSink(target: string): FileSink {
-  const file = openAtomicFile(target);
+  const file = openAtomicFile(target, { alone: true });
   let committed = false;
   const commit = async (): Promise<void> => {
     if (!committed) file.commit();
