@@ -27,7 +27,7 @@ export const ENGINE = options({
   backend: choice(
     '--backend <name>',
     'what computes tensors; auto is xla where a plugin and an accelerator are, tensorflow-gpu where that and an NVIDIA driver are installed, else onnx',
-    ['auto', 'onnx', 'xla', 'tensorflow', 'tensorflow-gpu'],
+    ['auto', 'onnx', 'webgpu', 'xla', 'tensorflow', 'tensorflow-gpu'],
     { default: 'auto' },
   ),
   plugin: text('--plugin <file>', 'the PJRT plugin of the xla backend', {

@@ -49,7 +49,8 @@ export async function diagnose(): Promise<Diagnosis> {
   const threads = coresPerProcess();
   const backends: BackendFacts[] = [];
   // One after the other: at once, they would slow each other down.
-  for (const name of ['onnx', 'tensorflow', 'tensorflow-gpu'] as const) backends.push(await probe(name, threads));
+  for (const name of ['onnx', 'webgpu', 'tensorflow', 'tensorflow-gpu'] as const)
+    backends.push(await probe(name, threads));
   return {
     repa: version,
     node: process.version,

@@ -2,7 +2,7 @@
 import type { TypedArray } from '../numbers/typed-array.js';
 import type * as tf from './tfjs.js';
 
-export type BackendName = 'onnx' | 'xla' | 'tensorflow' | 'tensorflow-gpu';
+export type BackendName = 'onnx' | 'webgpu' | 'xla' | 'tensorflow' | 'tensorflow-gpu';
 
 /** What ran, for provenance. */
 export interface EngineInfo {

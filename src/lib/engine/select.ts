@@ -1,9 +1,9 @@
 /** The choice of what executes tensors, made before the first of them. */
 import os from 'node:os';
 import { UsageError } from '../errors.js';
-import type { BackendName, Engine, EngineInfo } from './engine.js';
+import type { BackendName, Engine, EngineInfo, Residency } from './engine.js';
 
-const NAMES = ['auto', 'onnx', 'xla', 'tensorflow', 'tensorflow-gpu'] as const;
+const NAMES = ['auto', 'onnx', 'webgpu', 'xla', 'tensorflow', 'tensorflow-gpu'] as const;
 type Name = (typeof NAMES)[number];
 
 const isName = (name: string): name is Name => NAMES.includes(name as Name);
@@ -53,6 +53,7 @@ export async function bestBackend(plugin?: string): Promise<BackendName> {
 async function start(backend: BackendName, threads: number, options: BackendOptions): Promise<Engine> {
   if (backend === 'xla') return (await import('./xla/start.js')).startXla(options, threads);
   if (backend === 'onnx') return (await import('./onnx/start.js')).startOnnx(threads);
+  if (backend === 'webgpu') return (await import('./onnx/start.js')).startWebgpu(threads);
   return (await import('./tensorflow/start.js')).startTensorflow(backend, threads);
 }
 
@@ -60,6 +61,9 @@ export function activeEngine(): Engine {
   if (!active) throw new Error('selectBackend() has to be called before tensors are used');
   return active;
 }
+
+/** Where tensors are computed on a device: what keeps copies of arrays there. */
+export const activeDevice = (): Residency | null => active?.device ?? null;
 
 /** Name, version and threads of the backend that was selected. */
 export function engineInfo(): EngineInfo {

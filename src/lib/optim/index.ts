@@ -1,4 +1,5 @@
 /** What turns gradients into weights: the parameters of a network with their moments and averages, AdamW and Muon. */
 export { captureGradients } from './gradients.js';
 export type { Learning, ParameterSpec, StoredParameter } from './layout.js';
-export { ParameterStore, type StepOptions, type StoreOptions } from './store.js';
+export type { StepOptions } from './steps.js';
+export { ParameterStore, type StoreOptions } from './store.js';

@@ -24,6 +24,8 @@ export interface StoredParameter {
   readonly averages: readonly Float32Array<ArrayBuffer>[];
   /** This and the moments are null for what is not learned. */
   readonly gradient: Float32Array<ArrayBuffer> | null;
+  /** The gradients put aside, of several batches; null where no room is reserved for them. */
+  readonly accumulated: Float32Array<ArrayBuffer> | null;
   /** Of Muon, the momentum. */
   readonly firstMoment: Float32Array<ArrayBuffer> | null;
   /** Muon has none. */
@@ -135,6 +137,7 @@ function storeIn(
     value: view('value'),
     averages: Array.from({ length: averages }, (_, i) => view(averageVector(i))),
     gradient: viewIfKept('gradient'),
+    accumulated: viewIfKept('accumulated'),
     firstMoment: viewIfKept('firstMoment'),
     secondMoment: viewIfKept('secondMoment'),
   };

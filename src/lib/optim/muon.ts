@@ -13,7 +13,8 @@ export interface MuonOptions {
   weightDecay: number;
 }
 
-const MOMENTUM = 0.95;
+/** What stays of the momentum from step to step, and how far the update looks ahead along it. */
+export const MOMENTUM = 0.95;
 const NEWTON_SCHULZ_STEPS = 5;
 /** Of the quintic whose iteration brings singular values near 1 fastest: they end between about 0.7 and 1.2. */
 const [A, B, C] = [3.4445, -4.775, 2.0315];
@@ -34,6 +35,12 @@ export function orthogonalise(x: tf.Tensor2D): tf.Tensor2D {
   return y;
 }
 
+/** What an update is scaled by. */
+const updateScale = (shape: readonly number[]): number => UPDATE_RMS * Math.sqrt(Math.max(...shape));
+
+/** The update of a matrix [m, n] of which `x` is the momentum, in units of the learning rate. */
+export const muonUpdate = (x: tf.Tensor2D): tf.Tensor => tf.mul(orthogonalise(x), updateScale(x.shape));
+
 /** Steps matrices, with programs that are compiled once for each shape. */
 export class Muon {
   readonly #programs = new Map<string, Captured>();
@@ -46,9 +53,14 @@ export class Muon {
       const { value, gradient, shape } = parameter as StoredParameter & { gradient: Float32Array<ArrayBuffer> };
       const [update] = this.#orthogonalised(shape).run(gradient);
       gradient.set(update as Float32Array);
-      const scale = UPDATE_RMS * Math.sqrt(Math.max(...shape));
       const length = alignedLength(value.length);
-      memory.arithmetic.blend(value.byteOffset, gradient.byteOffset, length, 1 - lr * weightDecay, -lr * scale);
+      memory.arithmetic.blend(
+        value.byteOffset,
+        gradient.byteOffset,
+        length,
+        1 - lr * weightDecay,
+        -lr * updateScale(shape),
+      );
     }
   }
 

@@ -1,26 +1,13 @@
-import { activeEngine } from '../engine/select.js';
+import type { Residency } from '../engine/engine.js';
+import { activeDevice, activeEngine } from '../engine/select.js';
 import * as tf from '../engine/tfjs.js';
 import { DataError } from '../errors.js';
-import { type AdamWOptions, adamw, clipCoefficient } from './adamw.js';
-import {
-  averageVector,
-  type LayoutOptions,
-  layOut,
-  type ParameterGroup,
-  type ParameterSpec,
-  type StoredParameter,
-} from './layout.js';
-import type { VectorMemory } from './memory.js';
-import { Muon } from './muon.js';
+import { DeviceSteps } from './device-steps.js';
+import { type LayoutOptions, layOut, type ParameterSpec, type StoredParameter } from './layout.js';
+import { ProcessorSteps } from './processor-steps.js';
+import type { StepOptions, Steps } from './steps.js';
 
 export type StoreOptions = Partial<LayoutOptions>;
-
-export interface StepOptions extends AdamWOptions {
-  /** Largest norm of the gradient: a longer one is scaled down to it. Null for no limit. */
-  clip: number | null;
-  /** What stays of each moving average: average = decay * average + (1 - decay) * parameter. None leaves them alone. */
-  emaDecays: readonly number[];
-}
 
 export type Variables = Readonly<Record<string, tf.Variable>>;
 
@@ -30,65 +17,66 @@ const MEMORY_BYTES = 2 ** 31;
 /**
  * The parameters of a model with their gradients, moments and moving averages (20 bytes a parameter with AdamW and one
  * average), updated in place. A model reads `tensors`; ONNX Runtime reads the very memory that the optimizer writes.
+ *
+ * Where tensors live on a device, so do all of these: what the host has is brought up to date when it is asked for.
  */
 export class ParameterStore {
+  /** Their arrays, as they are asked for, have the values of now. */
   readonly parameters: readonly StoredParameter[];
   /** The parameters by name: the same tensors for the life of the store. */
   readonly tensors: Variables;
-  readonly #adamw: readonly ParameterGroup[];
-  readonly #muon: readonly ParameterGroup[];
-  readonly #frozen: readonly ParameterGroup[];
+  readonly #stored: readonly StoredParameter[];
+  readonly #processor: ProcessorSteps;
+  /** Null where parameters are in the host's memory alone. */
+  readonly #device: DeviceSteps | null;
   readonly #accumulation: boolean;
-  readonly #orthogonal = new Muon();
   #emaTensors: Variables | null = null;
 
   /** @throws UnavailableError when memory runs out */
   constructor(specs: readonly ParameterSpec[], options: StoreOptions = {}) {
     const { accumulation = false, averages = 1, memoryBytes = MEMORY_BYTES } = options;
-    const { parameters, groups } = layOut(specs, { accumulation, averages, memoryBytes });
-    this.parameters = parameters;
-    this.#adamw = groups.adamw;
-    this.#muon = groups.muon;
-    this.#frozen = groups.frozen;
+    const layout = layOut(specs, { accumulation, averages, memoryBytes });
+    const device = activeDevice();
+    this.#stored = layout.parameters;
+    this.#processor = new ProcessorSteps(layout);
+    this.#device = device && new DeviceSteps(this.#stored, device);
     this.#accumulation = accumulation;
-    this.tensors = variables(this.parameters, value);
+    this.parameters = device ? this.#stored.map((parameter) => fetched(parameter, device)) : this.#stored;
+    this.tensors = variables(this.#stored, value);
   }
 
   /** The first moving average of each parameter, by name. */
   get emaTensors(): Variables {
-    this.#emaTensors ??= variables(this.parameters, firstAverage);
+    this.#emaTensors ??= variables(this.#stored, firstAverage);
     return this.#emaTensors;
   }
 
-  get #learned(): VectorMemory[] {
-    return [...this.#adamw, ...this.#muon].map(({ memory }) => memory);
-  }
-
   /** All gradients in a few long arrays, for those who sum them over processes in place. */
-  gradientBuffers(): Float32Array<ArrayBuffer>[] {
-    return this.#learned.map((memory) => memory.view('gradient'));
+  exchangeGradients(sum: (gradients: Float32Array<ArrayBuffer>) => void): void {
+    for (const parameter of this.parameters) void parameter.gradient;
+    for (const gradients of this.#processor.gradientBuffers()) sum(gradients);
+    this.#device?.written('gradients');
   }
 
   /** Euclidean norm over all gradients; not finite if any of them is not. */
   gradientNorm(): number {
-    const squares = this.#learned.map((memory) =>
-      memory.arithmetic.sumOfSquares(memory.address('gradient'), memory.length),
-    );
-    return Math.sqrt(squares.reduce((sum, square) => sum + square, 0));
+    for (const parameter of this.parameters) void parameter.gradient;
+    return this.#processor.gradientNorm();
   }
 
   /** Adds the gradients of one batch to those put aside. */
   accumulateGradients(): void {
     if (!this.#accumulation) throw new Error('the parameter store was made without room to accumulate gradients');
-    for (const memory of this.#learned) memory.blend('accumulated', 'gradient', 1, 1);
+    this.#steps.accumulate();
   }
 
   /** Makes the gradients the mean over `batches` batches: those put aside and the last. */
   averageGradients(batches: number): void {
-    for (const memory of this.#learned) {
-      memory.blend('gradient', 'accumulated', 1 / batches, 1 / batches);
-      memory.view('accumulated').fill(0);
-    }
+    this.#steps.average(batches);
+  }
+
+  get #steps(): Steps {
+    return this.#device ?? this.#processor;
   }
 
   /**
@@ -97,32 +85,26 @@ export class ParameterStore {
    * @returns the norm of the gradients before clipping
    * @throws DataError, with nothing changed, when a gradient is not finite
    */
-  step({ clip, emaDecays, ...options }: StepOptions): number {
-    const norm = this.gradientNorm();
+  step(options: StepOptions): number {
+    const norm = this.#steps.step(options);
     if (!Number.isFinite(norm)) throw this.#gradientError(options.step);
-    const gradientScale = clip === null ? 1 : clipCoefficient(norm, clip);
-    for (const { memory } of this.#adamw) adamw(memory, options, gradientScale);
-    for (const group of this.#muon) this.#orthogonal.step(group, options, gradientScale);
-    for (const { memory } of [...this.#adamw, ...this.#muon, ...this.#frozen]) {
-      emaDecays.forEach((decay, i) => {
-        memory.blend(averageVector(i), 'value', decay, 1 - decay);
-      });
-    }
-    this.refresh();
+    if (!this.#device) this.refresh();
     return norm;
   }
 
   /** Has to be called after writing to the arrays of `parameters`: some backends compute on copies of their own. */
   refresh(): void {
+    this.#device?.written();
     if (activeEngine().readsInPlace) return;
-    assign(this.tensors, this.parameters, value);
-    if (this.#emaTensors) assign(this.#emaTensors, this.parameters, firstAverage);
+    assign(this.tensors, this.#stored, value);
+    if (this.#emaTensors) assign(this.#emaTensors, this.#stored, firstAverage);
   }
 
   dispose(): void {
     tf.dispose(this.tensors);
     if (this.#emaTensors) tf.dispose(this.#emaTensors);
-    this.#orthogonal.dispose();
+    this.#processor.dispose();
+    this.#device?.dispose();
   }
 
   #gradientError(step: number): DataError {
@@ -132,6 +114,35 @@ export class ParameterStore {
       'lower --lr, and check the inputs for numbers that are not finite',
     );
   }
+}
+
+/** A parameter whose arrays are brought up to date with the device when they are asked for. */
+function fetched(parameter: StoredParameter, device: Residency): StoredParameter {
+  const current = <T extends Float32Array | null>(array: T): T => {
+    if (array) device.fetch(array);
+    return array;
+  };
+  return {
+    ...{ name: parameter.name, shape: parameter.shape, learning: parameter.learning },
+    get value() {
+      return current(parameter.value);
+    },
+    get averages() {
+      return parameter.averages.map(current);
+    },
+    get gradient() {
+      return current(parameter.gradient);
+    },
+    get accumulated() {
+      return current(parameter.accumulated);
+    },
+    get firstMoment() {
+      return current(parameter.firstMoment);
+    },
+    get secondMoment() {
+      return current(parameter.secondMoment);
+    },
+  };
 }
 
 /** Which array of a parameter a variable shows. */

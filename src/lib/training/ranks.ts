@@ -43,7 +43,7 @@ export function sumOverRanks(
   store: ParameterStore,
   losses: Readonly<Record<string, number>>,
 ): Record<string, number> {
-  for (const gradients of store.gradientBuffers()) group.sum(gradients);
+  if (group.size > 1) store.exchangeGradients((gradients) => group.sum(gradients));
   const sums = Float64Array.from(Object.values(losses));
   group.sum(sums);
   return Object.fromEntries(Object.keys(losses).map((name, i) => [name, sums[i]]));

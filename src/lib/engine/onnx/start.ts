@@ -1,13 +1,28 @@
-/** Starts the engine that computes recorded graphs by ONNX Runtime on the processor. */
+/** Starts the engines that compute recorded graphs by ONNX Runtime, on the processor or on a GPU. */
 import type { Engine } from '../engine.js';
 import { useTarget } from '../graph/backend.js';
 import '../graph/kernels/index.js';
 import { compile } from '../graph/trace.js';
+import { WEBGPU_LOWERING } from './lower/lowering.js';
 import { ort } from './runtime/library.js';
 import { OnnxTarget } from './target.js';
+import { WebgpuDevice } from './webgpu/device.js';
+import { DeviceCopies } from './webgpu/residency.js';
+import { WebgpuTarget } from './webgpu/target.js';
 
 export async function startOnnx(threads: number): Promise<Engine> {
   const { version } = ort();
   await useTarget(new OnnxTarget(threads));
   return { backend: 'onnx', version, threads, device: null, readsInPlace: true, compile };
+}
+
+let gpu: WebgpuDevice | undefined;
+
+/** @throws UnavailableError where no driver gives access to a GPU */
+export async function startWebgpu(threads: number): Promise<Engine> {
+  const { version } = ort();
+  gpu ??= new WebgpuDevice(); // one for the process: the provider has one device
+  const device = new DeviceCopies(gpu);
+  await useTarget(new WebgpuTarget(gpu, device, WEBGPU_LOWERING, new OnnxTarget(threads)));
+  return { backend: 'webgpu', version, threads, device, readsInPlace: true, compile };
 }

@@ -1,8 +1,8 @@
 /** Recorded graphs computed by ONNX Runtime: loaded as ONNX models, those of eager tensors out of a cache. */
 import type { Program } from '../engine.js';
-import { sortOperations } from '../graph/order.js';
 import type { Target } from '../graph/target.js';
 import type { Value } from '../graph/value.js';
+import { convolutionWeights } from './baking.js';
 import { lower } from './lower/index.js';
 import { CPU_LOWERING } from './lower/lowering.js';
 import { type ExternalData, encodeModel } from './model.js';
@@ -56,7 +56,7 @@ export class OnnxTarget implements Target {
 
 /** A session that computes `outputs` of `feeds`. What is baked into it can be forgotten: nothing here refers to it. */
 function open(outputs: readonly Value[], constants: 'feed' | 'bake', threads: number) {
-  const baked = constants === 'bake' ? bakedValues(outputs) : new Set<Value>();
+  const baked = constants === 'bake' ? convolutionWeights(outputs) : new Set<Value>();
   const { graph, feeds } = lower(outputs, CPU_LOWERING, (leaf) => baked.has(leaf));
   // Weights that are part of a model's message are in memory four times while it loads.
   const externalData: ExternalData[] = [];
@@ -65,17 +65,4 @@ function open(outputs: readonly Value[], constants: 'feed' | 'bake', threads: nu
   if (bakedBytes > WORTH_COLLECTING) returnLargeBlocks();
   const session = new Session(graph, model, { threads, reused: true, externalData });
   return { session, feeds, bakedBytes };
-}
-
-/**
- * The weights of convolutions: ONNX Runtime lays these out anew for the processor if it knows them ahead (a tenth
- * faster). Those of matrix products gain nothing, and would be in memory three times.
- */
-function bakedValues(outputs: readonly Value[]): Set<Value> {
-  const baked = new Set<Value>();
-  for (const { name, inputs } of sortOperations(outputs).operations) {
-    if (name !== 'convolution') continue;
-    for (const value of inputs.slice(1)) if (value.kind === 'data') baked.add(value);
-  }
-  return baked;
 }

@@ -1,7 +1,7 @@
 /** Operations that work element by element. */
 import type { Binary, Relation, Unary } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
-import { float } from './writer.js';
+import { float, LARGEST, type NodeWriter } from './writer.js';
 
 const UNARY: Readonly<Record<Unary, string>> = {
   abs: 'Abs',
@@ -48,6 +48,35 @@ const RELATIONS: Readonly<Record<Relation, string>> = {
   equal: 'Equal',
 };
 
+/** Functions without kernels of their own; NaN is what differs from itself, where shaders are compiled to know it. */
+const COMPOSED: Partial<Record<Unary, (writer: NodeWriter, x: string) => string>> = {
+  /** To the nearest, and of two nearest to the even one: half up, but one less where that is odd after a tie. */
+  round(writer, x) {
+    const half = writer.node('Add', [x, writer.scalar(0.5)]);
+    const up = writer.node('Floor', [half]);
+    const even = writer.node('Mul', [
+      writer.node('Floor', [writer.node('Mul', [up, writer.scalar(0.5)])]),
+      writer.scalar(2),
+    ]);
+    const isTied = writer.node('Equal', [half, up]);
+    const isOdd = writer.node('Greater', [up, even]);
+    return writer.node('Sub', [up, writer.cast(writer.node('And', [isTied, isOdd]), 'float32')]);
+  },
+  sign(writer, x) {
+    const where = (type: string) => writer.cast(writer.node(type, [x, writer.scalar(0)]), 'float32');
+    return writer.node('Sub', [where('Greater'), where('Less')]);
+  },
+};
+
+function either(writer: NodeWriter, [a, b]: readonly string[]): string {
+  return writer.node('Not', [writer.node('And', [writer.node('Not', [a]), writer.node('Not', [b])])]);
+}
+
+function composedTest(writer: NodeWriter, x: string, kind: 'nan' | 'infinite'): string {
+  if (kind === 'nan') return writer.node('Not', [writer.node('Equal', [x, x])]);
+  return writer.node('Greater', [writer.node('Abs', [x]), writer.scalar(LARGEST)]);
+}
+
 export const ELEMENTWISE: Rules<
   | 'unary'
   | 'binary'
@@ -62,10 +91,19 @@ export const ELEMENTWISE: Rules<
   | 'gelu'
   | 'swish'
 > = {
-  unary: (writer, inputs, { attributes }) => writer.node(UNARY[attributes.function], inputs),
-  binary: (writer, inputs, { attributes }) => writer.node(BINARY[attributes.function], inputs),
+  unary(writer, inputs, { attributes }) {
+    const composed = writer.lowering.complete ? undefined : COMPOSED[attributes.function];
+    return composed ? composed(writer, inputs[0]) : writer.node(UNARY[attributes.function], inputs);
+  },
+  binary(writer, inputs, { attributes }) {
+    if (attributes.function === 'or' && !writer.lowering.complete) return either(writer, inputs);
+    return writer.node(BINARY[attributes.function], inputs);
+  },
   compare: (writer, inputs, { attributes }) => writer.node(RELATIONS[attributes.relation], inputs),
-  classify: (writer, inputs, { attributes }) => writer.node(attributes.kind === 'nan' ? 'IsNaN' : 'IsInf', inputs),
+  classify(writer, inputs, { attributes: { kind } }) {
+    if (!writer.lowering.complete) return composedTest(writer, inputs[0], kind);
+    return writer.node(kind === 'nan' ? 'IsNaN' : 'IsInf', inputs);
+  },
   select: (writer, inputs) => writer.node('Where', inputs),
   clamp(writer, [x], { attributes: { low, high }, outputs: [{ dtype }] }) {
     return writer.node('Clip', [x, writer.scalar(low, dtype), writer.scalar(high, dtype)]);

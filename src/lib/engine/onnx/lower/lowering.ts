@@ -10,6 +10,8 @@ export interface Lowering {
   readonly sum: boolean;
   /** Whether rows are summed where an index says by ScatterND, or by a product with a mask. */
   readonly scatter: boolean;
+  /** Whether Round, Sign, Or, IsNaN, IsInf, ArgMax, ArgMin and TopK have kernels, or are composed of what has. */
+  readonly complete: boolean;
   /** The element type of the operands of products; results and all else are float32. */
   readonly products: 'float32' | 'float16';
 }
@@ -21,12 +23,14 @@ export const CPU_LOWERING: Lowering = {
   fusedProduct: true,
   sum: true,
   scatter: true,
+  complete: true,
   products: 'float32',
 };
 
 /**
  * The WebGPU provider (ONNX Runtime 1.30): its MultiHeadAttention computes wrong values on Vulkan, its LayerNormalization
- * has no statistics, FusedMatMul and Sum have no kernel there, and ScatterND adds to what an earlier run left.
+ * has no statistics, FusedMatMul, Sum and some others have no kernel there, and ScatterND adds to what an earlier run
+ * left.
  */
 export const WEBGPU_LOWERING: Lowering = {
   attention: 'composed',
@@ -34,5 +38,6 @@ export const WEBGPU_LOWERING: Lowering = {
   fusedProduct: false,
   sum: false,
   scatter: false,
+  complete: false,
   products: 'float32',
 };

@@ -14,6 +14,9 @@ import type { Lowering } from './lowering.js';
 /** A float attribute; plain numbers are integers. */
 export const float = (value: number) => ({ float: value });
 
+/** The largest number of float32. */
+export const LARGEST = (2 - 2 ** -23) * 2 ** 127;
+
 export const flag = (value: boolean): number => (value ? 1 : 0);
 
 /** Names of values; null stands for an optional input that is left out. */

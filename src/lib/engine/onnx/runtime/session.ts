@@ -12,6 +12,8 @@ export interface SessionOptions {
   readonly externalData?: readonly ExternalData[];
   /** Files of libraries of operations beyond ONNX Runtime's own. */
   readonly customOperations?: readonly string[];
+  /** Computes on a device by this provider, which has to have a kernel for each node; on the processor by default. */
+  readonly provider?: 'WebGPU';
   /** Where a profile of all runs goes when it is ended: the file's name begins like this. */
   readonly profile?: string;
 }
@@ -29,7 +31,7 @@ const FATAL = 4;
 
 /** Options of a session, made for the time of `use`. */
 function withOptions<T>(options: SessionOptions, use: (handle: bigint) => T): T {
-  const { threads, reused, externalData = [], customOperations = [], profile } = options;
+  const { threads, reused, externalData = [], customOperations = [], provider, profile } = options;
   const api = ort();
   environmentHandle(); // before all else: without it nothing can be logged
   const handle = created((out) => api.CreateSessionOptions(out));
@@ -44,6 +46,11 @@ function withOptions<T>(options: SessionOptions, use: (handle: bigint) => T): T 
     // Threads that wait for work at full speed would slow down the other sessions, and other programs.
     api.AddSessionConfigEntry(handle, 'session.intra_op.allow_spinning', '0');
     for (const file of customOperations) api.RegisterCustomOpsLibrary_V2(handle, cPath(file));
+    if (provider !== undefined) {
+      const none = new BigUint64Array(1);
+      api.SessionOptionsAppendExecutionProvider(handle, provider, none, none, 0);
+      api.AddSessionConfigEntry(handle, 'session.disable_cpu_ep_fallback', '1');
+    }
     if (profile !== undefined) api.EnableProfiling(handle, cPath(profile));
     if (externalData.length > 0) addExternalData(api, handle, externalData);
     return use(handle);
@@ -110,6 +117,16 @@ export class OrtSession {
     return new RunPlan(this.#handle, inputs, outputs);
   }
 
+  /** A way to run the session on tensors that stay where they are. */
+  bind(): Binding {
+    return new Binding(this.#handle);
+  }
+
+  /** What allocates memory of this name for the session's provider. */
+  allocator(memory: bigint): bigint {
+    return created((out) => ort().CreateAllocator(this.#handle, memory, out));
+  }
+
   /** Writes the profile; the name of its file. */
   endProfile(): string {
     const api = ort();
@@ -126,6 +143,34 @@ export class OrtSession {
 }
 
 type Getter = (session: bigint, ...args: (number | bigint | BigUint64Array)[]) => void;
+
+/** Inputs and outputs by name, each a tensor of any memory; an output may be the tensor of an input. */
+export class Binding {
+  readonly #session: bigint;
+  readonly #handle: bigint;
+
+  constructor(session: bigint) {
+    this.#session = session;
+    this.#handle = created((out) => ort().CreateIoBinding(session, out));
+  }
+
+  input(name: string, tensor: bigint): void {
+    ort().BindInput(this.#handle, name, tensor);
+  }
+
+  output(name: string, tensor: bigint): void {
+    ort().BindOutput(this.#handle, name, tensor);
+  }
+
+  /** May return before a device is done: copies from it wait. */
+  run(): void {
+    ort().RunWithBinding(this.#session, null, this.#handle);
+  }
+
+  release(): void {
+    ort().ReleaseIoBinding(this.#handle);
+  }
+}
 
 /** The arguments of a run, of which tensors alone change. */
 export class RunPlan {

@@ -1,0 +1,3 @@
+import { testAgreement } from '../tensorflow/agreement.js';
+
+testAgreement('webgpu');
