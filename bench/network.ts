@@ -8,11 +8,10 @@ import { parseArgs } from 'node:util';
 import { type Captured, capture, selectBackend, type TensorSpec, type tf } from '../src/lib/engine/index.js';
 import { type AutoencoderKLConfig, decode, encode } from '../src/lib/models/autoencoder-kl.js';
 import { autoencoderKLShapes, halfOf } from '../src/lib/models/autoencoder-kl-parameters.js';
+import { sit, sitConfig, transformerParameters } from '../src/lib/models/dit.js';
 import { inception } from '../src/lib/models/inception.js';
 import { foldBatchNorms, inceptionShapes } from '../src/lib/models/inception-parameters.js';
 import { type Parameters, type Shapes, toParameters, type Weights } from '../src/lib/models/parameters.js';
-import { sit, sitConfig } from '../src/lib/models/sit.js';
-import { sitParameters } from '../src/lib/models/sit-parameters.js';
 import { type ViTConfig, vit } from '../src/lib/models/vit.js';
 import { vitShapes } from '../src/lib/models/vit-parameters.js';
 import { sizeOf } from '../src/lib/numbers/typed-array.js';
@@ -69,14 +68,14 @@ const frozen = (p: Parameters, fn: (p: Parameters, x: tf.Tensor) => tf.Tensor[],
 /** The conditional and the unconditional velocity of a batch, in one call. */
 function samplingStep(): () => unknown {
   const config = sitConfig(`SiT-${flags.model}/2`);
-  const p = toParameters(randomWeights(sitParameters(config)));
+  const p = toParameters(randomWeights(transformerParameters(config)));
   const rows = 2 * batch;
   const specs: TensorSpec[] = [
     { shape: [rows, 4, 32, 32], dtype: 'float32' },
     { shape: [rows], dtype: 'float32' },
     { shape: [rows], dtype: 'int32' },
   ];
-  const program: Captured = capture((x, t, y) => [sit(p, config, x, t, y, { projectors: false }).velocity], specs, {
+  const program: Captured = capture((x, t, y) => [sit(p, config, x, t, y).output], specs, {
     constants: 'bake',
   });
   const x = normals(specs[0].shape);

@@ -1,16 +1,20 @@
 /**
- * One SiT + REPA training step: gradients, clipping, AdamW, moving averages. A contestant of bench/contest.ts:
- * it answers every line of stdin, `step` or `gemm`, with the time it took.
+ * One training step of SiT with REPA, the very one that `repa train` takes: draws, loss, gradients, clipping, AdamW, moving
+ * average. A contestant of bench/contest.ts: it answers every line of stdin, `step` or `gemm`, with the time it took.
  *
  *     echo step | node dist/bench/train-step.js --model SiT-S/2 --batch 8
  */
 import { parseArgs } from 'node:util';
-import { REPA } from '../src/lib/align/settings.js';
-import { sitTrainingLoss } from '../src/lib/align/training-loss.js';
-import { selectBackend, type TensorSpec } from '../src/lib/engine/index.js';
-import { sitConfig } from '../src/lib/models/sit.js';
-import { FROZEN, initSiT, sitParameters } from '../src/lib/models/sit-parameters.js';
-import { captureGradients, ParameterStore } from '../src/lib/optim/index.js';
+import { selectBackend } from '../src/lib/engine/index.js';
+import { patchCount, sitConfig } from '../src/lib/models/dit.js';
+import { sizeOf } from '../src/lib/numbers/typed-array.js';
+import { ALONE } from '../src/lib/parallel/group.js';
+import { type Network, startingNetwork } from '../src/lib/repa/network.js';
+import { compileLoss } from '../src/lib/training/loss.js';
+import type { TrainingSettings } from '../src/lib/training/record.js';
+import { Stopwatch } from '../src/lib/training/stopwatch.js';
+import { modelStore } from '../src/lib/training/store.js';
+import { takeStep } from '../src/lib/training/train.js';
 import { answer, normals } from './contestant.js';
 
 const { values: flags } = parseArgs({
@@ -21,60 +25,47 @@ const { values: flags } = parseArgs({
     'checkpoint-blocks': { type: 'string', default: '0' },
   },
 });
-const batch = Number(flags.batch);
+const rows = Number(flags.batch);
 
 await selectBackend({ backend: flags.backend as 'onnx' });
 
-const config = sitConfig(flags.model, { alignDepth: 4 });
-const store = new ParameterStore(
-  [...sitParameters(config)].map(([name, { shape }]) => {
-    return { name, shape, learning: FROZEN.has(name) ? 'frozen' : 'adamw' };
-  }),
-);
-let index = 0;
-for (const [, { shape, data }] of initSiT(config, 0)) {
-  // Layers that start at zero would keep most gradients zero.
-  store.parameters[index++].value.set(data.some((value) => value !== 0) ? data : normals(shape, 0.02));
-}
-store.refresh();
-const side = config.inputSize;
-const tokens = (side / config.patchSize) ** 2;
-const specs: TensorSpec[] = [
-  { shape: [batch, config.inChannels, side, side], dtype: 'float32' }, // x
-  { shape: [batch, config.inChannels, side, side], dtype: 'float32' }, // noise
-  { shape: [batch], dtype: 'float32' }, // t
-  { shape: [batch], dtype: 'int32' }, // y
-  { shape: [batch, tokens, config.zDims[0]], dtype: 'float32' }, // features
-];
-const gradients = captureGradients(
-  store,
-  (x, noise, t, y, features) => {
-    const checkpointBlocks = Number(flags['checkpoint-blocks']);
-    const inputs = { x, noise, t, y, targets: [features], checkpointBlocks };
-    const settings = { ...REPA, path: 'linear' } as const;
-    const { total, velocity, projection } = sitTrainingLoss(store.tensors, config, inputs, settings);
-    return [total, velocity, projection];
-  },
-  specs,
-);
-const [x, noise, , , features] = specs.map(({ shape }) => normals(shape));
-const t = Float32Array.from({ length: batch }, (_, index) => (index + 0.5) / batch);
-const y = Int32Array.from({ length: batch }, (_, index) => (index * 37) % config.numClasses);
+const model = sitConfig(flags.model, { alignDepth: 4 });
+const dims = [768];
+const network: Network = {
+  architecture: 'SiT',
+  model,
+  methods: { repa: { lambda: 0.5, projectionLoss: 'cosine', projectorDim: 2048, dims } },
+};
+const settings: TrainingSettings = {
+  ...{ batchSize: rows, microBatch: rows, seed: 0, labelDropout: 0.1, path: 'linear', time: 'uniform', timeShift: 1 },
+  ...{ optimizer: 'adamw', learningRate: 1e-4, warmup: 0, schedule: 'constant', scheduleSteps: null, beta2: 0.999 },
+  ...{ weightDecay: 0, clip: 1, emaDecays: [0.9999] },
+};
 
-let count = 0;
-function step(): void {
-  gradients.run(x, noise, t, y, features);
-  count++;
-  store.step({
-    lr: 1e-4,
-    beta1: 0.9,
-    beta2: 0.999,
-    epsilon: 1e-8,
-    weightDecay: 0,
-    step: count,
-    clip: 1,
-    emaDecays: [0.9999],
+/** Layers that start at zero would keep most gradients zero. */
+function* weights() {
+  for (const [name, { shape, data }] of startingNetwork(network, 0)) {
+    yield [name, { data: data.some((value) => value !== 0) ? data : normals(shape, 0.02) }] as const;
+  }
+}
+
+const store = modelStore(network, { weights: weights() });
+const latentShape = [model.inChannels, model.inputSize, model.inputSize];
+const features = dims.map((dim) => ({ name: 'features', tokens: patchCount(model), dim }));
+const checkpointBlocks = Number(flags['checkpoint-blocks']);
+const loss = compileLoss(store, { network, training: settings, latentShape, features }, { rows, checkpointBlocks });
+const batch = {
+  latents: normals([rows * sizeOf(latentShape)]),
+  labels: Int32Array.from({ length: rows }, (_, index) => (index * 37) % model.numClasses),
+  features: features.map(({ tokens, dim }) => normals([rows, tokens, dim])),
+};
+
+let step = 0;
+await answer(async () => {
+  await takeStep({ store, loss, settings, share: { passes: 1 }, group: ALONE }, step, {
+    nextBatch: async () => ({ ...batch, rows, seed: settings.seed, step, position: 0 }),
+    watch: new Stopwatch(),
+    lossLimit: Number.POSITIVE_INFINITY,
   });
-}
-
-await answer(step);
+  step++;
+});

@@ -15,7 +15,7 @@ import { flattened } from '../lib/runs/facts.js';
 import { openTensorFile, type TensorFile } from '../lib/stream/file.js';
 import { isStreamFile } from '../lib/stream/is-stream.js';
 import { showColumn, valueColumns } from '../lib/stream/schema.js';
-import { checkpointSteps, findCheckpoint, readCheckpointConfig } from '../lib/training/checkpoint.js';
+import { checkpointSteps, findCheckpoint, readCheckpointRecord } from '../lib/training/checkpoint.js';
 
 const description = `Compares two things of one kind. Of tensor streams and shard folders, rows are joined by key: what only one has, labels and
 metadata that differ, and for each column how far values are apart. Of weights files (safetensors, .pt, .npz), the same by tensor. Of
@@ -66,7 +66,7 @@ function kindOf(input: string): Kind {
 }
 
 function* runLines(a: string, b: string): Generator<Line> {
-  yield* factLines('setting', readCheckpointConfig(findCheckpoint(a)), readCheckpointConfig(findCheckpoint(b)));
+  yield* factLines('setting', readCheckpointRecord(findCheckpoint(a)), readCheckpointRecord(findCheckpoint(b)));
 }
 
 function* factLines(what: string, a: Record<string, unknown>, b: Record<string, unknown>): Generator<Line> {

@@ -48,8 +48,8 @@ export const command = verb({
     const { selectBackend } = await import('../lib/engine/index.js');
     const { checkHints, loadDiffusionModel } = await import('../lib/sampling/diffusion-model.js');
     const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
-    const { TrainingSet } = await import('../lib/training/dataset.js');
-    const { storedIncluded } = await import('../lib/training/included.js');
+    const { TrainingSet } = await import('../lib/training/latents.js');
+    const { storedPreparation } = await import('../lib/training/preparation.js');
     const { tokenMeans } = await import('../lib/pretrained/token-means.js');
 
     checkHints(options.ckpt, options);
@@ -57,18 +57,18 @@ export const command = verb({
     const model = loadDiffusionModel(options.ckpt, options);
     const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses } = model.config;
     const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
-    const included = storedIncluded(model.record, model.source);
-    if (model.record.training.representation && !included.components) {
+    const { besides, missing } = storedPreparation(model.record, model.source);
+    if (missing.length > 0) {
       throw new DataError(
         `${model.source}: generates components of features, but does not say which`,
         'Name the folder that train wrote: an export holds the weights alone.',
       );
     }
-    const generates = included.classToken || included.components !== undefined;
+    const generates = besides.classToken || besides.channels !== undefined;
     if (options.feats !== undefined && !generates)
       throw new UsageError(`--feats does nothing: ${model.source} needs none`);
     const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : []);
-    set.include(included);
+    set.include(besides);
     const { batchSize, seed, pool, t: times, dtype } = options;
     const extractor = new HiddenStateExtractor(model, { blocks, times, batchSize, seed });
     const tokens = (inputSize / patchSize) ** 2;

@@ -15,7 +15,7 @@ import { openTensorFile } from '../lib/stream/file.js';
 import { isStreamFile } from '../lib/stream/is-stream.js';
 import { openTensorStream } from '../lib/stream/reader.js';
 import { showColumn } from '../lib/stream/schema.js';
-import { checkpointSteps, findCheckpoint, readCheckpointConfig } from '../lib/training/checkpoint.js';
+import { checkpointSteps, findCheckpoint, readCheckpointRecord } from '../lib/training/checkpoint.js';
 
 const description = `Says what a tensor stream, a shard folder, a checkpoint, a weights file or an .npz of statistics holds, and how it was made: the
 command, the model and its hash, the preprocessing, the sampler. Of files, only headers are read.`;
@@ -80,7 +80,7 @@ async function describeStream(input: string): Promise<Facts> {
 
 function describeCheckpoint(input: string): Facts {
   const folder = findCheckpoint(input);
-  return withMetadata({ path: folder, holds: 'checkpoint' }, readCheckpointConfig(folder));
+  return withMetadata({ path: folder, holds: 'checkpoint' }, readCheckpointRecord(folder));
 }
 
 /** What an .npz of feature statistics is of; undefined if it is none. */

@@ -4,7 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { DataError, MissingInputError, UsageError } from '../lib/errors.js';
+import { MissingInputError, UsageError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
 import { choice, flag, integer, list, text, ValueProblem } from '../lib/options/option.js';
 import type { Axis, Point } from '../lib/plots/run-points.js';
@@ -150,12 +150,9 @@ async function film(logs: readonly string[]): Promise<string> {
 
 /** Images of a step of the run that a log belongs to. */
 async function batchSizeOf(log: string): Promise<number> {
-  const { findCheckpoint, readCheckpointConfig } = await import('../lib/training/checkpoint.js');
+  const { findCheckpoint, readCheckpointRecord } = await import('../lib/training/checkpoint.js');
   const folder = path.dirname(logFile(log));
-  const { training } = readCheckpointConfig(findCheckpoint(folder));
-  const batchSize = (training as { batchSize?: unknown } | undefined)?.batchSize;
-  if (typeof batchSize === 'number') return batchSize;
-  throw new DataError(`${folder}: its configuration tells no batch size, which --x images needs`);
+  return readCheckpointRecord(findCheckpoint(folder)).training.batchSize;
 }
 
 const isFolder = (log: string): boolean => statSync(log, { throwIfNoEntry: false })?.isDirectory() ?? false;

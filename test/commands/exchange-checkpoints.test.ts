@@ -4,10 +4,9 @@ import { readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileS
 import path from 'node:path';
 import { test } from 'node:test';
 import { openSafetensors } from '../../src/lib/formats/safetensors.js';
-import { sitParameters } from '../../src/lib/models/sit-parameters.js';
+import { networkParameters } from '../../src/lib/repa/network.js';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
-import { readCheckpointConfig } from '../../src/lib/training/checkpoint.js';
-import type { RunRecord } from '../../src/lib/training/settings.js';
+import { readCheckpointRecord } from '../../src/lib/training/checkpoint.js';
 import { fixturePath } from '../support.js';
 import { assertClose } from '../tensors.js';
 import { repa, shell, temporaryFolder } from './binary.js';
@@ -28,22 +27,25 @@ test('what the official code saved is imported whole: weights, average, moments,
   const { code, stderr } = await repa(['import', TRAINING, '--heads', '2', '-o', 'ckpt'], { cwd });
   assert.equal(code, 0, stderr);
   const folder = path.join(cwd, 'ckpt/step-0000001');
-  const record = readCheckpointConfig(folder) as RunRecord;
+  const record = readCheckpointRecord(folder);
   assert.equal(record.step, 1);
-  const { depth, hiddenSize, numHeads, numClasses, alignDepth, zDims, projectorDim, inputSize } = record.model;
+  const { depth, hiddenSize, numHeads, numClasses, alignDepth, inputSize } = record.model;
   assert.deepEqual(
-    { depth, hiddenSize, numHeads, numClasses, alignDepth, zDims, projectorDim, inputSize },
-    { depth: 2, hiddenSize: 16, numHeads: 2, numClasses: 3, alignDepth: 1, zDims: [6], projectorDim: 8, inputSize: 4 },
+    { depth, hiddenSize, numHeads, numClasses, alignDepth, inputSize },
+    { depth: 2, hiddenSize: 16, numHeads: 2, numClasses: 3, alignDepth: 1, inputSize: 4 },
   );
-  const { path: interpolant, time, lambda, batchSize, learningRate, seed } = record.training;
+  assert.deepEqual(record.methods, {
+    repa: { lambda: 0.25, projectionLoss: 'cosine', dims: [6], projectorDim: 8 },
+  });
+  const { path: interpolant, time, batchSize, learningRate, seed } = record.training;
   assert.deepEqual(
-    { interpolant, time, lambda, batchSize, learningRate, seed },
-    { interpolant: 'cosine', time: 'lognormal', lambda: 0.25, batchSize: 12, learningRate: 2e-4, seed: 5 },
+    { interpolant, time, batchSize, learningRate, seed },
+    { interpolant: 'cosine', time: 'lognormal', batchSize: 12, learningRate: 2e-4, seed: 5 },
   );
   assert.deepEqual(record.latent, { shape: [4, 4, 4], scale: [0.18215], shift: [0] });
 
   const [model, ema, moments] = ['model', 'ema', 'optimizer'].map((name) => part(folder, name));
-  const names = [...sitParameters(record.model).keys()];
+  const names = [...networkParameters(record).keys()];
   assert.deepEqual([...model.keys()].sort(), [...names].sort());
   for (const [number, name] of names.entries()) {
     assertClose(
@@ -143,7 +145,7 @@ test('DiT goes out and comes back as DiT', async (t) => {
   );
   assert.equal(code, 0, stderr);
   const [before, after] = ['ckpt', 'back'].map((out) => path.join(cwd, out, 'step-0000002'));
-  assert.deepEqual(readCheckpointConfig(after), readCheckpointConfig(before));
+  assert.deepEqual(readCheckpointRecord(after), readCheckpointRecord(before));
   for (const name of ['model', 'ema', 'optimizer']) assert.deepEqual(part(after, name), part(before, name));
 });
 

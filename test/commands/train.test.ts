@@ -132,7 +132,7 @@ test('other settings do not silently continue a run', async (t) => {
   assert.equal((await repa(['train', ...RUN, '--steps', '2'], { cwd })).code, 0);
   const changed = await repa(['train', ...RUN, '--steps', '4', '--lambda', '1'], { cwd });
   assert.equal(changed.code, 2);
-  assert.match(changed.stderr, /training\.lambda \(0\.5, now 1\)[\s\S]*--resume/);
+  assert.match(changed.stderr, /methods\.repa\.lambda \(0\.5, now 1\)[\s\S]*--resume/);
   assert.equal((await repa(['train', ...RUN, '--steps', '4', '--lambda', '1', '--resume'], { cwd })).code, 0);
   const wider = await repa(['train', ...RUN, '--steps', '6', '--lambda', '1', '--width', '64', '--resume'], { cwd });
   assert.equal(wider.code, 2);

@@ -14,7 +14,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['images', 'engine'],
   ['optim', 'linalg', 'nn', 'diffusion', 'hub', 'diagnosis'],
   ['models', 'metrics'],
-  ['align', 'pretrained'],
+  ['repa', 'pretrained'],
   ['training'],
   ['runs'],
   ['exchange', 'plots'],

@@ -3,14 +3,13 @@
 import { type Times, timesOfRows } from '../../src/lib/diffusion/guidance.js';
 import { type SamplerOptions, settle } from '../../src/lib/diffusion/samplers/index.js';
 import { capture, type TensorSpec, tf } from '../../src/lib/engine/index.js';
+import { sit, sitConfig, transformerParameters } from '../../src/lib/models/dit.js';
 import { toParameters } from '../../src/lib/models/parameters.js';
-import { sit, sitConfig } from '../../src/lib/models/sit.js';
-import { sitParameters } from '../../src/lib/models/sit-parameters.js';
 import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 import { sampleLatents } from '../../src/lib/sampling/sample.js';
 import { randomWeights } from './random-weights.js';
 
-const config = sitConfig('SiT-S/2', { inputSize: 16, depth: 3, hiddenSize: 64, numHeads: 2, numClasses: 5, zDims: [] });
+const config = sitConfig('SiT-S/2', { inputSize: 16, depth: 3, hiddenSize: 64, numHeads: 2, numClasses: 5 });
 const LATENT = [config.inChannels, config.inputSize, config.inputSize];
 const LABELS = Int32Array.of(0, 3);
 
@@ -21,14 +20,14 @@ export async function guidedSamples(
   options: SamplerOptions,
   guidance: Partial<typeof GUIDANCE> = {},
 ): Promise<Float32Array> {
-  const p = toParameters(randomWeights(sitParameters(config)));
+  const p = toParameters(randomWeights(transformerParameters(config)));
   const programs = [LABELS.length, 2 * LABELS.length].map((rows) => {
     const specs: TensorSpec[] = [
       { shape: [rows, ...LATENT], dtype: 'float32' },
       { shape: [rows], dtype: 'float32' },
       { shape: [rows], dtype: 'int32' },
     ];
-    return capture((x, t, y) => [sit(p, config, x, t, y).velocity], specs, { constants: 'bake' });
+    return capture((x, t, y) => [sit(p, config, x, t, y).output], specs, { constants: 'bake' });
   });
   const network = (x: Float32Array, t: Times, labels: Int32Array): Float32Array => {
     const rows = labels.length;

@@ -5,9 +5,10 @@ import type { HostTensor } from '../formats/host-tensor.js';
 import { Tuple } from '../formats/pickle-writer.js';
 import { type LazyTensor, openSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
 import { type Savable, writeTorch } from '../formats/torch-writer.js';
-import { FROZEN, sitParameters } from '../models/sit-parameters.js';
-import { findCheckpoint, readCheckpointConfig } from '../training/checkpoint.js';
-import { ADAM, type RunRecord } from '../training/settings.js';
+import { isFrozen } from '../models/start.js';
+import { networkParameters } from '../repa/network.js';
+import { findCheckpoint, readCheckpointRecord } from '../training/checkpoint.js';
+import { ADAM, type RunRecord, writtenRecord } from '../training/record.js';
 import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
 import { RUN_KEY, toOfficialArguments } from './official-run.js';
 
@@ -18,7 +19,7 @@ import { RUN_KEY, toOfficialArguments } from './official-run.js';
  */
 export async function exportCheckpoint(location: string, file: string, choice: WeightsChoice): Promise<void> {
   const checkpoint = findCheckpoint(location);
-  const record = readCheckpointConfig(checkpoint) as RunRecord;
+  const record = readCheckpointRecord(checkpoint);
   switch (path.extname(file)) {
     case '.safetensors':
       return exportSafetensors(checkpoint, record, file, weightsPart(record, choice));
@@ -33,7 +34,7 @@ export async function exportCheckpoint(location: string, file: string, choice: W
 }
 
 /** Parameters in the order of the official module, which is how its optimiser numbers them. */
-const parameterNames = (record: RunRecord): string[] => [...sitParameters(record.model).keys()];
+const parameterNames = (record: RunRecord): string[] => [...networkParameters(record).keys()];
 
 const lazily = (file: SafetensorsFile, name: string): LazyTensor => ({
   ...file.info(name),
@@ -47,7 +48,7 @@ function exportSafetensors(checkpoint: string, record: RunRecord, file: string, 
   const source = openPart(checkpoint, part);
   try {
     // 'format' says whose names and layouts these are: loaders of Hugging Face ask for it.
-    const metadata = { format: 'pt', [RUN_KEY]: JSON.stringify(record) };
+    const metadata = { format: 'pt', [RUN_KEY]: JSON.stringify(writtenRecord(record)) };
     const tensors = parameterNames(record).map((name) => [name, lazily(source, name)] as const);
     writeSafetensors(file, tensors, metadata);
   } finally {
@@ -67,7 +68,7 @@ async function exportTorch(checkpoint: string, record: RunRecord, file: string):
       model: stateDict(model),
       ema: stateDict(ema),
       opt: adamState(record, optimizer),
-      args: { ...toOfficialArguments(record), [RUN_KEY]: JSON.stringify(record) },
+      args: { ...toOfficialArguments(record), [RUN_KEY]: JSON.stringify(writtenRecord(record)) },
       steps: record.step,
     });
   } finally {
@@ -77,10 +78,10 @@ async function exportTorch(checkpoint: string, record: RunRecord, file: string):
 
 /** The state dict of `torch.optim.AdamW` over all parameters of the module; frozen ones have a number and no state. */
 function adamState(record: RunRecord, moments: SafetensorsFile | undefined): Savable {
-  const names = parameterNames(record);
+  const parameters = [...networkParameters(record)];
   const step: HostTensor = { shape: [], dtype: 'f32', data: Float32Array.of(record.step) };
-  const state = names.flatMap((name, number): [number, Savable][] => {
-    if (FROZEN.has(name) || !moments) return [];
+  const state = parameters.flatMap(([name, plan], number): [number, Savable][] => {
+    if (isFrozen(plan) || !moments) return [];
     const [first, second] = [`exp_avg.${name}`, `exp_avg_sq.${name}`].map((each) => lazily(moments, each));
     return [[number, { step, exp_avg: first, exp_avg_sq: second }]];
   });
@@ -94,7 +95,7 @@ function adamState(record: RunRecord, moments: SafetensorsFile | undefined): Sav
     maximize: false,
     foreach: null,
     capturable: false,
-    params: names.map((_, number) => number),
+    params: parameters.map((_, number) => number),
   };
   return { state: new Map(state), param_groups: [group] };
 }

@@ -6,10 +6,11 @@ import type { LazyTensor } from '../formats/safetensors.js';
 import { locateWeights } from '../hub/locate.js';
 import { REGISTRY } from '../hub/registry.js';
 import { matchWeights, type Shapes } from '../models/parameters.js';
-import { FROZEN, sitParameters } from '../models/sit-parameters.js';
+import { isFrozen, type ParameterPlan } from '../models/start.js';
 import { openOfficialCheckpoint, type StateDict, type StoredTensor } from '../pretrained/official-checkpoint.js';
+import { networkParameters } from '../repa/network.js';
 import { checkpointSteps, saveCheckpoint } from '../training/checkpoint.js';
-import type { RunRecord } from '../training/settings.js';
+import type { RunRecord } from '../training/record.js';
 import { describeOfficial, type OfficialHints } from './official-run.js';
 
 export interface ImportedCheckpoint {
@@ -41,7 +42,7 @@ export function importCheckpoint(input: string, folder: string, hints: OfficialH
       step: moments ? described.step : 0,
       training: { ...training, emaDecays: training.emaDecays.slice(0, 1) }, // there is one average
     };
-    const expected = sitParameters(record.model);
+    const expected = networkParameters(record);
     const arrays = (tensors: StateDict, shapes: Shapes) =>
       [...matchWeights(tensors, shapes, file)].map(([name, tensor]) => [name, asFloats(tensor)] as const);
     const parts = new Map([
@@ -61,10 +62,10 @@ const asFloats = (tensor: StoredTensor): LazyTensor => ({
   load: () => toFloat32(tensor.read()),
 });
 
-const momentShapes = (parameters: Shapes): Shapes =>
+const momentShapes = (parameters: ReadonlyMap<string, ParameterPlan>): Shapes =>
   new Map(
     [...parameters]
-      .filter(([name]) => !FROZEN.has(name))
+      .filter(([, plan]) => !isFrozen(plan))
       .flatMap(([name, { shape }]) => [
         [`exp_avg.${name}`, { shape }],
         [`exp_avg_sq.${name}`, { shape }],

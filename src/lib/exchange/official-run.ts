@@ -1,13 +1,11 @@
 /** What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run. */
-import { REPA } from '../align/settings.js';
 import { DataError, UsageError } from '../errors.js';
 import { showPlain } from '../formats/pickle.js';
-import { type DiTConfig, inferDiTConfig } from '../models/dit.js';
-import { inferSiTConfig, type SiTConfig } from '../models/sit.js';
-import { publishedName, transformerConfig } from '../models/transformer-config.js';
+import { publishedName, type TransformerConfig, transformerConfig } from '../models/dit.js';
 import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
 import type { OfficialCheckpoint } from '../pretrained/official-checkpoint.js';
-import { ADAM, type ModelRecord, type RunRecord, type TrainingSettings } from '../training/settings.js';
+import { inferNetwork, type Network } from '../repa/network.js';
+import { ADAM, type RunRecord, readRecord, type TrainingSettings } from '../training/record.js';
 import { version } from '../version.js';
 
 /** Where our exports keep the whole record, as JSON: among the arguments of a .pt, in the header of a .safetensors. */
@@ -26,7 +24,6 @@ export interface OfficialHints {
 
 /** The arguments of REPA's train.py, or what it fixes, where a checkpoint does not tell. */
 const RECIPE: TrainingSettings = {
-  ...REPA,
   batchSize: 256,
   microBatch: 256,
   seed: 0,
@@ -43,8 +40,6 @@ const RECIPE: TrainingSettings = {
   path: 'linear',
   time: 'uniform',
   timeShift: 1,
-  route: null,
-  pathDrop: 0,
 };
 
 /**
@@ -71,23 +66,26 @@ export function describeOfficial(checkpoint: OfficialCheckpoint, hints: Official
 function exportedRecord({ source, metadata, args }: OfficialCheckpoint): RunRecord | undefined {
   const text = metadata[RUN_KEY] ?? args[RUN_KEY];
   if (typeof text !== 'string') return undefined;
+  let json: unknown;
   try {
-    return JSON.parse(text) as RunRecord;
+    json = JSON.parse(text);
   } catch (error) {
     throw new DataError(`${source}: its ${RUN_KEY} cannot be read: ${(error as Error).message}`);
   }
+  return readRecord(json, `${source}: ${RUN_KEY}`);
 }
 
 /** SiT or DiT: their state dicts have the same names, and only REPA's SiT is told apart by its output. */
-function recogniseModel({ source, ema, args }: OfficialCheckpoint, hints: OfficialHints): ModelRecord {
+function recogniseModel({ source, ema, args }: OfficialCheckpoint, hints: OfficialHints): Network {
   const name = hints.model ?? (typeof args.model === 'string' ? args.model : undefined);
   const family = /^(SiT|DiT)(?=-|$)/.exec(name ?? '')?.[1];
   if (hints.model !== undefined && family === undefined) {
     throw new UsageError(`--model ${hints.model}: it takes a name such as SiT-XL/2 or DiT-XL/2, or SiT or DiT`);
   }
   const alignDepth = typeof args.encoder_depth === 'number' ? args.encoder_depth : undefined;
-  const sit = inferSiTConfig(ema, source, { numHeads: hints.heads, alignDepth });
-  const predictsTwice = sit.outChannels === 2 * sit.inChannels;
+  const known = { numHeads: hints.heads, alignDepth };
+  const sit = inferNetwork('SiT', ema, source, known);
+  const predictsTwice = sit.model.outChannels === 2 * sit.model.inChannels;
   if (family === undefined && predictsTwice) {
     throw new UsageError(
       `${source}: the weights of a DiT or of the original SiT, which nothing in the file tells apart`,
@@ -96,23 +94,31 @@ function recogniseModel({ source, ema, args }: OfficialCheckpoint, hints: Offici
   }
   if (family === 'DiT' && !predictsTwice) {
     throw new DataError(
-      `${source}: a DiT predicts noise and variance, but this has ${sit.outChannels} output channels`,
+      `${source}: a DiT predicts noise and variance, but this has ${sit.model.outChannels} output channels`,
     );
   }
-  checkSize(sit, hints, source);
-  if (family !== 'DiT') return { architecture: 'SiT', model: sit };
-  return { architecture: 'DiT', model: inferDiTConfig(ema, source, { numHeads: hints.heads, alignDepth }) };
+  checkSize(sit.model, hints, source);
+  const network = family === 'DiT' ? inferNetwork('DiT', ema, source, known) : sit;
+  return { ...network, methods: withLambda(network.methods, args) };
 }
 
 /** @throws DataError when the weights are not of the size that --model says. */
-function checkSize(found: SiTConfig | DiTConfig, { model = '' }: OfficialHints, source: string): void {
+function checkSize(found: TransformerConfig, { model = '' }: OfficialHints, source: string): void {
   if (!model.includes('-')) return;
   const named = transformerConfig(model.startsWith('DiT') ? 'DiT' : 'SiT', model);
-  const size = ({ depth, hiddenSize, patchSize }: Pick<SiTConfig, 'depth' | 'hiddenSize' | 'patchSize'>): string =>
+  const size = ({
+    depth,
+    hiddenSize,
+    patchSize,
+  }: Pick<TransformerConfig, 'depth' | 'hiddenSize' | 'patchSize'>): string =>
     `${depth} blocks of width ${hiddenSize} on patches of ${patchSize}`;
   if (size(named) === size(found)) return;
   throw new DataError(`${source}: holds ${size(found)}, but ${model} is ${size(named)}`);
 }
+
+/** The weight of REPA's loss is among the arguments. */
+const withLambda = ({ repa, ...others }: Network['methods'], { proj_coeff: lambda }: OfficialCheckpoint['args']) =>
+  repa ? { repa: { ...repa, ...(typeof lambda === 'number' && { lambda }) }, ...others } : others;
 
 /** Paths by the names of REPA's and of the original SiT's command lines. */
 const PATHS = new Map([
@@ -143,14 +149,14 @@ function trainingSettings({ source, args }: OfficialCheckpoint, hints: OfficialH
     beta2: numeric('adam_beta2', RECIPE.beta2),
     weightDecay: numeric('adam_weight_decay', RECIPE.weightDecay),
     clip: numeric('max_grad_norm', RECIPE.clip),
-    lambda: numeric('proj_coeff', RECIPE.lambda),
     path,
     time: args.weighting === 'lognormal' ? 'lognormal' : 'uniform',
   };
 }
 
 /** The arguments of REPA's train.py that make such a run, as it saves them in a checkpoint. */
-export function toOfficialArguments({ architecture, model, training, data }: RunRecord) {
+export function toOfficialArguments({ architecture, model, methods, training, data }: RunRecord) {
+  const { lambda = 0 } = (methods.repa ?? {}) as { lambda?: number };
   const { size } = JSON.parse(data.latents.metadata['repa.preprocess'] ?? '{}') as { size?: number };
   return {
     model: publishedName(architecture, model) ?? architecture,
@@ -169,7 +175,7 @@ export function toOfficialArguments({ architecture, model, training, data }: Run
     path_type: training.path,
     prediction: 'v',
     cfg_prob: training.labelDropout,
-    proj_coeff: training.lambda,
+    proj_coeff: lambda,
     weighting: training.time,
   };
 }

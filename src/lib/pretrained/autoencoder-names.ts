@@ -1,6 +1,6 @@
 /** Names of latent diffusion's autoencoder: CompVis' and diffusers' older ones into those of diffusers today. */
 import type { Weights } from '../models/parameters.js';
-import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
+import { type Rule, renamed, reshaped, unwrapped } from '../models/rename.js';
 
 const LANDMARKS = ['encoder.conv_in.weight'];
 

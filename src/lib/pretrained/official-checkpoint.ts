@@ -8,7 +8,7 @@ import { isDict, type PickleDict } from '../formats/pickle.js';
 import { openTorch } from '../formats/torch.js';
 import { TorchTensor } from '../formats/torch-tensor.js';
 import { openWeights, stateDictOf, weightsFormat } from '../formats/weights-file.js';
-import { toSiTNames } from './sit-names.js';
+import { toOfficialNames } from '../models/dit.js';
 
 /** A tensor of a file, fetched when it is asked for. */
 export interface StoredTensor extends TensorInfo {
@@ -49,7 +49,7 @@ function openFlat(source: string): OfficialCheckpoint {
     name,
     { ...file.info(name), read: () => file.read(name) },
   ]);
-  const weights = toSiTNames(new Map(tensors));
+  const weights = toOfficialNames(new Map(tensors));
   const { metadata } = file;
   const close = () => file.close();
   return { source, model: weights, ema: weights, moments: undefined, args: {}, step: undefined, metadata, close };
@@ -65,12 +65,12 @@ function openTraining(source: string): OfficialCheckpoint | undefined {
       file.close();
       return undefined;
     }
-    const named = toSiTNames(model);
+    const named = toOfficialNames(model);
     const optimiser = readAdam(root.opt, [...named.keys()], source);
     return {
       source,
       model: named,
-      ema: toSiTNames(ema),
+      ema: toOfficialNames(ema),
       moments: optimiser?.moments,
       args: isDict(root.args) ? root.args : {},
       step: typeof root.steps === 'number' ? root.steps : optimiser?.step, // SiT and DiT do not save it themselves

@@ -1,6 +1,6 @@
 /** Names of tiny autoencoders: the two published files, and diffusers' AutoencoderTiny, into `encoder.` and `decoder.`. */
 import type { Weights } from '../models/parameters.js';
-import { renamed } from './rename.js';
+import { renamed } from '../models/rename.js';
 
 /** diffusers leaves the first layer of the decoder, which has no parameters, out of the count. */
 const fromDiffusers = (weights: Weights): Weights =>

@@ -1,8 +1,8 @@
 /** Names of vision transformers: Hugging Face's, timm's, and those of CLIP's code, into those of facebookresearch/dinov2. */
 import { DataError } from '../errors.js';
 import type { Weight, Weights } from '../models/parameters.js';
+import { type Rule, renamed, reshaped, unwrapped } from '../models/rename.js';
 import { concatenated } from '../numbers/typed-array.js';
-import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
 
 /** The convolution of the patches, in each scheme of names. */
 const LANDMARKS = [

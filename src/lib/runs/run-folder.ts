@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { MissingInputError } from '../errors.js';
-import { checkpointSteps, findCheckpoint, readCheckpointConfig, stepFolder } from '../training/checkpoint.js';
+import { checkpointSteps, findCheckpoint, readCheckpointRecord, stepFolder } from '../training/checkpoint.js';
 import { RunLog } from './run-log.js';
 import type { Facts, PictureView, RunChange } from './run-view.js';
 
@@ -67,7 +67,7 @@ export class RunFolder {
     if (folder === undefined) return null;
     if (this.#config?.folder !== folder) {
       try {
-        this.#config = { folder, facts: readCheckpointConfig(folder) };
+        this.#config = { folder, facts: readCheckpointRecord(folder) };
       } catch (error) {
         // A checkpoint may be removed between being listed and being read: the next call finds a newer one.
         if (existsSync(folder)) throw error;

@@ -8,16 +8,14 @@ import { describeOfficial, type OfficialHints } from '../exchange/official-run.j
 import { type HostTensor, toFloat32 } from '../formats/host-tensor.js';
 import { locateWeights } from '../hub/locate.js';
 import { REGISTRY } from '../hub/registry.js';
-import type { AlignedConfig } from '../models/alignment.js';
-import { dit } from '../models/dit.js';
+import type { TransformerConfig } from '../models/dit.js';
 import { matchWeights, type Parameters, toParameters, type Weights } from '../models/parameters.js';
-import { sit } from '../models/sit.js';
-import { sitParameters } from '../models/sit-parameters.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import { inUse } from '../options/resolve.js';
 import { openOfficialCheckpoint, type StateDict } from '../pretrained/official-checkpoint.js';
-import { findCheckpoint, readCheckpointConfig, readCheckpointPart } from '../training/checkpoint.js';
-import type { RunRecord } from '../training/settings.js';
+import { companionSize, forward as networkForward, networkParameters } from '../repa/network.js';
+import { findCheckpoint, readCheckpointPart, readCheckpointRecord } from '../training/checkpoint.js';
+import type { RunRecord } from '../training/record.js';
 import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
 import { CHECKPOINT_FILE } from './options.js';
 import { packStates, stateSize, unpackStates } from './state.js';
@@ -26,7 +24,7 @@ export interface DiffusionModel {
   /** The checkpoint's folder or file. */
   source: string;
   record: RunRecord;
-  config: AlignedConfig;
+  config: TransformerConfig;
   parameters: Parameters;
   /** Of weights that were loaded, and are not in training: a checkpoint of the same name may hold others tomorrow. */
   sha256?: string;
@@ -64,11 +62,7 @@ export function checkHints(ckpt: string, hints: OfficialHints, guide?: string): 
 export function loadDiffusionModel(location: string, options: ModelOptions = {}): DiffusionModel {
   if (isWeightsFile(location)) return loadOfficial(location, options);
   const source = findCheckpoint(location);
-  const record = readCheckpointConfig(source) as RunRecord;
-  const { architecture } = record;
-  if (architecture !== 'SiT' && architecture !== 'DiT') {
-    throw new DataError(`${source}: holds a ${architecture}, which this version does not know`);
-  }
+  const record = readCheckpointRecord(source);
   return assemble(source, record, readCheckpointPart(source, weightsPart(record, options)));
 }
 
@@ -85,7 +79,7 @@ export function loadGuide(location: string, model: DiffusionModel, options: Mode
     'latent shape': record.latent.shape.join(' x '),
     'number of classes': config.numClasses,
     'number of output channels': config.outChannels,
-    'width of the class token': config.classTokenDim ?? 0,
+    'size of what is generated beside': companionSize(record),
   });
   const own = facts(model);
   for (const [name, value] of Object.entries(facts(guide))) {
@@ -117,9 +111,8 @@ function* readAll(weights: StateDict): Generator<[string, HostTensor]> {
 function assemble(source: string, record: RunRecord, tensors: Iterable<[string, HostTensor]>): DiffusionModel {
   const weights: Weights = new Map();
   for (const [name, tensor] of tensors) weights.set(name, { shape: tensor.shape, data: toFloat32(tensor) });
-  const config = record.model;
-  const matched = matchWeights(weights, sitParameters(config), source);
-  return { source, record, config, parameters: toParameters(matched), sha256: weightsHash(matched) };
+  const matched = matchWeights(weights, networkParameters(record), source);
+  return { source, record, config: record.model, parameters: toParameters(matched), sha256: weightsHash(matched) };
 }
 
 /** SHA-256 over the names and the values of weights. */
@@ -136,21 +129,15 @@ export interface Prediction {
   hidden: tf.Tensor[];
 }
 
-/** The forward pass, without projectors, of states [N, S]. */
+/** The forward pass of states [N, S]. */
 export function forward(
   { record, parameters }: DiffusionModel,
   states: tf.Tensor,
   t: tf.Tensor,
   y: tf.Tensor,
 ): Prediction {
-  const { x, classToken } = unpackStates(record.model, states);
-  if (record.architecture === 'DiT') {
-    const { prediction, hidden } = dit(parameters, record.model, x, t, y, { projectors: false });
-    return { output: packStates(prediction), hidden };
-  }
-  const options = { projectors: false, classToken };
-  const { velocity, classVelocity, hidden } = sit(parameters, record.model, x, t, y, options);
-  return { output: packStates(velocity, classVelocity), hidden };
+  const { output, companion, hidden } = networkForward(parameters, record, { ...unpackStates(record, states), t, y });
+  return { output: packStates(output, companion), hidden };
 }
 
 /**
@@ -167,7 +154,7 @@ export function compiledNetwork(
     capture(
       (x, t, y) => [forward(model, x, t, y).output],
       [
-        { shape: [rows, stateSize(model.config)], dtype: 'float32' },
+        { shape: [rows, stateSize(model.record)], dtype: 'float32' },
         { shape: [rows], dtype: 'float32' },
         { shape: [rows], dtype: 'int32' },
       ],

@@ -1,12 +1,13 @@
 /** What a diffusion transformer makes of noisy latents on the way: the tokens after chosen blocks, at chosen times. */
 import { DDPM_STEPS, ddpmSchedule } from '../diffusion/ddpm-schedule.js';
+import type { TrainingBatch } from '../diffusion/draws.js';
 import { interpolants } from '../diffusion/interpolant.js';
 import { type Captured, capture, tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
 import { joinRows } from '../numbers/typed-array.js';
-import type { TrainingBatch } from '../training/dataset.js';
-import type { RunRecord } from '../training/settings.js';
+import { prefixTokens } from '../repa/network.js';
+import type { RunRecord } from '../training/record.js';
 import { type DiffusionModel, forward } from './diffusion-model.js';
 import { stateSize } from './state.js';
 
@@ -32,20 +33,21 @@ export class HiddenStateExtractor {
 
   /** @throws UsageError for a block that the model does not have */
   constructor(model: DiffusionModel, request: HiddenRequest) {
-    const { config } = model;
+    const { config, record } = model;
     const missing = request.blocks.find((block) => block > config.depth);
     if (missing !== undefined) throw new UsageError(`there is no block ${missing}: the model has 1 to ${config.depth}`);
     this.#model = model;
     this.#request = request;
+    const prefix = prefixTokens(record);
     const patchTokens = (tokens: tf.Tensor): tf.Tensor =>
-      config.classTokenDim ? tf.slice(tokens, [0, 1, 0], [-1, -1, -1]) : tokens;
+      prefix > 0 ? tf.slice(tokens, [0, prefix, 0], [-1, -1, -1]) : tokens; // [B, T, D]
     this.#program = capture(
       (x, t, y) => {
         const { hidden } = forward(model, x, t, y);
         return request.blocks.map((block) => patchTokens(hidden[block - 1])); // [B, T, D] each
       },
       [
-        { shape: [request.batchSize, stateSize(config)], dtype: 'float32' },
+        { shape: [request.batchSize, stateSize(record)], dtype: 'float32' },
         { shape: [request.batchSize], dtype: 'float32' },
         { shape: [request.batchSize], dtype: 'int32' },
       ],

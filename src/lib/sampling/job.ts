@@ -70,7 +70,7 @@ export async function* samples(job: Job, { first, end }: Range, options: Samplin
   const network = compiledNetwork(model);
   const guideNetwork = guide && compiledNetwork(guide);
   const { config } = model;
-  const networks = { network, stateSize: stateSize(config), nullLabel: config.numClasses, guide: guideNetwork };
+  const networks = { network, stateSize: stateSize(model.record), nullLabel: config.numClasses, guide: guideNetwork };
   const sampled = { ...job, networks, labels: labelPlan(options.labels), rounding: options.rounding };
   for (let start = first; start < end; start += options.batchSize) {
     const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);

@@ -1,28 +1,30 @@
 /**
- * What a sampler moves of one image, as one row of numbers: the latent with all channels that the network generates (ReDi
- * adds some of features), then the class token (of REG).
+ * What a sampler moves of one image, as one row of numbers: the latent with all channels that the network generates, then
+ * what is generated beside it.
  */
 import { tf } from '../engine/index.js';
-import type { TransformerConfig } from '../models/diffusion-transformer.js';
+import type { TransformerConfig } from '../models/dit.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
+import { companionSize, type Network } from '../repa/network.js';
 
 const latentSize = ({ inChannels, inputSize }: TransformerConfig): number => inChannels * inputSize ** 2;
 
-export const stateSize = (config: TransformerConfig): number => latentSize(config) + (config.classTokenDim ?? 0);
+export const stateSize = (network: Network): number => latentSize(network.model) + companionSize(network);
 
-/** States [N, S] as the network takes them: latents [N, C, h, w] and, of a model that has them, class tokens [N, Z]. */
-export function unpackStates(config: TransformerConfig, states: tf.Tensor): { x: tf.Tensor; classToken?: tf.Tensor } {
-  const { inChannels, inputSize, classTokenDim } = config;
+/** States [N, S] as the network takes them: latents [N, C, h, w] and what is generated beside them, if anything, [N, Z]. */
+export function unpackStates(network: Network, states: tf.Tensor): { x: tf.Tensor; companion?: tf.Tensor } {
+  const { inChannels, inputSize } = network.model;
+  const beside = companionSize(network);
   const shape = [states.shape[0], inChannels, inputSize, inputSize];
-  if (!classTokenDim) return { x: tf.reshape(states, shape) };
-  const [latents, classToken] = tf.split(states, [latentSize(config), classTokenDim], 1);
-  return { x: tf.reshape(latents, shape), classToken };
+  if (beside === 0) return { x: tf.reshape(states, shape) };
+  const [latents, companion] = tf.split(states, [latentSize(network.model), beside], 1);
+  return { x: tf.reshape(latents, shape), companion };
 }
 
-/** A prediction [N, C', h, w], and one of class tokens [N, Z], in the layout of states. */
-export function packStates(prediction: tf.Tensor, classToken?: tf.Tensor): tf.Tensor {
+/** A prediction [N, C', h, w], and one of what is beside [N, Z], in the layout of states. */
+export function packStates(prediction: tf.Tensor, companion?: tf.Tensor): tf.Tensor {
   const rows = tf.reshape(prediction, [prediction.shape[0], -1]); // [N, C' * h * w]
-  return classToken ? tf.concat([rows, classToken], 1) : rows;
+  return companion ? tf.concat([rows, companion], 1) : rows;
 }
 
 /**

@@ -4,13 +4,14 @@
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
+import type { TrainingBatch } from '../diffusion/draws.js';
 import { RepaError } from '../errors.js';
 import type { ImagePlace } from '../images/image-store.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import type { ProcessGroup } from '../parallel/group.js';
-import type { OpenedSet, TrainingBatch, TrainingSet } from './dataset.js';
+import type { OpenedSet, TrainingSet } from './latents.js';
 import { divideBatch } from './ranks.js';
-import type { TrainingSettings } from './settings.js';
+import type { TrainingSettings } from './record.js';
 
 /** Rows to read as `TrainingSet.read` takes them, and the images to decode. */
 export interface BatchRequest {
@@ -26,7 +27,7 @@ export function* microBatches(
   set: TrainingSet,
   settings: TrainingSettings,
   group: ProcessGroup,
-  { from, to, isAligned }: { from: number; to: number; isAligned(step: number): boolean },
+  { from, to, follows }: { from: number; to: number; follows(step: number): boolean },
 ): Generator<BatchRequest> {
   const { batchSize, seed } = settings;
   const { first, microBatch, passes } = divideBatch(settings, group);
@@ -35,7 +36,7 @@ export function* microBatches(
     for (let pass = 0; pass < passes; pass++) {
       const position = first + pass * microBatch;
       const rows = all.slice(position, position + microBatch);
-      yield { rows, seed, step, position, withFeatures: isAligned(step) };
+      yield { rows, seed, step, position, withFeatures: follows(step) };
     }
   }
 }

@@ -4,7 +4,7 @@ import { RepaError } from '../errors.js';
 import type { ImagePlace, ImageReader } from '../images/image-store.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import type { WorkerAnswer, WorkerRequest, WorkerSources } from './batch-loader.js';
-import { TrainingSet } from './dataset.js';
+import { TrainingSet } from './latents.js';
 
 const { set: opened, cropSize } = workerData as WorkerSources;
 const port = parentPort!;

@@ -13,20 +13,14 @@ import { DataError, diskProblem, MissingInputError, UnavailableError } from '../
 import { syncFolder, writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { type LazyTensor, openSafetensors, writeSafetensors } from '../formats/safetensors.js';
+import { type RunRecord, readRecord, writtenRecord } from './record.js';
 
-export const CHECKPOINT_FORMAT = 1;
 const STEP_FOLDER = /^step-(\d{7,})$/;
 const UNFINISHED = /^\.step-\d{7,}\.tmp$/;
 
 /** Name of the file of a moving average: `ema` is that of the first decay, `ema-0.999` one of the further ones. */
 export const averagePart = (decays: readonly number[], index: number): string =>
   index === 0 ? 'ema' : `ema-${decays[index]}`;
-
-/** What config.json holds besides its format: plain JSON, whose meaning belongs to the caller. */
-export interface CheckpointConfig {
-  step: number;
-  [key: string]: unknown;
-}
 
 /** Steps of the complete checkpoints below `folder`, in order. */
 export function checkpointSteps(folder: string): number[] {
@@ -73,22 +67,22 @@ export function discardUnfinished(folder: string): void {
  */
 export function saveCheckpoint(
   folder: string,
-  config: CheckpointConfig,
+  record: RunRecord,
   parts: ReadonlyMap<string, Iterable<readonly [string, HostTensor | LazyTensor]>>,
   keep: number,
 ): string {
-  const target = stepFolder(folder, config.step);
-  const temporary = hiddenFolder(folder, config.step);
+  const target = stepFolder(folder, record.step);
+  const temporary = hiddenFolder(folder, record.step);
   try {
     mkdirSync(temporary, { recursive: true });
     for (const [part, tensors] of parts) writeSafetensors(path.join(temporary, `${part}.safetensors`), tensors);
-    const text = `${JSON.stringify({ format: CHECKPOINT_FORMAT, ...config }, null, 2)}\n`;
+    const text = `${JSON.stringify(writtenRecord(record), null, 2)}\n`;
     writeFileAtomic(path.join(temporary, 'config.json'), (fd) => writeFully(fd, Buffer.from(text)));
     rmSync(target, { recursive: true, force: true });
     renameSync(temporary, target);
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
-    throw notSaved(folder, config.step, error);
+    throw notSaved(folder, record.step, error);
   }
   syncFolder(folder);
   for (const old of checkpointSteps(folder).slice(0, -keep)) {
@@ -112,20 +106,17 @@ function notSaved(folder: string, step: number, error: unknown): unknown {
 
 /**
  * Reads config.json of a step's folder.
- * @throws DataError when it is no checkpoint of this format
+ * @throws DataError when it is no record of a format that this version knows, naming what is wrong
  */
-export function readCheckpointConfig(checkpoint: string): CheckpointConfig {
+export function readCheckpointRecord(checkpoint: string): RunRecord {
   const file = path.join(checkpoint, 'config.json');
-  let config: { format?: unknown; step?: unknown };
+  let json: unknown;
   try {
-    config = JSON.parse(readFileSync(file, 'utf8'));
+    json = JSON.parse(readFileSync(file, 'utf8'));
   } catch (error) {
     throw new DataError(`${file}: cannot be read as a checkpoint's configuration: ${(error as Error).message}`);
   }
-  if (config.format !== CHECKPOINT_FORMAT || !Number.isSafeInteger(config.step)) {
-    throw new DataError(`${file}: is not a checkpoint of format ${CHECKPOINT_FORMAT} (format: ${config.format})`);
-  }
-  return config as CheckpointConfig;
+  return readRecord(json, file);
 }
 
 /**

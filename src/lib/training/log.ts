@@ -4,7 +4,24 @@ import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { diskProblem, UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
-import type { LogEntry } from './train.js';
+
+/** One step. Losses are means over the global batch, each under its name and unweighted. */
+export interface LogEntry {
+  step: number;
+  epoch: number;
+  /** The weighted sum of the losses: what is minimised. */
+  loss: number;
+  /** Before clipping. */
+  gradient_norm: number;
+  learning_rate: number;
+  /** Wall time of the step, and the parts of it that are not loss and gradients: data, other ranks, optimiser, features. */
+  seconds: number;
+  data_seconds: number;
+  exchange_seconds: number;
+  optimizer_seconds: number;
+  encoder_seconds?: number;
+  [term: `${string}_loss`]: number;
+}
 
 /** What was measured at a step: its own line, with `evaluation` saying which. */
 export interface EvaluationEntry {

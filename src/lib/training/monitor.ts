@@ -1,8 +1,8 @@
 /** What measures a run while it trains. The trainer says when; what is measured, and how, it need not know. */
 import type { ParameterStore } from '../optim/index.js';
 import type { ProcessGroup } from '../parallel/group.js';
-import type { Included } from './dataset.js';
-import type { RunRecord } from './settings.js';
+import type { Besides } from '../repa/method.js';
+import type { RunRecord } from './record.js';
 
 /** The run that is measured, by its moving average. */
 export interface MonitoredRun {
@@ -10,7 +10,7 @@ export interface MonitoredRun {
   record: RunRecord;
   group: ProcessGroup;
   /** What its data hold besides latents and labels. */
-  included: Included;
+  besides: Besides;
   /** The folder of the run. */
   out: string;
   /** Whether a signal asks for the end. */
@@ -36,3 +36,14 @@ export interface RunMonitor {
 
 /** Opens what a monitor needs, before the first step: what is missing shows then. */
 export type OpenMonitor = (run: MonitoredRun) => Promise<RunMonitor>;
+
+/** What is to be measured at a step: all, but for what the log of a run that was stopped there has already. */
+export function missingMeasures(
+  { measures }: RunMonitor,
+  group: ProcessGroup,
+  logged: ReadonlySet<string> | undefined,
+): Measure[] {
+  const done = Uint8Array.from(measures, ({ name }) => Number(logged?.has(name) ?? false));
+  group.broadcast(done); // the first rank reads the log
+  return measures.filter((_, i) => !done[i]);
+}

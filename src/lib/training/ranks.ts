@@ -4,7 +4,7 @@ import { DataError, UsageError } from '../errors.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import type { ParameterStore } from '../optim/index.js';
 import { agree, type ProcessGroup } from '../parallel/group.js';
-import type { RunRecord, TrainingSettings } from './settings.js';
+import type { RunRecord, TrainingSettings } from './record.js';
 
 /** What one rank computes of each global batch. */
 export interface RankBatch {

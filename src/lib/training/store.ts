@@ -1,40 +1,59 @@
-/** The parameters of a run: drawn, restored from a checkpoint, and laid out as the files of one. */
+/** The parameters of a network that is trained: drawn, restored from a checkpoint, and laid out as the files of one. */
 
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
-import { FROZEN, initSiT, sitParameters } from '../models/sit-parameters.js';
+import { isFrozen, type ParameterPlan } from '../models/start.js';
 import { type Learning, ParameterStore, type StoredParameter } from '../optim/index.js';
+import { type Network, networkParameters, startingNetwork } from '../repa/network.js';
 import { averagePart, readCheckpointPart } from './checkpoint.js';
-import type { RunRecord, TrainingSettings } from './settings.js';
+import type { RunRecord, TrainingSettings } from './record.js';
 
 /** What Muon is for: matrices between hidden states, not the embeddings, the output or vectors. */
-const HIDDEN_MATRIX = /^(blocks|projectors)\..*\.weight$/;
-
-function learningOf(name: string, shape: readonly number[], { optimizer }: TrainingSettings): Learning {
-  if (FROZEN.has(name)) return 'frozen';
-  return optimizer === 'muon' && shape.length === 2 && HIDDEN_MATRIX.test(name) ? 'muon' : 'adamw';
+function learningOf(plan: ParameterPlan, optimizer: TrainingSettings['optimizer']): Learning {
+  if (isFrozen(plan)) return 'frozen';
+  return optimizer === 'muon' && plan.shape.length === 2 && plan.hidden ? 'muon' : 'adamw';
 }
 
-/** Room for the parameters of a run, all zeros. */
-function emptyStore({ model, training }: RunRecord, accumulation: boolean): ParameterStore {
-  const specs = [...sitParameters(model)].map(([name, { shape }]) => {
-    return { name, shape, learning: learningOf(name, shape, training) };
+export interface StoreChoice {
+  optimizer?: TrainingSettings['optimizer'];
+  /** How many moving averages are kept. */
+  averages?: number;
+  /** Room to add up the gradients of several batches. */
+  accumulation?: boolean;
+  /** Weights to start from, by name; zeros where there are none. */
+  weights?: Iterable<readonly [name: string, weight: { readonly data: Float32Array }]>;
+}
+
+/** The parameters of a network, with room for their gradients, moments and averages. */
+export function modelStore(network: Network, choice: StoreChoice = {}): ParameterStore {
+  const { optimizer = 'adamw', averages = 1, accumulation = false, weights } = choice;
+  const specs = [...networkParameters(network)].map(([name, plan]) => {
+    return { name, shape: plan.shape, learning: learningOf(plan, optimizer) };
   });
-  return new ParameterStore(specs, { accumulation, averages: training.emaDecays.length });
-}
-
-/** The first weights of a run. */
-export function freshStore(record: RunRecord, accumulation: boolean): ParameterStore {
-  const store = emptyStore(record, accumulation);
+  const store = new ParameterStore(specs, { accumulation, averages });
+  if (!weights) return store;
   const places = new Map(store.parameters.map((parameter) => [parameter.name, parameter]));
   // One by one: all of them at once would be in memory twice.
-  for (const [name, { data }] of initSiT(record.model, record.training.seed)) {
+  for (const [name, { data }] of weights) {
     const { value, averages } = places.get(name)!;
     for (const array of [value, ...averages]) array.set(data);
   }
   store.refresh();
   return store;
 }
+
+const choiceOf = ({ training }: RunRecord, accumulation: boolean): StoreChoice => ({
+  optimizer: training.optimizer,
+  averages: training.emaDecays.length,
+  accumulation,
+});
+
+/** The first weights of a run. */
+export const freshStore = (record: RunRecord, accumulation: boolean): ParameterStore =>
+  modelStore(record, {
+    ...choiceOf(record, accumulation),
+    weights: startingNetwork(record, record.training.seed),
+  });
 
 /** The arrays of a parameter by the file of a checkpoint that holds them, each with its name there. */
 function storedArrays(
@@ -72,7 +91,7 @@ export function checkpointParts(
 
 /** @throws DataError when the checkpoint's arrays are not those of the model */
 export function restoreStore(record: RunRecord, checkpoint: string, accumulation: boolean): ParameterStore {
-  const store = emptyStore(record, accumulation);
+  const store = modelStore(record, choiceOf(record, accumulation));
   for (const [part, tensors] of checkpointParts(record, store)) {
     if (part === 'optimizer' && record.step === 0) continue; // weights from elsewhere: the moments start at zero
     const places = new Map(tensors.map(([name, { data }]) => [name, data as Float32Array]));

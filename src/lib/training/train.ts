@@ -1,169 +1,320 @@
 /**
- * The training loop of REPA (arXiv 2410.06940, section 3; the official train.py): gradients of the objective over a
- * global batch, a step of the optimiser, and moving averages of the weights.
+ * Training (REPA, arXiv 2410.06940, section 3; the official train.py): gradients of the loss over a global batch, a step of the
+ * optimiser, and moving averages of the weights; logged, measured and saved on the way. What a run computes depends on nothing
+ * but its record and its data, so that one that was stopped goes on with the same numbers.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { DataError } from '../errors.js';
-import type { ParameterStore, StepOptions } from '../optim/index.js';
+import type { PlacedBatch } from '../diffusion/draws.js';
+import { DataError, UnavailableError } from '../errors.js';
+import { lockRun, type RunLock } from '../files/run-lock.js';
+import type { ParameterStore } from '../optim/index.js';
 import { anyRank, type ProcessGroup } from '../parallel/group.js';
+import { activeMethods, areFollowing, methodsAt } from '../repa/methods.js';
 import { BatchLoader, microBatches } from './batch-loader.js';
-import type { TrainingSet } from './dataset.js';
+import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint.js';
 import { divergence } from './divergence.js';
-import { learningRateAt } from './learning-rate.js';
-import { type CompiledObjective, compileObjective } from './objective.js';
-import { divideBatch, sumOverRanks } from './ranks.js';
-import { ADAM, type RunRecord } from './settings.js';
+import type { TrainingSet } from './latents.js';
+import { type LogEntry, openLog } from './log.js';
+import { type CompiledLoss, compileLoss, type LossRun } from './loss.js';
+import type { OpenMonitor } from './monitor.js';
+import { missingMeasures } from './monitor.js';
+import type { RunPlan } from './plan.js';
+import { prepareMethods } from './preparation.js';
+import { checkRanksAgree, divideBatch, sumOverRanks } from './ranks.js';
+import { ADAM, type RunRecord, type TrainingSettings } from './record.js';
+import { Stopwatch } from './stopwatch.js';
+import { checkpointParts, freshStore, restoreStore } from './store.js';
 
-/** One line of the log. Losses are means over the global batch, each under its name and unweighted. */
-export interface LogEntry {
-  step: number;
-  epoch: number;
-  /** The weighted sum of the losses: what is minimised. */
-  loss: number;
-  /** Before clipping. */
-  gradient_norm: number;
-  learning_rate: number;
-  /** Wall time of the step, and the parts of it that are not loss and gradients: data, other ranks, optimiser, features. */
-  seconds: number;
-  data_seconds: number;
-  exchange_seconds: number;
-  optimizer_seconds: number;
-  encoder_seconds?: number;
-  [term: `${string}_loss`]: number;
-}
-
-export interface LoopOptions {
-  /** Steps already taken: the first step computed is number `from + 1`. */
-  from: number;
-  to: number;
+export interface TrainOptions {
+  /** The last step, counted from 1. */
+  steps: number;
   /** How many blocks are computed again in the backward pass. */
   checkpointBlocks: number;
   /** A larger loss ends the run. */
   lossLimit: number;
-  /** Where the report of a step that ends it goes; undefined for nowhere. */
-  reports: string | undefined;
-  /** Called after every step; the loop ends when it returns false on any rank. */
-  onStep(entry: LogEntry): Promise<boolean>;
+  saveEvery: number;
+  /** Newest checkpoints kept. */
+  keep: number;
+  logEvery: number;
+  out: string;
+}
+
+/** What is around a run: the other ranks, and whoever looks at it. */
+export interface TrainContext {
+  group: ProcessGroup;
+  say(line: string): void;
+  /** Takes each line of the log, once it is in its file. */
+  print(line: string): void;
+  onStep(entry: LogEntry): void;
+  /** Whether the run is to end, with a checkpoint, after this step. */
+  shouldStop(): boolean;
+  /** How the run is measured on the way; undefined for not at all. */
+  openMonitor: OpenMonitor | undefined;
 }
 
 /**
- * Trains from step `from` to step `to`.
- * @throws DataError when the loss is too large, or it or a gradient is not finite, naming the step; the parameters are then
- *   those before it
+ * Trains from the step of the plan's checkpoint. Stops early, with a checkpoint, when `shouldStop` says so on any rank. Only the
+ * first rank writes.
+ * @throws UnavailableError when another run has the same folder, or the disk is full; DataError when the loss is too large, or it
+ *   or a gradient is not finite, naming the step: the weights saved are then those before it
  */
-export async function trainLoop(
-  store: ParameterStore,
-  record: RunRecord,
-  set: TrainingSet,
-  group: ProcessGroup,
-  options: LoopOptions,
-): Promise<void> {
-  const isAligned = (step: number): boolean => {
-    const { lambda, alignUntil } = record.training;
-    return lambda > 0 && (alignUntil === null || step < alignUntil);
-  };
-  const loader = new BatchLoader(set, microBatches(set, record.training, group, { ...options, isAligned }));
+export async function train(plan: RunPlan, options: TrainOptions, context: TrainContext): Promise<void> {
+  const lock = context.group.rank === 0 ? lockRun(options.out) : undefined;
   try {
-    await takeSteps(store, record, set, group, { ...options, isAligned }, loader);
+    if (lock) checkNothingNewer(options.out, plan.record.step);
+    await trainLocked(plan, options, context, lock);
   } finally {
-    await loader.close();
+    lock?.release();
   }
 }
 
-async function takeSteps(
-  store: ParameterStore,
-  record: RunRecord,
-  set: TrainingSet,
-  group: ProcessGroup,
-  { isAligned, ...options }: LoopOptions & { isAligned(step: number): boolean },
-  loader: BatchLoader,
+/** @throws UnavailableError when another run has saved since this one was planned */
+function checkNothingNewer(out: string, step: number): void {
+  const newest = checkpointSteps(out).at(-1) ?? 0;
+  if (newest === step) return;
+  throw new UnavailableError(`another run has just trained ${out} to step ${newest}`, 'Run the same command again.');
+}
+
+async function trainLocked(
+  { set, record, checkpoint }: RunPlan,
+  options: TrainOptions,
+  context: TrainContext,
+  lock: RunLock | undefined,
 ): Promise<void> {
+  const { out } = options;
+  const { group, shouldStop } = context;
   const settings = record.training;
-  const { checkpointBlocks } = options;
-  const { batchSize, seed } = settings;
-  const { first, microBatch, passes } = divideBatch(settings, group);
-  const compile = (aligned: boolean): CompiledObjective =>
-    compileObjective(store, record, set, { microBatch, ranks: group.size, checkpointBlocks, aligned });
-  let aligned = isAligned(options.from);
-  let objective = compile(aligned);
+  const writes = group.rank === 0;
 
-  for (let step = options.from; step < options.to; step++) {
-    const started = performance.now();
-    if (aligned && !isAligned(step)) {
-      aligned = false;
-      objective.dispose();
-      objective = compile(aligned);
-    }
-    let waited = 0;
-    let encoded = 0;
-    const parts: Record<string, number> = {};
-    for (let pass = 0; pass < passes; pass++) {
-      const position = first + pass * microBatch;
-      const asked = performance.now();
-      const { batch, crops } = await loader.next();
-      const arrived = performance.now();
-      const features = crops.length > 0 ? [set.computed!.encode(crops)] : batch.features;
-      const encodedAt = performance.now();
-      const prepared = objective.prepare({ ...batch, features, rows: microBatch, seed, step, position });
-      encoded += encodedAt - arrived;
-      waited += performance.now() - asked - (encodedAt - arrived);
-      const losses = objective.run(prepared);
-      for (const [name, value] of Object.entries(losses)) parts[name] = (parts[name] ?? 0) + value / passes;
-      if (pass < passes - 1) store.accumulateGradients();
-    }
-    if (passes > 1) store.averageGradients(passes);
-    const computed = performance.now();
-    const means = sumOverRanks(group, store, parts);
-    const exchanged = performance.now() - computed;
-    const { total, ...terms } = means;
-    const problem = lossProblem(total, options.lossLimit);
-    const fail = (reason: string): Promise<DataError> => {
-      const rows = set.rowsOfStep(step, batchSize, seed);
-      return divergence({ step: step + 1, reason, losses: means, rows, seed }, store, set, options.reports);
-    };
-    if (problem) throw await fail(`the loss of step ${step + 1} is ${problem}`);
+  // The weights: those of the checkpoint, or fresh ones.
+  const share = divideBatch(settings, group);
+  const store = checkpoint ? restoreStore(record, checkpoint, share.passes > 1) : freshStore(record, share.passes > 1);
+  checkRanksAgree(group, store, record);
+  announce(context, options, { set, record, checkpoint, store });
+  if (writes) discardUnfinished(out);
+  const log = writes ? await openLog(out, record.step, context.print) : undefined;
 
-    const learningRate = learningRateAt(step + 1, settings);
-    const optimised = performance.now();
-    const gradientNorm = stepFinite(store, {
-      step: step + 1,
-      lr: learningRate,
-      ...ADAM,
-      beta2: settings.beta2,
-      weightDecay: settings.weightDecay,
-      clip: settings.clip,
-      emaDecays: settings.emaDecays,
+  // The data, with what methods generate beside the images.
+  const prepared = await prepareMethods(record, set, checkpoint, group);
+  set.include(prepared.besides);
+
+  // Measures of the moving average. A run that was stopped among them does what is missing.
+  const { besides } = prepared;
+  const monitor = await context.openMonitor?.({ store, record, group, besides, out, shouldStop });
+  const measure = async (step: number): Promise<void> => {
+    if (!monitor || step === 0 || step % monitor.every !== 0) return;
+    for (const each of missingMeasures(monitor, group, log?.measuresOf(step))) {
+      const watch = new Stopwatch();
+      const result = await each.run(step);
+      if (!result) return;
+      await log?.write({ step, evaluation: each.name, ...result, seconds: watch.total });
+    }
+  };
+
+  // Checkpoints.
+  const parts = new Map([...checkpointParts(record, store), ...prepared.parts]);
+  let saved = record.step;
+  const save = (step: number): void => {
+    checkRanksAgree(group, store, { ...record, step });
+    lock?.check();
+    if (writes) saveCheckpoint(out, { ...record, step }, parts, options.keep);
+    saved = step;
+  };
+
+  // The loss, compiled again where methods come to their end.
+  const active = activeMethods(record.methods);
+  const run: LossRun = { network: record, training: settings, latentShape: set.latentShape, features: set.features };
+  const follows = (step: number): boolean => areFollowing(methodsAt(active, step));
+  const compile = (step: number): CompiledLoss =>
+    compileLoss(store, run, {
+      rows: share.microBatch,
+      ranks: group.size,
+      checkpointBlocks: options.checkpointBlocks,
+      methods: methodsAt(active, step),
     });
-    if (gradientNorm === undefined) throw await fail(`a gradient of step ${step + 1} is not finite`);
-    const goOn = await options.onStep({
-      step: step + 1,
-      epoch: Math.floor((step * batchSize) / set.rows),
-      loss: total,
-      ...Object.fromEntries(Object.entries(terms).map(([name, value]) => [`${name}_loss`, value])),
-      gradient_norm: gradientNorm,
-      learning_rate: learningRate,
-      seconds: (performance.now() - started) / 1000,
-      data_seconds: waited / 1000,
-      exchange_seconds: exchanged / 1000,
-      optimizer_seconds: (performance.now() - optimised) / 1000,
-      ...(set.computed ? { encoder_seconds: encoded / 1000 } : {}),
-    });
-    if (anyRank(group, !goOn)) return;
-    await nextTurn(); // the step itself never yields: signals are heard here
+
+  let step = record.step;
+  let loader: BatchLoader | undefined;
+  try {
+    await measure(step);
+    if (step >= options.steps) return;
+    let following = follows(step);
+    let loss = compile(step);
+    loader = new BatchLoader(set, microBatches(set, settings, group, { from: step, to: options.steps, follows }));
+    const batches = loader;
+    while (step < options.steps) {
+      const watch = new Stopwatch();
+      if (follows(step) !== following) {
+        following = follows(step);
+        loss.dispose();
+        loss = compile(step);
+      }
+      const nextBatch = (pass: number) => loadBatch(batches, set, settings, share, { step, pass }, watch);
+      const { losses, gradientNorm, problem } = await takeStep({ store, loss, settings, share, group }, step, {
+        nextBatch,
+        watch,
+        lossLimit: options.lossLimit,
+      });
+      if (gradientNorm === undefined) {
+        const rows = set.rowsOfStep(step, settings.batchSize, settings.seed);
+        const failed = { step: step + 1, reason: problem!, losses, rows, seed: settings.seed };
+        throw await divergence(failed, store, set, writes ? out : undefined);
+      }
+      const entry = logEntry(step, { set, settings, losses, gradientNorm, watch });
+      step++;
+      context.onStep(entry);
+      if (step % options.logEvery === 0 || step === options.steps) await log?.write(entry);
+      if (step % options.saveEvery === 0) save(step);
+      await measure(step);
+      if (anyRank(group, shouldStop())) break;
+      await nextTurn(); // the step itself never yields: signals are heard here
+    }
+    if (saved < step) save(step);
+  } finally {
+    await loader?.close();
+    await monitor?.dispose();
+    await log?.close();
+    await set.close();
   }
+}
+
+/** Says what is trained, and from where. */
+function announce(
+  { say }: TrainContext,
+  { out, steps }: TrainOptions,
+  { set, record, checkpoint, store }: RunPlan & { store: ParameterStore },
+): void {
+  const millions = (store.parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
+  say(`${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latentShape.join('x')}`);
+  if (checkpoint) say(`continuing ${checkpoint}`);
+  if (record.step >= steps) say(`${out} is trained to step ${record.step} already: no steps up to --steps ${steps}`);
+}
+
+/** The next micro-batch of this rank, and its features where they are computed. */
+async function loadBatch(
+  loader: BatchLoader,
+  set: TrainingSet,
+  { seed }: TrainingSettings,
+  { first, microBatch }: ReturnType<typeof divideBatch>,
+  { step, pass }: { step: number; pass: number },
+  watch: Stopwatch,
+): Promise<PlacedBatch> {
+  const { batch, crops } = await watch.time('data', () => loader.next());
+  const features = crops.length > 0 ? await watch.time('encoder', () => [set.computed!.encode(crops)]) : batch.features;
+  return { ...batch, features, rows: microBatch, seed, step, position: first + pass * microBatch };
+}
+
+/** What a step works on. */
+export interface StepWork {
+  store: ParameterStore;
+  loss: CompiledLoss;
+  settings: TrainingSettings;
+  share: Pick<ReturnType<typeof divideBatch>, 'passes'>;
+  group: ProcessGroup;
+}
+
+export interface StepInputs {
+  /** Micro-batch number `pass` of the step. */
+  nextBatch(pass: number): Promise<PlacedBatch>;
+  watch: Stopwatch;
+  lossLimit: number;
+}
+
+/** Losses are means over the global batch, each under its name and unweighted; `total` is what is minimised. */
+export interface StepResult {
+  losses: Record<string, number>;
+  /** Before clipping; undefined where the step was not taken. */
+  gradientNorm: number | undefined;
+  /** Why it was not. */
+  problem?: string;
+}
+
+/**
+ * One step, number `step` counted from 0: the gradients of all micro-batches, their sum over the ranks, the optimiser, the
+ * moving averages. With a problem, the weights are as they were.
+ */
+export async function takeStep(
+  { store, loss, settings, share: { passes }, group }: StepWork,
+  step: number,
+  { nextBatch, watch, lossLimit }: StepInputs,
+): Promise<StepResult> {
+  const own: Record<string, number> = {};
+  for (let pass = 0; pass < passes; pass++) {
+    const batch = await nextBatch(pass);
+    const drawn = await watch.time('data', () => loss.prepare(batch));
+    for (const [name, value] of Object.entries(loss.run(drawn))) own[name] = (own[name] ?? 0) + value / passes;
+    if (pass < passes - 1) store.accumulateGradients();
+  }
+  if (passes > 1) store.averageGradients(passes);
+  const losses = await watch.time('exchange', () => sumOverRanks(group, store, own));
+  const excess = lossProblem(losses.total, lossLimit);
+  if (excess) return { losses, gradientNorm: undefined, problem: `the loss of step ${step + 1} is ${excess}` };
+  const gradientNorm = await watch.time('optimizer', () => optimise(store, settings, step + 1));
+  if (gradientNorm !== undefined) return { losses, gradientNorm };
+  return { losses, gradientNorm, problem: `a gradient of step ${step + 1} is not finite` };
+}
+
+function lossProblem(loss: number, limit: number): string | undefined {
+  if (!Number.isFinite(loss)) return 'not finite';
+  return loss > limit ? `${loss.toPrecision(4)}, more than --loss-limit ${limit}` : undefined;
 }
 
 /** A step of the optimiser; undefined, with nothing changed, when a gradient is not finite. */
-function stepFinite(store: ParameterStore, options: StepOptions): number | undefined {
+function optimise(store: ParameterStore, settings: TrainingSettings, step: number): number | undefined {
+  const { beta2, weightDecay, clip, emaDecays } = settings;
+  const lr = learningRateAt(step, settings);
   try {
-    return store.step(options);
+    return store.step({ step, lr, ...ADAM, beta2, weightDecay, clip, emaDecays });
   } catch (error) {
     if (error instanceof DataError) return undefined;
     throw error;
   }
 }
 
-function lossProblem(loss: number, limit: number): string | undefined {
-  if (!Number.isFinite(loss)) return 'not finite';
-  return loss > limit ? `${loss.toPrecision(4)}, more than --loss-limit ${limit}` : undefined;
+/** The rate of step number `step`, counted from 1: a linear warm-up, then constant or half a cosine down to 0. */
+export function learningRateAt(
+  step: number,
+  {
+    learningRate,
+    warmup,
+    schedule,
+    scheduleSteps,
+  }: Pick<TrainingSettings, 'learningRate' | 'warmup' | 'schedule' | 'scheduleSteps'>,
+): number {
+  if (step <= warmup) return (learningRate * step) / warmup;
+  if (schedule === 'constant' || scheduleSteps === null) return learningRate;
+  const done = Math.min(1, (step - warmup) / (scheduleSteps - warmup));
+  return (learningRate * (1 + Math.cos(Math.PI * done))) / 2;
+}
+
+/** The line of the log for step number `step`, counted from 0. */
+function logEntry(
+  step: number,
+  {
+    set,
+    settings,
+    losses: { total, ...terms },
+    gradientNorm,
+    watch,
+  }: {
+    set: TrainingSet;
+    settings: RunRecord['training'];
+    losses: Record<string, number>;
+    gradientNorm: number;
+    watch: Stopwatch;
+  },
+): LogEntry {
+  return {
+    step: step + 1,
+    epoch: Math.floor((step * settings.batchSize) / set.rows),
+    loss: total,
+    ...Object.fromEntries(Object.entries(terms).map(([name, value]) => [`${name}_loss`, value])),
+    gradient_norm: gradientNorm,
+    learning_rate: learningRateAt(step + 1, settings),
+    seconds: watch.total,
+    data_seconds: watch.seconds('data'),
+    exchange_seconds: watch.seconds('exchange'),
+    optimizer_seconds: watch.seconds('optimizer'),
+    ...(set.computed ? { encoder_seconds: watch.seconds('encoder') } : {}),
+  };
 }

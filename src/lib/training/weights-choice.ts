@@ -1,7 +1,7 @@
 /** Which weights of a checkpoint are meant. */
 import { UsageError } from '../errors.js';
 import { averagePart } from './checkpoint.js';
-import type { RunRecord } from './settings.js';
+import type { RunRecord } from './record.js';
 
 export interface WeightsChoice {
   /** Not a moving average, but the weights themselves. */

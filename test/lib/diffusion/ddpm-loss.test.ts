@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
-import { REPA } from '../../../src/lib/align/settings.js';
-import { ditTrainingLoss } from '../../../src/lib/align/training-loss.js';
 import { ddpmLoss, diffuse } from '../../../src/lib/diffusion/ddpm-loss.js';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
-import { dit, inferDiTConfig } from '../../../src/lib/models/dit.js';
+import { dit } from '../../../src/lib/models/dit.js';
 import { toParameters } from '../../../src/lib/models/parameters.js';
 import { captureGradients, ParameterStore } from '../../../src/lib/optim/index.js';
+import { inferNetwork } from '../../../src/lib/repa/network.js';
+import { trainingLoss } from '../../../src/lib/training/loss.js';
 import { fixtureWeights } from '../../fixture-weights.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';
 
@@ -15,7 +15,7 @@ before(() => selectBackend());
 const io = fixtureTensors('dit/io');
 const data = (name: string): Float32Array => io.get(name)!.data;
 const weights = fixtureWeights('dit');
-const model = inferDiTConfig(weights, 'dit', { numHeads: 3 });
+const network = inferNetwork('DiT', weights, 'dit', { numHeads: 3 });
 const SHAPE = [4, 4, 16, 16];
 
 function assertRelative(actual: ArrayLike<number>, expected: ArrayLike<number>, relative: number, what: string): void {
@@ -31,8 +31,8 @@ for (const set of ['loss', 'lossg'] as const) {
     const y = tf.tensor(Int32Array.from(data('loss.y')));
     const xT = diffuse(x, noise, t);
     if (set === 'loss') assertClose(xT.dataSync(), data('loss.x_t'), 1e-6, 'x_t');
-    const { prediction } = dit(toParameters(weights), model, xT, tf.cast(t, 'float32'), y);
-    const losses = ddpmLoss(prediction, x, noise, t);
+    const { output } = dit(toParameters(weights), network.model, xT, tf.cast(t, 'float32'), y);
+    const losses = ddpmLoss(output, x, noise, t);
     const [squaredError, bound] = [losses.squaredError.dataSync(), losses.bound.dataSync()];
     assertRelative(squaredError, data(`${set}.mse`), 2e-5, 'squared error');
     for (const [i, step] of data(`${set}.t`).entries()) {
@@ -49,7 +49,7 @@ test('the gradients are those of the official code', () => {
   const step = captureGradients(
     store,
     (x, noise, t, y) => {
-      return Object.values(ditTrainingLoss(store.tensors, model, { x, noise, t, y, targets: [] }, REPA));
+      return Object.values(trainingLoss(store.tensors, network, { x, noise, t, y }, { path: 'linear' }));
     },
     [
       { shape: SHAPE, dtype: 'float32' },

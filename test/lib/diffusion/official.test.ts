@@ -11,8 +11,8 @@ import { sampleOde } from '../../../src/lib/diffusion/samplers/ode.js';
 import { type DiffusionForm, type LastStep, sampleSde } from '../../../src/lib/diffusion/samplers/sde.js';
 import { type Captured, capture, selectBackend } from '../../../src/lib/engine/index.js';
 import { openSafetensors } from '../../../src/lib/formats/safetensors.js';
+import { inferTransformer, sit } from '../../../src/lib/models/dit.js';
 import { toParameters } from '../../../src/lib/models/parameters.js';
-import { inferSiTConfig, sit } from '../../../src/lib/models/sit.js';
 import { fixtureWeights } from '../../fixture-weights.js';
 import { fixturePath } from '../../support.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';
@@ -22,12 +22,12 @@ before(() => selectBackend());
 /** A SiT of a fixture as the samplers call it. */
 function velocityNetwork(name: string): ConditionalNetwork {
   const weights = fixtureWeights(name);
-  const config = inferSiTConfig(weights, name, { numHeads: 3 });
+  const config = inferTransformer('SiT', weights, name, { numHeads: 3 });
   const parameters = toParameters(weights);
   const programs = new Map<number, Captured>();
   const compile = (rows: number): Captured =>
     capture(
-      (x, t, y) => [sit(parameters, config, x, t, y, { projectors: false }).velocity],
+      (x, t, y) => [sit(parameters, config, x, t, y).output],
       [
         { shape: [rows, config.inChannels, config.inputSize, config.inputSize], dtype: 'float32' },
         { shape: [rows], dtype: 'float32' },

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { REPA } from '../../../src/lib/align/settings.js';
-import { sitTrainingLoss } from '../../../src/lib/align/training-loss.js';
 import { capture, checkpoint, selectBackend, tf } from '../../../src/lib/engine/index.js';
-import { sitConfig } from '../../../src/lib/models/sit.js';
-import { FROZEN, sitParameters } from '../../../src/lib/models/sit-parameters.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
-import { captureGradients, type ParameterSpec, ParameterStore } from '../../../src/lib/optim/index.js';
+import { captureGradients } from '../../../src/lib/optim/index.js';
+import { type Network, networkParameters } from '../../../src/lib/repa/network.js';
+import { trainingLoss } from '../../../src/lib/training/loss.js';
+import { modelStore } from '../../../src/lib/training/store.js';
+import { networkOf, repaOf } from '../../networks.js';
 
 const MIB = 2 ** 20;
 const LENGTH = MIB;
@@ -14,35 +14,38 @@ const LENGTH = MIB;
 const wave = (length: number, phase: number): Float32Array =>
   Float32Array.from({ length }, (_, index) => 0.3 * Math.sin(1.7 * index + phase));
 
-const config = sitConfig('SiT-S/2', {
-  inputSize: 8,
-  depth: 3,
-  hiddenSize: 16,
-  numHeads: 2,
-  numClasses: 5,
-  alignDepth: 2,
-  zDims: [6],
-  projectorDim: 12,
-  qkNorm: true,
-});
+const SIZES = { inputSize: 8, depth: 3, hiddenSize: 16, numHeads: 2, numClasses: 5, alignDepth: 2, qkNorm: true };
+const plain = networkOf('SiT-S/2', SIZES, repaOf([6], 12));
+/** Blocks that read tensors of the graph besides their own: the angles of the tokens that are kept. */
+const routed = networkOf(
+  'SiT-S/2',
+  { ...SIZES, rotary: true, alignDepth: 1 },
+  { ...repaOf([6], 12), tread: { share: 0.5, from: 2, to: 2 } },
+);
 
 /** Losses and gradients of one batch, with the first blocks computed again in the backward pass. */
-function trainingStep(checkpointBlocks: number): { losses: number[]; gradients: Record<string, Float32Array> } {
-  const specs = [...sitParameters(config)].map(([name, { shape }], index): ParameterSpec => {
-    return { name, shape, data: wave(sizeOf(shape), index), learning: FROZEN.has(name) ? 'frozen' : 'adamw' };
+function trainingStep(
+  network: Network,
+  checkpointBlocks: number,
+): { losses: number[]; gradients: Record<string, Float32Array> } {
+  const weights = [...networkParameters(network)].map(([name, { shape }], index) => {
+    return [name, { data: wave(sizeOf(shape), index) }] as const;
   });
-  const store = new ParameterStore(specs);
-  const shapes = [[2, 4, 8, 8], [2, 4, 8, 8], [2], [2], [2, 16, 6]];
+  const store = modelStore(network, { weights });
+  const shapes = [[2, 4, 8, 8], [2, 4, 8, 8], [2], [2], [2, 16, 6], [2, 2, 16]];
   const program = captureGradients(
     store,
-    (x, noise, t, y, features) => {
-      const inputs = { x, noise, t, y, targets: [features], checkpointBlocks };
-      return Object.values(sitTrainingLoss(store.tensors, config, inputs, { ...REPA, path: 'linear' }));
+    (x, noise, t, y, features, route) => {
+      const inputs = { x, noise, t, y, features: [features], draws: { tread: { route } } };
+      return Object.values(trainingLoss(store.tensors, network, inputs, { path: 'linear', checkpointBlocks }));
     },
-    shapes.map((shape, index) => ({ shape, dtype: index === 3 ? 'int32' : 'float32' })),
+    shapes.map((shape, index) => ({ shape, dtype: index === 3 || index === 5 ? 'int32' : 'float32' })),
   );
   const [x, noise, , , features] = shapes.map((shape, index) => wave(sizeOf(shape), index + 0.5));
-  const losses = program.run(x, noise, Float32Array.of(0.2, 0.7), Int32Array.of(1, 5), features);
+  const order = Array.from({ length: 16 }, (_, i) => (i * 7) % 16);
+  const places = order.map((_, token) => order.indexOf(token));
+  const route = Int32Array.from([...order, ...places, ...order, ...places]);
+  const losses = program.run(x, noise, Float32Array.of(0.2, 0.7), Int32Array.of(1, 5), features, route);
   const gradients = store.parameters.flatMap(({ name, gradient }) => (gradient ? [[name, gradient.slice()]] : []));
   program.dispose();
   store.dispose();
@@ -74,15 +77,17 @@ describe('gradient checkpointing', () => {
     });
   });
 
-  test('changes neither the losses nor the gradients of a model', () => {
-    const plain = trainingStep(0);
-    assert.ok(plain.gradients['blocks.0.attn.qkv.weight'].some((value) => Math.abs(value) > 1e-4));
-    for (const blocks of [1, 3]) {
-      const { losses, gradients } = trainingStep(blocks);
-      assertClose(losses, plain.losses, 'loss');
-      for (const [name, gradient] of Object.entries(plain.gradients)) assertClose(gradients[name], gradient, name);
-    }
-  });
+  for (const [name, network] of Object.entries({ plain, 'with rotary positions and a route': routed })) {
+    test(`changes neither the losses nor the gradients of a model, ${name}`, () => {
+      const kept = trainingStep(network, 0);
+      assert.ok(kept.gradients['blocks.0.attn.qkv.weight'].some((value) => Math.abs(value) > 1e-4));
+      for (const blocks of [1, 3]) {
+        const { losses, gradients } = trainingStep(network, blocks);
+        assertClose(losses, kept.losses, 'loss');
+        for (const [name, gradient] of Object.entries(kept.gradients)) assertClose(gradients[name], gradient, name);
+      }
+    });
+  }
 });
 
 describe('gradient checkpointing on onnx', () => {

@@ -8,23 +8,23 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { before, describe, test } from 'node:test';
-import { type AlignmentSettings, REPA } from '../../../src/lib/align/settings.js';
-import { ditTrainingLoss, sitTrainingLoss } from '../../../src/lib/align/training-loss.js';
 import { BACKEND_NAME, GraphBackend, graphBackend } from '../../../src/lib/engine/graph/backend.js';
 import type { Target } from '../../../src/lib/engine/graph/target.js';
 import { fill } from '../../../src/lib/engine/graph/value.js';
 import { tf } from '../../../src/lib/engine/index.js';
-import { ParameterStore } from '../../../src/lib/optim/index.js';
+import type { ParameterStore } from '../../../src/lib/optim/index.js';
+import type { MethodSettings } from '../../../src/lib/repa/methods.js';
+import type { Network } from '../../../src/lib/repa/network.js';
+import { trainingLoss } from '../../../src/lib/training/loss.js';
+import { modelStore } from '../../../src/lib/training/store.js';
+import { networkOf, repaOf } from '../../networks.js';
 import '../../../src/lib/engine/graph/kernels/index.js';
 import { defineKernels } from '../../../src/lib/engine/tensorflow/kernels.js';
 import { decode, encode } from '../../../src/lib/models/autoencoder-kl.js';
 import { autoencoderKLShapes } from '../../../src/lib/models/autoencoder-kl-parameters.js';
-import { ditConfig } from '../../../src/lib/models/dit.js';
 import { inception } from '../../../src/lib/models/inception.js';
 import { foldBatchNorms, inceptionShapes } from '../../../src/lib/models/inception-parameters.js';
 import { type Shapes, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
-import { sitConfig } from '../../../src/lib/models/sit.js';
-import { FROZEN, sitParameters } from '../../../src/lib/models/sit-parameters.js';
 import { decodeTiny, encodeTiny, tinyAutoencoderShapes } from '../../../src/lib/models/tiny-autoencoder.js';
 import { inferViTConfig, vit } from '../../../src/lib/models/vit.js';
 import { vitShapes } from '../../../src/lib/models/vit-parameters.js';
@@ -101,15 +101,12 @@ const zeros = (shape: readonly number[]): tf.TensorInfo => graphBackend().tensor
 const blank = (shapes: Shapes): Weights =>
   new Map([...shapes].map(([name, { shape }]) => [name, { shape, data: new Float32Array(sizeOf(shape)) }]));
 
-const SMALL = { inputSize: 8, depth: 2, hiddenSize: 16, numHeads: 2, numClasses: 5, alignDepth: 1, zDims: [6] };
+const SMALL = { inputSize: 8, depth: 2, hiddenSize: 16, numHeads: 2, numClasses: 5, alignDepth: 1 };
 const latents = [2, 4, 8, 8];
 
 /** A loss, differentiated by all trainable parameters. */
-function differentiate(config: Parameters<typeof sitParameters>[0], loss: (store: ParameterStore) => tf.Tensor): void {
-  const plan = [...sitParameters(config)];
-  const store = new ParameterStore(
-    plan.map(([name, { shape }]) => ({ name, shape, learning: FROZEN.has(name) ? 'frozen' : 'adamw' })),
-  );
+function differentiate(network: Network, loss: (store: ParameterStore) => tf.Tensor): void {
+  const store = modelStore(network);
   const trainable = store.parameters.filter(({ gradient }) => gradient).map(({ name }) => store.tensors[name]);
   const { grads } = tf.variableGrads(() => loss(store) as tf.Scalar, trainable);
   assert.equal(Object.keys(grads).length, trainable.length);
@@ -120,7 +117,7 @@ const batch = () => ({
   noise: tf.zeros(latents),
   t: tf.zeros([2]),
   y: tf.zeros([2], 'int32'),
-  targets: [tf.zeros([2, 16, 6])],
+  features: [tf.zeros([2, 16, 6])],
 });
 
 describe('kernels of TensorFlow', () => {
@@ -141,31 +138,30 @@ describe('kernels of TensorFlow', () => {
     assert.ok(kernelNames(BACKEND_NAME).length > 80);
   });
 
+  const repa = repaOf([6], 2048);
   const terms = {
-    ...{ spatialNorm: 0.6, manifold: 1, direction: 1, contrastive: 0.05 },
-    layerSync: { weight: 1, block: 1, teacher: 2 },
+    ...{ irepa: { projector: 'mlp', spatialNorm: 0.6 }, 'u-repa': { weight: 1 } },
+    ...{ direction: { weight: 1 }, 'delta-fm': { weight: 0.05 } },
+    'layer-sync': { weight: 1, block: 1, teacher: 2 },
     dispersive: { weight: 1, block: 1 },
   };
-  const objectives: [string, AlignmentSettings][] = [
-    ['cosine', REPA],
-    ['nt-xent', { ...REPA, projectionLoss: 'nt-xent' }],
-    ['every other term', { ...REPA, ...terms }],
+  const objectives: [string, MethodSettings][] = [
+    ['cosine', repa],
+    ['nt-xent', repaOf([6], 2048, { projectionLoss: 'nt-xent' })],
+    ['every other term', { ...repa, ...terms }],
   ];
-  for (const [name, settings] of objectives) {
+  for (const [name, methods] of objectives) {
     test(`suffice to train SiT (${name}), with normalised queries and checkpointing`, () => {
-      const config = sitConfig('SiT-S/2', { ...SMALL, qkNorm: true });
-      const inputs = { ...batch(), checkpointBlocks: 1 };
-      differentiate(
-        config,
-        (store) => sitTrainingLoss(store.tensors, config, inputs, { ...settings, path: 'cosine' }).total,
-      );
+      const network = networkOf('SiT-S/2', { ...SMALL, qkNorm: true }, methods);
+      const options = { path: 'cosine', checkpointBlocks: 1 } as const;
+      differentiate(network, (store) => trainingLoss(store.tensors, network, batch(), options).total);
     });
   }
 
   test('suffice to train DiT, projected by a convolution', () => {
-    const config = ditConfig('DiT-S/2', { ...SMALL, projector: 'conv' });
+    const network = networkOf('DiT-S/2', SMALL, { ...repa, irepa: { projector: 'conv', spatialNorm: null } });
     const inputs = { ...batch(), t: tf.zeros([2], 'int32') };
-    differentiate(config, (store) => ditTrainingLoss(store.tensors, config, inputs, REPA).total);
+    differentiate(network, (store) => trainingLoss(store.tensors, network, inputs, { path: 'linear' }).total);
   });
 
   test('suffice for vision transformers', () => {

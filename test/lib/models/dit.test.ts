@@ -5,10 +5,11 @@ import { classifierFreeGuidance } from '../../../src/lib/diffusion/guidance.js';
 import { sampleDdim } from '../../../src/lib/diffusion/samplers/ddim.js';
 import { sampleDdpm } from '../../../src/lib/diffusion/samplers/ddpm.js';
 import { capture, selectBackend } from '../../../src/lib/engine/index.js';
-import { dit, ditConfig, inferDiTConfig } from '../../../src/lib/models/dit.js';
+import { dit } from '../../../src/lib/models/dit.js';
 import { matchWeights, toParameters } from '../../../src/lib/models/parameters.js';
-import { initSiT, sitParameters } from '../../../src/lib/models/sit-parameters.js';
+import { inferNetwork, networkParameters, startingNetwork } from '../../../src/lib/repa/network.js';
 import { fixtureWeights } from '../../fixture-weights.js';
+import { networkOf, repaOf } from '../../networks.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';
 
 before(() => selectBackend());
@@ -16,16 +17,17 @@ before(() => selectBackend());
 describe('DiT', () => {
   const weights = fixtureWeights('dit');
   const io = fixtureTensors('dit/io');
-  const config = inferDiTConfig(weights, 'dit', { numHeads: 3 });
+  const network = inferNetwork('DiT', weights, 'dit', { numHeads: 3 });
+  const config = network.model;
 
   /** The fixture's network on host arrays, for one time or one a row. */
   const open = () => {
-    const p = toParameters(matchWeights(weights, sitParameters(config), 'dit'));
+    const p = toParameters(matchWeights(weights, networkParameters(network), 'dit'));
     return (x: Float32Array, t: number | ArrayLike<number>, y: ArrayLike<number>) => {
       const rows = y.length;
       const { inChannels, inputSize } = config;
       const program = capture(
-        (...[noisy, time, label]) => [dit(p, config, noisy, time, label).prediction],
+        (...[noisy, time, label]) => [dit(p, config, noisy, time, label).output],
         [
           { shape: [rows, inChannels, inputSize, inputSize], dtype: 'float32' },
           { shape: [rows], dtype: 'float32' },
@@ -41,7 +43,7 @@ describe('DiT', () => {
   const data = (name: string) => io.get(name)!.data;
 
   test('noise and variance are those of the official code', () => {
-    assert.deepEqual([config.depth, config.outChannels, config.zDims], [3, 8, []]);
+    assert.deepEqual([config.depth, config.outChannels, network.methods], [3, 8, {}]);
     const expected = data('forward');
     const actual = open()(data('x'), data('t'), data('y'));
     assertClose(actual, expected, 2e-5 * largestMagnitude(expected), 'forward');
@@ -84,17 +86,12 @@ describe('DiT', () => {
 });
 
 test('named sizes, with and without projectors', () => {
-  const published = ditConfig('DiT-XL/2', { zDims: [] });
-  assert.equal(published.outChannels, 8);
-  assert.equal(sitParameters(published).has('projectors.0.0.weight'), false);
-  const tiny = ditConfig('DiT-S/4', {
-    hiddenSize: 24,
-    numHeads: 2,
-    depth: 2,
-    numClasses: 3,
-    zDims: [8],
-    projectorDim: 16,
-  });
-  const weights = new Map(initSiT(tiny, 3));
-  assert.deepEqual(inferDiTConfig(weights, 'tiny', { numHeads: 2, alignDepth: tiny.alignDepth }), tiny);
+  const published = networkOf('DiT-XL/2');
+  assert.equal(published.model.outChannels, 8);
+  assert.equal(networkParameters(published).has('projectors.0.0.weight'), false);
+  const sizes = { hiddenSize: 24, numHeads: 2, depth: 2, numClasses: 3 };
+  const tiny = networkOf('DiT-S/4', sizes, repaOf([8], 16));
+  const weights = new Map(startingNetwork(tiny, 3));
+  const known = { numHeads: 2, alignDepth: tiny.model.alignDepth };
+  assert.deepEqual(inferNetwork('DiT', weights, 'tiny', known), tiny);
 });

@@ -2,26 +2,21 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { DataError, UsageError } from '../../../src/lib/errors.js';
+import { sit, sitConfig, type TransformerConfig, toOfficialNames } from '../../../src/lib/models/dit.js';
 import { matchWeights, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
-import { inferSiTConfig, type SiTConfig, sit, sitConfig } from '../../../src/lib/models/sit.js';
-import { FROZEN, initSiT, sitParameters } from '../../../src/lib/models/sit-parameters.js';
+import { isFrozen } from '../../../src/lib/models/start.js';
 import { sinCosPositions, timestepEmbedding } from '../../../src/lib/nn/embeddings.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
-import { toSiTNames } from '../../../src/lib/pretrained/sit-names.js';
+import { inferNetwork, networkParameters, startingNetwork } from '../../../src/lib/repa/network.js';
+import { perceptron } from '../../../src/lib/repa/repa.js';
 import { fixtureWeights } from '../../fixture-weights.js';
+import { networkOf, repaOf } from '../../networks.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';
 
 before(() => selectBackend());
 
-const TINY: Partial<SiTConfig> = {
-  inputSize: 8,
-  hiddenSize: 48,
-  numHeads: 3,
-  depth: 3,
-  numClasses: 10,
-  zDims: [16],
-  projectorDim: 24,
-};
+const TINY: Partial<TransformerConfig> = { inputSize: 8, hiddenSize: 48, numHeads: 3, depth: 3, numClasses: 10 };
+const REPA = repaOf([16], 24);
 
 /** Inputs of a fixture as tensors. */
 function inputs(io: Weights): [tf.Tensor, tf.Tensor, tf.Tensor] {
@@ -40,13 +35,14 @@ for (const { name, alignDepth, tolerance } of [
   test(`${name}: velocity, projection and hidden states are those of the official code`, () => {
     const weights = fixtureWeights(name);
     const io = fixtureTensors(`${name}/io`);
-    const config = inferSiTConfig(weights, name, { numHeads: 3, alignDepth });
-    assert.equal(config.qkNorm, name === 'sit_qknorm');
-    const p = toParameters(matchWeights(weights, sitParameters(config), name));
-    const { velocity, projected, hidden } = sit(p, config, ...inputs(io));
-    assert.deepEqual(velocity.shape, io.get('out')!.shape);
-    assertClose(velocity.dataSync(), io.get('out')!.data, tolerance, `${name} velocity`);
-    assertClose(projected[0].dataSync(), io.get('zs.0')!.data, tolerance, `${name} projection`);
+    const network = inferNetwork('SiT', weights, name, { numHeads: 3, alignDepth });
+    assert.equal(network.model.qkNorm, name === 'sit_qknorm');
+    const p = toParameters(matchWeights(weights, networkParameters(network), name));
+    const { output, hidden } = sit(p, network.model, ...inputs(io));
+    assert.deepEqual(output.shape, io.get('out')!.shape);
+    assertClose(output.dataSync(), io.get('out')!.data, tolerance, `${name} velocity`);
+    const projected = perceptron(24).project(p, 'projectors.0', hidden[alignDepth - 1]);
+    assertClose(projected.dataSync(), io.get('zs.0')!.data, tolerance, `${name} projection`);
     for (const block of [0, 3]) {
       const expected = io.get(`dbg.block${block}`);
       if (expected) assertClose(hidden[block].dataSync(), expected.data, tolerance, `${name} block ${block}`);
@@ -57,15 +53,15 @@ for (const { name, alignDepth, tolerance } of [
 test('the original SiT: half of the channels dropped, time and velocity turned round', () => {
   const weights = fixtureWeights('sit_transport');
   const io = fixtureTensors('sit_transport/io');
-  const config = inferSiTConfig(weights, 'sit_transport', { numHeads: 3 });
-  assert.equal(config.reversedTime, true);
-  const p = toParameters(matchWeights(weights, sitParameters(config), 'sit_transport'));
+  const network = inferNetwork('SiT', weights, 'sit_transport', { numHeads: 3 });
+  assert.equal(network.model.reversedTime, true);
+  const p = toParameters(matchWeights(weights, networkParameters(network), 'sit_transport'));
   const [x, t, y] = inputs(io);
-  const { velocity, projected } = sit(p, config, x, tf.sub(1, t), y);
+  const { output } = sit(p, network.model, x, tf.sub(1, t), y);
   const { data } = io.get('forward')!;
-  assert.equal(projected.length, 0);
+  assert.deepEqual(network.methods, {});
   assertClose(
-    velocity.dataSync(),
+    output.dataSync(),
     data.map((v) => -v),
     1e-4 * largestMagnitude(data),
     'original SiT',
@@ -84,8 +80,8 @@ test('positions and time embedding', () => {
 });
 
 describe('initial weights', () => {
-  const config = sitConfig('SiT-S/2', { ...TINY, hiddenSize: 96, numHeads: 3 });
-  const weights = new Map(initSiT(config, 7));
+  const network = networkOf('SiT-S/2', { ...TINY, hiddenSize: 96, numHeads: 3 }, REPA);
+  const weights = new Map(startingNetwork(network, 7));
   const moments = (name: string) => {
     const { data } = weights.get(name)!;
     const mean = data.reduce((sum, v) => sum + v, 0) / data.length;
@@ -129,15 +125,16 @@ describe('initial weights', () => {
     }
     const p = toParameters(weights);
     const x = tf.randomNormal([2, 4, 8, 8], 0, 1, 'float32', 1);
-    const { velocity } = sit(p, config, x, tf.tensor([0.2, 0.9]), tf.tensor([1, 10], undefined, 'int32'));
-    assert.ok(velocity.dataSync().every((v) => v === 0));
+    const { output } = sit(p, network.model, x, tf.tensor([0.2, 0.9]), tf.tensor([1, 10], undefined, 'int32'));
+    assert.ok(output.dataSync().every((v) => v === 0));
   });
 
   test('a seed fixes the trunk, whatever the projectors and with or without qk-norm; another seed changes it', () => {
-    const others = new Map(initSiT({ ...config, zDims: [], qkNorm: true }, 7));
+    const { model } = network;
+    const others = new Map(startingNetwork({ ...network, model: { ...model, qkNorm: true }, methods: {} }, 7));
     for (const name of ['blocks.2.attn.proj.weight', 'y_embedder.embedding_table.weight']) {
       assert.deepEqual(others.get(name), weights.get(name));
-      assert.notDeepEqual(new Map(initSiT(config, 8)).get(name), weights.get(name));
+      assert.notDeepEqual(new Map(startingNetwork(network, 8)).get(name), weights.get(name));
     }
     assert.notDeepEqual(weights.get('blocks.0.mlp.fc1.weight'), weights.get('blocks.1.mlp.fc1.weight'));
     assert.ok(others.get('blocks.0.attn.q_norm.weight')!.data.every((v) => v === 1));
@@ -148,8 +145,8 @@ describe('names and sizes', () => {
   test('the published sizes, with as many parameters as the paper says', () => {
     const millions = (name: string) => {
       let total = 0;
-      for (const [key, { shape }] of sitParameters(sitConfig(name, { zDims: [], outChannels: 8 }))) {
-        if (!FROZEN.has(key)) total += sizeOf(shape);
+      for (const [, plan] of networkParameters(networkOf(name, { outChannels: 8 }))) {
+        if (!isFrozen(plan)) total += sizeOf(plan.shape);
       }
       return Math.round(total / 1e6);
     };
@@ -164,12 +161,12 @@ describe('names and sizes', () => {
   });
 
   test('a config is inferred from its weights', () => {
-    for (const overrides of [TINY, { ...TINY, zDims: [16, 32], qkNorm: true, inChannels: 3 }]) {
-      const config = sitConfig('SiT-B/4', overrides);
-      assert.deepEqual(
-        inferSiTConfig(sitParameters(config), 'test', { numHeads: 3, alignDepth: config.alignDepth }),
-        config,
-      );
+    for (const network of [
+      networkOf('SiT-B/4', TINY, REPA),
+      networkOf('SiT-B/4', { ...TINY, qkNorm: true, inChannels: 3 }, repaOf([16, 32], 24)),
+    ]) {
+      const known = { numHeads: 3, alignDepth: network.model.alignDepth };
+      assert.deepEqual(inferNetwork('SiT', networkParameters(network), 'test', known), network);
     }
   });
 
@@ -179,16 +176,16 @@ describe('names and sizes', () => {
     assert.throws(() => sitConfig('SiT-B/8', { inputSize: 28 }), UsageError);
     assert.throws(() => sitConfig('SiT-B/2', { alignDepth: 13 }), UsageError);
     assert.throws(() => sitConfig('SiT-B/2', { numHeads: 5 }), UsageError);
-    assert.throws(() => inferSiTConfig(new Map(), 'x.safetensors'), DataError);
+    assert.throws(() => inferNetwork('SiT', new Map(), 'x.safetensors'), DataError);
   });
 });
 
 describe('matching weights', () => {
-  const config = sitConfig('SiT-S/2', TINY);
-  const plan = sitParameters(config);
+  const network = networkOf('SiT-S/2', TINY, REPA);
+  const plan = networkParameters(network);
 
   test('one error lists missing, unexpected and mis-shaped names', () => {
-    const weights = new Map(initSiT(config, 0));
+    const weights = new Map(startingNetwork(network, 0));
     weights.delete('pos_embed');
     weights.set('extra.weight', { shape: [1], data: new Float32Array(1) });
     weights.set('final_layer.linear.bias', { shape: [3], data: new Float32Array(3) });
@@ -204,7 +201,7 @@ describe('matching weights', () => {
   });
 
   test('what the caller knows to be unused is left out', () => {
-    const weights = new Map(initSiT(config, 0));
+    const weights = new Map(startingNetwork(network, 0));
     weights.set('extra.weight', { shape: [1], data: new Float32Array(1) });
     const matched = matchWeights(weights, plan, 'a.safetensors', (name) => name === 'extra.weight');
     assert.deepEqual([...matched.keys()], [...plan.keys()]);
@@ -212,11 +209,11 @@ describe('matching weights', () => {
 
   test('wrapped and older names are understood', () => {
     const wrapped: Weights = new Map();
-    for (const [name, weight] of initSiT(config, 0)) {
+    for (const [name, weight] of startingNetwork(network, 0)) {
       const older = name.replace(/^blocks\.2\./, 'decoder_blocks.0.');
       wrapped.set(`module.${older}`, weight);
     }
     wrapped.set('optimizer', { shape: [1], data: new Float32Array(1) });
-    assert.deepEqual(new Set(toSiTNames(wrapped).keys()), new Set(plan.keys()));
+    assert.deepEqual(new Set(toOfficialNames(wrapped).keys()), new Set(plan.keys()));
   });
 });

@@ -3,6 +3,7 @@ import { before, describe, test } from 'node:test';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { DataError } from '../../../src/lib/errors.js';
 import { matchWeights, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
+import { renamed } from '../../../src/lib/models/rename.js';
 import {
   decodeTiny,
   encodeTiny,
@@ -12,7 +13,6 @@ import {
   tinyAutoencoderShapes,
 } from '../../../src/lib/models/tiny-autoencoder.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
-import { renamed } from '../../../src/lib/pretrained/rename.js';
 import { toTinyNames } from '../../../src/lib/pretrained/tiny-autoencoder-names.js';
 import { assertClose } from '../../tensors.js';
 

@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
-import { REPA } from '../../../src/lib/align/settings.js';
-import { sitTrainingLoss } from '../../../src/lib/align/training-loss.js';
 import { selectBackend } from '../../../src/lib/engine/index.js';
-import { inferSiTConfig } from '../../../src/lib/models/sit.js';
-import { FROZEN } from '../../../src/lib/models/sit-parameters.js';
-import { captureGradients, ParameterStore } from '../../../src/lib/optim/index.js';
+import { captureGradients } from '../../../src/lib/optim/index.js';
+import { inferNetwork } from '../../../src/lib/repa/network.js';
+import { trainingLoss } from '../../../src/lib/training/loss.js';
+import { modelStore } from '../../../src/lib/training/store.js';
 import { fixtureWeights } from '../../fixture-weights.js';
 import { fixturePath } from '../../support.js';
 import { assertClose, fixtureTensors } from '../../tensors.js';
@@ -25,21 +24,13 @@ const { log, checksums } = JSON.parse(readFileSync(fixturePath('optim/official.j
 
 test('five steps of the recipe end at the parameters of the official code', () => {
   const weights = fixtureWeights('sit');
-  const model = inferSiTConfig(weights, 'sit', { numHeads: 3, alignDepth: 2 });
-  const store = new ParameterStore(
-    [...weights].map(([name, { shape, data }]) => ({
-      name,
-      shape,
-      data,
-      learning: FROZEN.has(name) ? 'frozen' : 'adamw',
-    })),
-  );
+  const network = inferNetwork('SiT', weights, 'sit', { numHeads: 3, alignDepth: 2 });
+  const store = modelStore(network, { weights });
   const step = captureGradients(
     store,
     (x, noise, t, y, z) => {
-      const inputs = { x, noise, t, y, targets: [z] };
-      const settings = { ...REPA, path: 'linear' } as const;
-      const { total, velocity, projection } = sitTrainingLoss(store.tensors, model, inputs, settings);
+      const inputs = { x, noise, t, y, features: [z] };
+      const { total, velocity, projection } = trainingLoss(store.tensors, network, inputs, { path: 'linear' });
       return [total, velocity, projection];
     },
     ['x', 'noise', 't', 'y', 'z'].map((name) => {
@@ -51,7 +42,7 @@ test('five steps of the recipe end at the parameters of the official code', () =
   for (const [i, official] of log.entries()) {
     const of = (name: string): Float32Array => data(`step${i}.${name}`);
     const dropped = of('drop_rand').map((chance) => (chance < 0.1 ? 1 : 0));
-    const labels = Int32Array.from(of('y'), (label, row) => (dropped[row] ? model.numClasses : label));
+    const labels = Int32Array.from(of('y'), (label, row) => (dropped[row] ? network.model.numClasses : label));
     const [total, velocity, projection] = step.run(of('x'), of('noise'), of('t'), labels, of('z')) as Float32Array[];
     const norm = store.step({
       step: i + 1,

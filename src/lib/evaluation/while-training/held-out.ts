@@ -7,10 +7,11 @@ import { unitRows } from '../../metrics/features.js';
 import { type Neighbours, nearestNeighbours } from '../../metrics/neighbours.js';
 import { sameShape, showShape } from '../../numbers/typed-array.js';
 import { tokenMeans } from '../../pretrained/token-means.js';
+import { activeMethods, areFollowing, checkFeatures, withoutFollowing } from '../../repa/methods.js';
 import { HiddenStateExtractor } from '../../sampling/hidden-states.js';
-import { TrainingSet } from '../../training/dataset.js';
+import { TrainingSet } from '../../training/latents.js';
+import { compileValidation } from '../../training/loss.js';
 import type { Measure, MonitoredRun } from '../../training/monitor.js';
-import { compileValidation } from '../../training/objective.js';
 import type { FeatureColumn } from '../feature-columns.js';
 import { probeColumn } from '../probe.js';
 import type { MonitorOptions } from './options.js';
@@ -62,21 +63,24 @@ export class HeldOut {
   static async open(options: MonitorOptions, run: MonitoredRun): Promise<HeldOut> {
     const set = await TrainingSet.open(options.valLatents!, options.valFeats ?? []);
     checkFit(set, run);
-    set.include(run.included);
+    set.include(run.besides);
     return new HeldOut(run, set, options);
   }
 
   /** Mean losses, weighted as in training; features count where they are there and still followed. */
   async #validation(): Promise<Record<string, unknown> | undefined> {
     const { store, record } = this.#run;
-    const aligned = record.training.lambda > 0 && this.#set.features.length > 0;
-    const objective = compileValidation(store, record, this.#set, { rows: this.#batch, aligned });
+    const active = activeMethods(record.methods);
+    const methods = this.#set.features.length > 0 ? active : withoutFollowing(active);
+    const { latentShape, features } = this.#set;
+    const run = { network: record, training: record.training, latentShape, features };
+    const objective = compileValidation(store, run, { rows: this.#batch, methods });
     const sums: Record<string, number> = {};
     try {
       for (let position = 0; position < this.#rows.length; position += this.#batch) {
         if (this.#run.shouldStop()) return undefined;
         const rows = this.#rows.subarray(position, position + this.#batch);
-        const batch = await this.#set.read(rows, VALIDATION_SEED, VALIDATION_STEP, position, aligned);
+        const batch = await this.#set.read(rows, VALIDATION_SEED, VALIDATION_STEP, position, areFollowing(methods));
         const place = { rows: rows.length, seed: VALIDATION_SEED, step: VALIDATION_STEP, position };
         const losses = objective.run(objective.prepare({ ...batch, ...place }));
         for (const [name, loss] of Object.entries(losses)) sums[name] = (sums[name] ?? 0) + loss * rows.length;
@@ -195,14 +199,11 @@ function checkFit(set: TrainingSet, { record }: MonitoredRun): void {
   }
   if (set.rows < FEWEST)
     throw new UsageError(`--val-latents hold ${set.rows} images: fewer than ${FEWEST} tell little`);
-  const { numClasses, zDims } = record.model;
+  const { numClasses } = record.model;
   if (set.classes > numClasses) {
     throw new UsageError(
       `the labels of --val-latents go up to ${set.classes - 1}, the model has ${numClasses} classes`,
     );
   }
-  const dims = set.features.map(({ dim }) => dim);
-  if (record.training.lambda > 0 && dims.length > 0 && !sameShape(dims, zDims)) {
-    throw new UsageError(`--val-feats are of width ${dims.join(', ')}, those of the run ${zDims.join(', ')}`);
-  }
+  if (set.features.length > 0) checkFeatures(activeMethods(record.methods), set.features, '--val-feats');
 }

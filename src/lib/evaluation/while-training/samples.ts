@@ -87,7 +87,7 @@ export class SampleMeasure implements Measure {
     const network = compiledNetwork(this.#model, 'feed');
     try {
       const { config } = this.#model;
-      const networks = { network, stateSize: stateSize(config), nullLabel: config.numClasses };
+      const networks = { network, stateSize: stateSize(this.#model.record), nullLabel: config.numClasses };
       const sampled = await this.#sample({
         model: this.#model,
         networks,

@@ -1,0 +1,87 @@
+/** How the parameters of a network that is to be trained start: the distributions that the official code draws from. */
+import { sinCosPositions } from '../nn/embeddings.js';
+import type { NormKind } from '../nn/layers.js';
+import { fillNormal, fillUniform, PURPOSE } from '../numbers/random.js';
+import { sizeOf } from '../numbers/typed-array.js';
+import type { Weight } from './parameters.js';
+
+/** `positions` are those of the grid of patches, computed and never trained. */
+export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'ones' | 'positions';
+
+export interface ParameterPlan {
+  shape: readonly number[];
+  start: Start;
+  /** Whether it is a map between hidden states, which Muon may learn. */
+  hidden?: true;
+}
+
+/** A parameter by its name in the state dict. */
+export type PlannedParameter = [name: string, plan: ParameterPlan];
+
+/** Parameters that are stored with a model but not trained. */
+export const isFrozen = ({ start }: ParameterPlan): boolean => start === 'positions';
+
+/** A linear layer, without bias at its start. */
+export const linearPlan = (name: string, outputs: number, inputs: number, start: Start): PlannedParameter[] => [
+  [`${name}.weight`, { shape: [outputs, inputs], start }],
+  [`${name}.bias`, { shape: [outputs], start: 'zeros' }],
+];
+
+/** An affine norm; that of the root mean square has no shift. */
+export const normPlan = (name: string, dim: number, kind: NormKind): PlannedParameter[] => [
+  [`${name}.weight`, { shape: [dim], start: 'ones' }],
+  ...(kind === 'rms' ? [] : [[`${name}.bias`, { shape: [dim], start: 'zeros' }] as PlannedParameter]),
+];
+
+/** The same parameters, as maps between hidden states. */
+export const hiddenMaps = (parameters: readonly PlannedParameter[]): PlannedParameter[] =>
+  parameters.map(([name, plan]) => [name, { ...plan, hidden: true }]);
+
+/** The starts that draw random numbers. */
+const DRAWN: ReadonlySet<Start> = new Set(['xavier', 'kaiming', 'normal']);
+
+const NORMAL_STD = 0.02;
+
+/** Glorot's uniform bound for a weight seen as a matrix [out, in * receptive field]. */
+const xavierBound = ([outputs, ...inputs]: readonly number[]): number => Math.sqrt(6 / (outputs + sizeOf(inputs)));
+
+/** The bound of PyTorch's convolutions. */
+const kaimingBound = ([, ...inputs]: readonly number[]): number => 1 / Math.sqrt(sizeOf(inputs));
+
+/** The first values of one parameter; `row` numbers the parameters that are drawn. */
+function firstValues({ shape, start }: ParameterPlan, seed: number, row: number): Float32Array {
+  const values = new Float32Array(sizeOf(shape));
+  switch (start) {
+    case 'xavier':
+    case 'kaiming': {
+      const bound = start === 'xavier' ? xavierBound(shape) : kaimingBound(shape);
+      fillUniform(values, seed, PURPOSE.init, row);
+      return values.map((u) => (2 * u - 1) * bound);
+    }
+    case 'normal':
+      fillNormal(values, seed, PURPOSE.init, row);
+      return values.map((e) => NORMAL_STD * e);
+    case 'ones':
+      return values.fill(1);
+    case 'positions': {
+      const [, tokens, dim] = shape;
+      const side = Math.floor(Math.sqrt(tokens));
+      values.set(sinCosPositions(side, dim), (tokens - side * side) * dim); // those of tokens before the patches are zero
+      return values;
+    }
+    case 'zeros':
+      return values;
+  }
+}
+
+/** Fresh weights, one by one, in the order of the parameters, by which what is drawn is numbered. */
+export function* startingWeights(
+  parameters: ReadonlyMap<string, ParameterPlan>,
+  seed: number,
+): Generator<[name: string, Weight]> {
+  let row = 0;
+  for (const [name, plan] of parameters) {
+    yield [name, { shape: plan.shape, data: firstValues(plan, seed, row) }];
+    if (DRAWN.has(plan.start)) row++;
+  }
+}

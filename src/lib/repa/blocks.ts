@@ -1,0 +1,35 @@
+/** Which blocks a method looks at, where options leave it open: those at the depth of its paper's models. */
+import { UsageError } from '../errors.js';
+import type { TransformerConfig } from '../models/dit.js';
+
+/** The block at a share of the depth. */
+export const blockAt = (share: number, depth: number): number =>
+  Math.max(1, Math.min(depth, Math.round(share * depth)));
+
+/**
+ * A block, and a later one that teaches it: the aligned block and the one at `teacherShare` of the depth, unless given.
+ * @throws UsageError for blocks that there are not
+ */
+export function studentAndTeacher(
+  option: string,
+  given: readonly [number, number] | undefined,
+  { depth, alignDepth }: TransformerConfig,
+  teacherShare: number,
+): { block: number; teacher: number } {
+  const later = Math.max(2, blockAt(teacherShare, depth));
+  const [block, teacher] = given ?? [Math.min(alignDepth, later - 1), later];
+  if (block >= 1 && block < teacher && teacher <= depth) return { block, teacher };
+  throw new UsageError(
+    `${option} ${block},${teacher}: an earlier block follows a later one of the model's ${depth}`,
+    'Name both, such as 4,8.',
+  );
+}
+
+/** @throws UsageError for an option that compares images with each other where there is one at a time */
+export function checkComparison(option: string, rows: number): void {
+  if (rows > 1) return;
+  throw new UsageError(
+    `${option} compares the images that are computed together, but that is one`,
+    'Raise --micro-batch.',
+  );
+}

@@ -1,0 +1,148 @@
+/**
+ * The list of methods: REPA and its follow-ups. Adding one takes its file and a line here. What is asked of all of them
+ * together is asked here, so that training, sampling and the command line need not know any.
+ */
+import { UsageError } from '../errors.js';
+import { type Shape, someFields } from '../formats/json-shape.js';
+import type { TransformerConfig } from '../models/dit.js';
+import type { Shapes } from '../models/parameters.js';
+import type { Preset } from '../options/resolve.js';
+import type { Table, Values } from '../options/table.js';
+import { deltaFM } from './delta-fm.js';
+import { direction } from './direction.js';
+import { dispersive } from './dispersive.js';
+import { haste } from './haste.js';
+import { irepa } from './irepa.js';
+import { layerSync } from './layer-sync.js';
+import type { AlignmentVariant, Facts, FeatureSource, Method } from './method.js';
+import { RECIPES } from './recipes.js';
+import { redi } from './redi.js';
+import { reg } from './reg.js';
+import { repa } from './repa.js';
+import { sprint } from './sprint.js';
+import { sra } from './sra.js';
+import { tread } from './tread.js';
+import { uRepa } from './u-repa.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: each knows its own settings
+export type AnyMethod = Method<any, any>;
+
+/** In the order of their parameters in state dicts, by which the start of these is numbered: new ones go to the end. */
+export const METHODS: readonly AnyMethod[] = [
+  repa,
+  irepa,
+  uRepa,
+  haste,
+  redi,
+  reg,
+  direction,
+  deltaFM,
+  layerSync,
+  dispersive,
+  tread,
+  sprint,
+  sra,
+];
+
+/** The options of all methods, each method's in a table of its own. */
+export const METHOD_OPTIONS = Object.fromEntries(METHODS.map(({ name, options }) => [name, options])) as Table;
+
+/** What the options of all methods say, by the methods' names. */
+export type MethodValues = Readonly<Record<string, unknown>>;
+
+/** Recipes of papers by name. */
+export const PRESETS: ReadonlyMap<string, Preset> = new Map([
+  ...METHODS.flatMap(({ presets = {} }) => Object.entries(presets)),
+  ...Object.entries(RECIPES),
+]);
+
+/** Settings of the methods that are on, by their names: as config.json holds them. */
+export type MethodSettings = Readonly<Record<string, unknown>>;
+
+/** A method that is on. */
+export interface ActiveMethod {
+  method: AnyMethod;
+  // biome-ignore lint/suspicious/noExplicitAny: of the method's own type
+  settings: any;
+}
+
+/** The methods that are on, in the order of the list. */
+export const activeMethods = (settings: MethodSettings): ActiveMethod[] =>
+  METHODS.filter(({ name }) => name in settings).map((method) => ({ method, settings: settings[method.name] }));
+
+/** Reads the settings of methods: one that is absent is off, an unknown one is named. */
+export const methodSettings: Shape<MethodSettings> = someFields(
+  Object.fromEntries(METHODS.map(({ name, settings }) => [name, settings])),
+);
+
+/** The methods that options ask for. */
+export function chosenMethods(values: MethodValues): AnyMethod[] {
+  const on = METHODS.filter((method) => method.isOn(values[method.name] as never));
+  const replaced = new Set(on.flatMap(({ replaces = [] }) => replaces));
+  return on.filter(({ name }) => !replaced.has(name));
+}
+
+/**
+ * The settings of the methods that options ask for.
+ * @throws UsageError for what does not fit the model, the data or each other
+ */
+export function settleMethods(values: MethodValues, facts: Omit<Facts, 'valuesOf'>): MethodSettings {
+  const valuesOf = <T extends Table>({ name }: { name: string; options: T }): Values<T> => values[name] as Values<T>;
+  const settled = chosenMethods(values).map((method) => {
+    return { method, settings: method.settle(values[method.name] as never, { ...facts, valuesOf }) };
+  });
+  checkWholeBlocks(settled, facts.model);
+  return Object.fromEntries(settled.map(({ method, settings }) => [method.name, settings]));
+}
+
+/** @throws UsageError for a method that needs all tokens of a block which only some see */
+function checkWholeBlocks(active: readonly ActiveMethod[], model: TransformerConfig): void {
+  const partial = active.flatMap(({ method, settings }) => method.partial?.(settings) ?? []);
+  const whole = active.flatMap(({ method, settings }) => method.whole?.(settings, model) ?? []);
+  for (const { from, to, option: route, range } of partial) {
+    for (const { option, blocks } of whole) {
+      const inside = blocks.find((block) => from <= block && block <= to);
+      if (inside === undefined) continue;
+      throw new UsageError(
+        `${option} needs all tokens of block ${inside}, which ${route} lets some skip`,
+        `Blocks ${from} to ${to} see some only: change ${range}, or the block.`,
+      );
+    }
+  }
+}
+
+/** The settings of the methods whose parameters are among weights of an unknown run. */
+export function recogniseMethods(shapes: Shapes, model: { depth: number }): MethodSettings {
+  const found = METHODS.map((method) => [method.name, method.recognise?.(shapes, model)] as const);
+  return Object.fromEntries(found.filter(([, settings]) => settings !== undefined));
+}
+
+/** What the methods together vary of REPA's term. */
+export const variantOf = (active: readonly ActiveMethod[]): AlignmentVariant =>
+  Object.assign({}, ...active.map(({ method, settings }) => method.variant?.(settings)));
+
+/** Whether any of the methods is about features. */
+export const needFeatures = (methods: readonly AnyMethod[]): boolean => methods.some(({ features }) => features);
+
+/** The methods at work at a step: without those that follow features, once any says that it is enough. */
+export function methodsAt(active: readonly ActiveMethod[], step: number): ActiveMethod[] {
+  const follow = active.every(({ method, settings }) => method.follows?.(settings, step) ?? true);
+  return follow ? [...active] : withoutFollowing(active);
+}
+
+/** The methods that do without features, or keep them in what is generated. */
+export const withoutFollowing = (active: readonly ActiveMethod[]): ActiveMethod[] =>
+  active.filter(({ method }) => method.features !== 'followed');
+
+/** Whether features are followed. */
+export const areFollowing = (active: readonly ActiveMethod[]): boolean =>
+  active.some(({ method }) => method.features === 'followed');
+
+/** @throws UsageError for features that a run's methods cannot follow */
+export function checkFeatures(
+  active: readonly ActiveMethod[],
+  features: readonly FeatureSource[],
+  option: string,
+): void {
+  for (const { method, settings } of active) method.checkFeatures?.(settings, features, option);
+}

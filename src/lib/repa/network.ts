@@ -1,0 +1,125 @@
+/** A transformer with the methods that it was or is trained with: its parameters, and its forward pass. */
+import type { tf } from '../engine/index.js';
+import {
+  type Architecture,
+  dit,
+  inferTransformer,
+  patchCount,
+  type Seams,
+  sit,
+  type TransformerConfig,
+  type TransformerOutput,
+  transformerParameters,
+} from '../models/dit.js';
+import type { Parameters, Shapes } from '../models/parameters.js';
+import { type ParameterPlan, startingWeights } from '../models/start.js';
+import type { Surroundings } from './method.js';
+import { type ActiveMethod, activeMethods, type MethodSettings, recogniseMethods, variantOf } from './methods.js';
+
+export interface Network {
+  architecture: Architecture;
+  model: TransformerConfig;
+  /** Settings of the methods that are on. */
+  methods: MethodSettings;
+}
+
+/** The method that generates something beside the image; there is one at most. */
+const companionOf = (active: readonly ActiveMethod[]): ActiveMethod | undefined =>
+  active.find(({ method }) => method.companion);
+
+/** Tokens that stand before the patches. */
+export const prefixTokens = ({ methods }: Pick<Network, 'methods'>): number =>
+  companionOf(activeMethods(methods))?.method.companion?.tokens ?? 0;
+
+/** Numbers that are generated beside each image. */
+export function companionSize({ methods }: Pick<Network, 'methods'>): number {
+  const generating = companionOf(activeMethods(methods));
+  return generating?.method.companion?.size(generating.settings) ?? 0;
+}
+
+/** What methods are told of the network. */
+export const surroundingsOf = (network: Network): Surroundings => ({
+  architecture: network.architecture,
+  model: network.model,
+  tokens: prefixTokens(network) + patchCount(network.model),
+  variant: variantOf(activeMethods(network.methods)),
+});
+
+/** Every parameter, in the order of the official state dict. */
+export function networkParameters(network: Network): Map<string, ParameterPlan> {
+  const surroundings = surroundingsOf(network);
+  const added = activeMethods(network.methods).flatMap(
+    ({ method, settings }) => method.parameters?.(settings, surroundings) ?? [],
+  );
+  return transformerParameters(network.model, added, prefixTokens(network));
+}
+
+/** Fresh weights, one by one, in the distributions of the official code. */
+export const startingNetwork = (network: Network, seed: number) => startingWeights(networkParameters(network), seed);
+
+/** What weights do not tell of a network. */
+export interface KnownNetwork extends Partial<Omit<TransformerConfig, 'depth'>> {
+  methods?: MethodSettings;
+}
+
+/**
+ * The network that weights are of. What their shapes do not tell is as published, or `known`'s.
+ * @throws DataError if the names are not those of a SiT or DiT
+ */
+export function inferNetwork(
+  architecture: Architecture,
+  shapes: Shapes,
+  source: string,
+  { methods: settings, ...known }: KnownNetwork = {},
+): Network {
+  const depth = [...shapes.keys()].filter((name) => /^blocks\.\d+\.attn\.qkv\.weight$/.test(name)).length;
+  const methods = { ...recogniseMethods(shapes, { depth }), ...settings };
+  return {
+    architecture,
+    model: inferTransformer(architecture, shapes, source, known, prefixTokens({ methods })),
+    methods,
+  };
+}
+
+/** Tensors that methods draw: by their names, each method's under its own. */
+export type MethodDraws = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
+
+export interface ForwardInputs {
+  /** Noisy latents [B, C, h, w]. */
+  x: tf.Tensor;
+  /** Of a SiT times [B], 0 = data, 1 = noise; of a DiT steps [B], f32 of 0..999. */
+  t: tf.Tensor;
+  /** Classes [B] int32. */
+  y: tf.Tensor;
+  /** What is generated beside the images, with noise: [B, Z]. */
+  companion?: tf.Tensor;
+}
+
+export interface ForwardOutput extends Pick<TransformerOutput, 'output' | 'hidden' | 'condition'> {
+  /** The velocity of what is generated beside the images, [B, Z]. */
+  companion?: tf.Tensor;
+  /** Of values of all tokens [B, P + T, ...], those of the tokens that a block sees. */
+  seen(values: tf.Tensor, block: number): tf.Tensor;
+}
+
+/** The forward pass, as in sampling unless methods have drawn something. */
+export function forward(
+  p: Parameters,
+  { architecture, model, methods }: Network,
+  { x, t, y, companion }: ForwardInputs,
+  { draws = {}, checkpointBlocks }: { draws?: MethodDraws } & Pick<Seams, 'checkpointBlocks'> = {},
+): ForwardOutput {
+  const active = activeMethods(methods);
+  const generated = companionOf(active)?.method.companion;
+  const passages = active.flatMap(
+    ({ method, settings }) => method.passage?.(settings, p, draws[method.name] ?? {}) ?? [],
+  );
+  const prefix = companion && generated?.enter(p, model, companion); // [B, P, D]
+  const head = architecture === 'SiT' ? sit : dit;
+  const pass = head(p, model, x, t, y, { prefix, passages, checkpointBlocks });
+  return {
+    ...pass,
+    companion: pass.prefix && generated?.leave(p, pass.prefix), // [B, Z]
+    seen: (values, block) => passages.reduce((all, passage) => passage.seen?.(all, block) ?? all, values),
+  };
+}

@@ -1,0 +1,94 @@
+/**
+ * SRA (arXiv 2505.02831): an early block, through a head, follows a later block of the network's moving average, which sees
+ * less of the same noise. From the paper's equations; not checked against code.
+ */
+import { detach, tf } from '../engine/index.js';
+import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
+import type { Parameters } from '../models/parameters.js';
+import { linearPlan } from '../models/start.js';
+import { dense } from '../nn/layers.js';
+import { fillUniform, PURPOSE } from '../numbers/random.js';
+import { blockPair, number } from '../options/option.js';
+import { options } from '../options/table.js';
+import { studentAndTeacher } from './blocks.js';
+import { type Draw, method, term } from './method.js';
+
+const SMOOTH_BETA = 0.05;
+
+/**
+ * The mean smooth-L1 distance (beta 0.05) of a block's tokens, through the head, to those of the teacher, into which no
+ * gradient flows. Both [B, T, D].
+ */
+export function selfAlignmentLoss(tokens: tf.Tensor, teacher: tf.Tensor): tf.Tensor {
+  const distance = tf.abs(tf.sub(tokens, detach(teacher))); // [B, T, D]
+  const near = tf.minimum(distance, SMOOTH_BETA); // [B, T, D]; squared up to beta, linear beyond
+  return tf.mean(tf.add(tf.div(tf.square(near), 2 * SMOOTH_BETA), tf.sub(distance, near)));
+}
+
+/** The head: `x` [B, T, D] to [B, T, D]. */
+const head = (p: Parameters, x: tf.Tensor): tf.Tensor =>
+  dense(p, 'ap_head.linear2', dense(p, 'ap_head.linear1', x), 'silu');
+
+/** Times earlier than `t` by up to `most`, but not before 0: [B]. */
+const earlierTimes = ({ values, ...spec }: Draw, most: number): Draw => ({
+  ...spec,
+  values(batch) {
+    const share = new Float32Array(1);
+    return Float32Array.from(values(batch) as Float32Array, (t, row) => {
+      fillUniform(share, batch.seed, PURPOSE.teacherTime, batch.position + row, batch.step);
+      return Math.max(0, t - most * share[0]);
+    });
+  },
+});
+
+const SETTINGS = fields({
+  weight: numeric,
+  block: count,
+  teacher: count,
+  /** The most by which the teacher's time is earlier. */
+  maxTimeShift: numeric,
+});
+
+/** The paper's choice. */
+const MAX_TIME_SHIFT = 0.2;
+
+/** The paper's teachers are block 20 of 28 and 8 of 12. */
+const TEACHER = 0.7;
+
+export const sra = method({
+  name: 'sra',
+  options: options({
+    sra: number('--sra <w>', 'weight of a block following a later one of the moving average at less noise (SRA: 0.2)', {
+      min: 0,
+      default: 0,
+      onlyFor: 'SiT',
+    }),
+    sraBlocks: blockPair('--sra-blocks <pair>', 'which follows which, such as 8,20', { needs: 'sra' }),
+  }),
+  presets: { sra: { lambda: 0, sra: 0.2 } },
+  settings: SETTINGS,
+  isOn: ({ sra }) => sra > 0,
+  settle: ({ sra, sraBlocks }, { model }): ShapeOf<typeof SETTINGS> => ({
+    weight: sra,
+    ...studentAndTeacher('--sra-blocks', sraBlocks, model, TEACHER),
+    maxTimeShift: MAX_TIME_SHIFT,
+  }),
+  recognise: (shapes, { depth }) =>
+    shapes.has('ap_head.linear1.weight')
+      ? { weight: 0.2, block: 1, teacher: depth, maxTimeShift: MAX_TIME_SHIFT }
+      : undefined,
+  parameters: (_, { model: { hiddenSize } }) => [
+    ...linearPlan('ap_head.linear1', 2 * hiddenSize, hiddenSize, 'xavier'),
+    ...linearPlan('ap_head.linear2', hiddenSize, 2 * hiddenSize, 'xavier'),
+  ],
+  draws: ({ maxTimeShift }, { t }) => ({ t: earlierTimes(t, maxTimeShift) }),
+  teacher: true,
+  whole: ({ block }) => ({ option: '--sra', blocks: [block] }),
+  terms({ weight, block, teacher }, { p, hidden, average, draws: { t } }) {
+    const value = (): tf.Tensor => {
+      const followed = average(t).hidden(teacher); // [B, T, D]
+      return selfAlignmentLoss(head(p, hidden(block)), followed);
+    };
+    return [term('self_alignment', weight, value)];
+  },
+});

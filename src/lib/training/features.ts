@@ -1,0 +1,173 @@
+/** Features that belong to latents: stored ones, joined by key, or those of an encoder that computes them while training. */
+
+import type { FeatureSource } from '../diffusion/draws.js';
+import { DataError, UsageError } from '../errors.js';
+import type { ImagePlace, ImageStore } from '../images/image-store.js';
+import type { RgbImage } from '../images/rgb-image.js';
+import { showShape } from '../numbers/typed-array.js';
+import type { InputNormalisation } from '../pretrained/encoder-interface.js';
+import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../stream/file.js';
+import { KeyTable } from '../stream/key-table.js';
+
+// ------------------------------------------------------------------------------------------------------------- stored
+
+/** Features of a file, joined with latents. */
+export interface JoinedFeatures extends FeatureSource {
+  file: TensorFile;
+  /** Row of this file for each row of the latents. */
+  rowOf: Uint32Array;
+}
+
+/** The same as plain data, by which another thread opens it without joining keys again. */
+export type OpenedFeatures = FeatureSource & { file: OpenedFile; rowOf: Uint32Array };
+
+export const openedFeatures = ({ file, ...known }: JoinedFeatures): OpenedFeatures => ({ ...known, file: file.opened });
+
+export const reopenFeatures = ({ file, ...known }: OpenedFeatures): JoinedFeatures => ({
+  ...known,
+  file: reopenTensorFile(file),
+});
+
+/** One column of an encoder's rows: patch features [B, T, D], or class tokens [B, D]. */
+export async function readJoined(
+  { file, rowOf, tokens, dim }: JoinedFeatures,
+  column: 'feature' | 'cls',
+  rows: Uint32Array,
+): Promise<Float32Array> {
+  const out = new Float32Array(rows.length * dim * (column === 'cls' ? 1 : tokens));
+  await file.read(
+    column,
+    Uint32Array.from(rows, (row) => rowOf[row]),
+    out,
+  );
+  return out;
+}
+
+/** @throws DataError when a latent has no feature row of its key, or the stream holds something else. */
+export async function joinFeatures(path: string, latents: TensorFile): Promise<JoinedFeatures> {
+  const file = await openTensorFile(path);
+  const column = file.schema.columns.find(({ name }) => name === 'feature');
+  if (column?.shape.length !== 2) {
+    const found = file.schema.columns.map(({ name, shape }) => `${name} ${showShape(shape)}`).join(', ');
+    throw new DataError(`${path}: has no features, but ${found}`, 'Make features with repa extract-dino.');
+  }
+  const [tokens, dim] = column.shape;
+  const source = { name: file.schema.metadata['repa.model'] ?? path, tokens, dim, file };
+  const [wanted, own] = [latents.keyHashes(), file.keyHashes()];
+  // Both are of the same images in the same order, as a rule.
+  if (own.length === wanted.length && own.every((hash, i) => hash === wanted[i])) {
+    return { ...source, rowOf: Uint32Array.from({ length: latents.rows }, (_, row) => row) };
+  }
+  const table = new KeyTable(own);
+  const rowOf = new Uint32Array(latents.rows);
+  const missing: number[] = [];
+  for (let row = 0; row < latents.rows; row++) {
+    const found = table.find(wanted, row);
+    if (found === undefined) missing.push(row);
+    else rowOf[row] = found;
+  }
+  if (missing.length > 0) {
+    throw new DataError(
+      `${path}: ${missing.length} of the ${latents.rows} images in ${latents.name} have no features, first '${latents.keyOf(missing[0])}'`,
+      'Run repa extract-dino on the same images as repa encode-vae.',
+    );
+  }
+  return { ...source, rowOf };
+}
+
+/**
+ * The features that something is generated of beside the images.
+ * @throws UsageError when there are none; DataError when they have no class token, or another width
+ */
+export function checkGenerated(
+  [first]: readonly JoinedFeatures[],
+  { classToken, dim }: { classToken: boolean; dim: number | undefined },
+): void {
+  if (!first) {
+    throw new UsageError(
+      'the model generates what an encoder sees along with the image, but there are no features',
+      'Make them with repa extract-dino --cls.',
+    );
+  }
+  if (classToken && first.file.schema.columns.every(({ name }) => name !== 'cls')) {
+    throw new DataError(
+      `${first.file.name}: has no class tokens`,
+      'Make the features again with repa extract-dino --cls.',
+    );
+  }
+  if (dim !== undefined && dim !== first.dim) {
+    throw new DataError(`${first.file.name}: features of width ${first.dim}, but the components are of ${dim}`);
+  }
+}
+
+// ----------------------------------------------------------------------------------------------------------- computed
+
+export interface EncoderChoice {
+  encoder: string;
+  encoderWeights?: string;
+  encoderOutput?: string;
+  encoderNormalise?: InputNormalisation;
+  encoderSize?: number;
+  /** The images that the latents were made of. */
+  images: string;
+}
+
+export interface ComputedFeatures extends FeatureSource {
+  /** As extract-dino would have written it. */
+  readonly metadata: Readonly<Record<string, string>>;
+  /** Side of the square crop that the encoder takes. */
+  readonly cropSize: number;
+  /** Where the image of a latent lies. */
+  place(key: string): ImagePlace;
+  /** Features [N, T, D] of as many crops as were announced. */
+  encode(crops: readonly RgbImage[]): Float32Array;
+  dispose(): void;
+}
+
+/**
+ * @param batchSize crops that are encoded at a time
+ * @throws DataError when a key has no image; and as openEncoder and openImageStore
+ */
+export async function openComputedFeatures(
+  { encoder: name, images, ...choice }: EncoderChoice,
+  keys: readonly string[],
+  batchSize: number,
+): Promise<ComputedFeatures> {
+  // Threads that load batches have no use for these, which take longer to start than the rest.
+  const { openImageStore } = await import('../images/image-store.js');
+  const { openEncoder } = await import('../pretrained/encoder.js');
+  const store = await openImageStore(images);
+  checkKeys(store, keys, images);
+  const encoder = await openEncoder({
+    encoder: name,
+    weights: choice.encoderWeights,
+    output: choice.encoderOutput,
+    normalise: choice.encoderNormalise,
+    size: choice.encoderSize,
+    posEmbed: 'timm',
+    batchSize,
+  });
+  return {
+    name: encoder.name,
+    tokens: encoder.tokens,
+    dim: encoder.dim,
+    metadata: {
+      'repa.model': encoder.name,
+      'repa.model.sha256': encoder.sha256,
+      'repa.preprocess': JSON.stringify(encoder.preprocess),
+    },
+    cropSize: encoder.size,
+    place: (key) => store.place(key),
+    encode: (crops) => encoder.encode(crops).feature,
+    dispose: () => encoder.dispose(),
+  };
+}
+
+function checkKeys(store: ImageStore, keys: readonly string[], images: string): void {
+  const missing = keys.filter((key) => !store.has(key));
+  if (missing.length === 0) return;
+  throw new DataError(
+    `${images}: ${missing.length} of the ${keys.length} images that have latents are not there, first '${missing[0]}'`,
+    'Name the images that repa encode-vae was run on.',
+  );
+}

@@ -1,0 +1,131 @@
+/** The options of a training run: its data, its network, its steps. What methods add, they declare themselves. */
+import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
+import { options } from '../options/table.js';
+import { PRESETS } from '../repa/methods.js';
+
+/** Where the data are, and what encodes them. */
+export const DATA = options({
+  latents: text('--latents <path>', 'latents made by encode-vae', { default: 'latents' }),
+  feats: list('--feats <paths>', 'features made by extract-dino; several encoders separated by commas', String, {
+    default: ['feats'],
+  }),
+  encoder: text('--encoder <name>', 'in place of --feats: compute features on the way, with this network', {
+    conflicts: ['feats'],
+  }),
+  images: text('--images <path>', 'the images that the latents were made of: a folder, a .tar or a stream of images', {
+    needs: 'encoder',
+  }),
+  encoderWeights: text('--encoder-weights <file>', "the encoder's weights", { needs: 'encoder' }),
+  encoderSize: integer('--encoder-size <n>', 'side of the square that is cropped for it', {
+    min: 1,
+    defaultText: 'its own',
+    needs: 'encoder',
+  }),
+  encoderOutput: text('--encoder-output <name>', 'of an ONNX file: the output to take', { needs: 'encoder' }),
+  encoderNormalise: choice(
+    '--encoder-normalise <how>',
+    'of an ONNX file: what it takes',
+    ['imagenet', 'clip', 'signed', 'unit'],
+    { defaultText: 'imagenet', needs: 'encoder' },
+  ),
+  out: text('--out <folder>', 'where checkpoints and the log go', { default: 'ckpt', writes: 'folder' }),
+});
+
+/** The network. */
+export const MODEL = options({
+  model: text('--model <name>', 'SiT-{S,B,L,XL}/{2,4,8}, or DiT- of the same sizes', { default: 'SiT-XL/2' }),
+  preset: choice('--preset <name>', 'recipe of a paper, for options that are not given', [...PRESETS.keys()]),
+  depth: integer('--depth <n>', 'blocks, if not those of the model', { min: 1 }),
+  width: integer('--width <n>', 'width of a token, if not that of the model', { min: 4 }),
+  heads: integer('--heads <n>', 'attention heads, if not those of the model', { min: 1 }),
+  patchSize: integer('--patch-size <n>', 'side of a patch, if not that of the model', { min: 1 }),
+  numClasses: integer('--num-classes <n>', 'classes', { min: 1, defaultText: 'as the labels need' }),
+  alignDepth: integer('--align-depth <n>', 'block whose tokens are aligned, 1 is the first', {
+    min: 1,
+    defaultText: '8, or 4 for S and B',
+  }),
+  qkNorm: flag('--qk-norm', 'normalise queries and keys'),
+  norm: choice('--norm <kind>', 'layer norm, or RMS norm with a scale (LightningDiT)', ['layer', 'rms'], {
+    default: 'layer',
+  }),
+  feedForward: choice(
+    '--feed-forward <kind>',
+    'a perceptron with GELU, or a gated one (LightningDiT)',
+    ['gelu', 'swiglu'],
+    { default: 'gelu' },
+  ),
+  rotary: flag('--rotary', 'turn queries and keys with their position on the grid (LightningDiT)'),
+});
+
+/** Reads a shift of times. @throws ValueProblem */
+function timeShift(value: string): number | 'auto' {
+  if (value === 'auto') return value;
+  try {
+    return decimal(0.01, 100)(value);
+  } catch {
+    throw new ValueProblem('It takes a number from 0.01 to 100, or auto.');
+  }
+}
+
+/** The steps, and what is kept of them. */
+export const STEPS = options({
+  steps: integer('--steps <n>', 'optimiser steps in all', { min: 1, default: 400_000 }),
+  batchSize: integer('--batch-size <n>', 'images of one step', { min: 1, default: 256 }),
+  microBatch: integer('--micro-batch <n>', 'images computed at a time; a step accumulates their gradients', {
+    min: 1,
+    defaultText: 'all',
+  }),
+  checkpointBlocks: integer(
+    '--checkpoint-blocks <n>',
+    'blocks computed again in the backward pass instead of kept in memory: less memory, more time, the same numbers',
+    { default: 0 },
+  ),
+  optimizer: choice(
+    '--optimizer <name>',
+    'AdamW, or Muon for the matrices of blocks and projectors and AdamW for the rest',
+    ['adamw', 'muon'],
+    { default: 'adamw' },
+  ),
+  lr: number('--lr <rate>', 'learning rate', { min: 0, default: 1e-4 }),
+  lrSchedule: choice('--lr-schedule <name>', 'constant, or along a cosine to 0 at --steps', ['constant', 'cosine'], {
+    default: 'constant',
+  }),
+  warmup: integer('--warmup <steps>', 'steps over which the learning rate grows from 0', { default: 0 }),
+  beta2: number('--beta2 <b>', "AdamW's second decay", { min: 0, max: 1, default: 0.999 }),
+  weightDecay: number('--weight-decay <w>', "AdamW's weight decay", { min: 0, default: 0 }),
+  clip: number('--clip <norm>', 'gradients of a larger norm are scaled down to it', { min: 0, default: 1 }),
+  ema: list(
+    '--ema <decays>',
+    'decay of the moving average of the weights; of several, separated by commas, sample takes the first',
+    decimal(0, 1),
+    { default: [0.9999] },
+  ),
+  labelDropout: number('--label-dropout <p>', 'chance that a label is replaced by the null class', {
+    min: 0,
+    max: 1,
+    default: 0.1,
+  }),
+  path: choice('--path <name>', 'path between data and noise', ['linear', 'cosine'], {
+    default: 'linear',
+    onlyFor: 'SiT',
+  }),
+  time: choice('--time <name>', 'how times are drawn', ['uniform', 'lognormal'], {
+    default: 'uniform',
+    onlyFor: 'SiT',
+  }),
+  timeShift: parsed(
+    '--time-shift <s>',
+    'move the times towards the noise: t becomes s t / (1 + (s - 1) t); auto is by the size of the latents (SR-DiT)',
+    timeShift,
+    { default: 1, onlyFor: 'SiT' },
+  ),
+  resume: flag('--resume', 'continue the run in --out although settings changed'),
+  saveEvery: integer('--save-every <steps>', 'steps between checkpoints', { min: 1, default: 10_000 }),
+  lossLimit: number('--loss-limit <x>', 'a larger loss, or one that is not finite, ends the run with a report', {
+    min: 0,
+    default: 1000,
+  }),
+  keep: integer('--keep <n>', 'newest checkpoints kept', { min: 1, default: 2 }),
+  logEvery: integer('--log-every <steps>', 'steps between lines of the log', { min: 1, default: 10 }),
+  printConfig: flag('--print-config', 'print the whole configuration as JSON and stop'),
+});

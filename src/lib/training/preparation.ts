@@ -1,0 +1,71 @@
+/** What methods find on the data before the first step, and what of it the data then hold: kept in the checkpoints of a run. */
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import type { HostTensor } from '../formats/host-tensor.js';
+import { bytesOf, type TypedArray } from '../numbers/typed-array.js';
+import type { ProcessGroup } from '../parallel/group.js';
+import type { Besides, FeatureChannels } from '../repa/method.js';
+import { type ActiveMethod, activeMethods } from '../repa/methods.js';
+import { readCheckpointPart } from './checkpoint.js';
+import type { TrainingSet } from './latents.js';
+import type { RunRecord } from './record.js';
+
+export interface Prepared {
+  /** What the data hold besides latents and labels. */
+  besides: Besides;
+  /** Files of a checkpoint. */
+  parts: ReadonlyMap<string, [name: string, tensor: HostTensor][]>;
+  /** Methods that have not found yet what they need. */
+  missing: readonly string[];
+}
+
+function preparedWith(active: readonly ActiveMethod[], found: ReadonlyMap<string, FeatureChannels>): Prepared {
+  const parts = new Map<string, [string, HostTensor][]>();
+  const missing: string[] = [];
+  for (const { method } of active) {
+    const own = found.get(method.name);
+    if (method.prepare && own) parts.set(method.prepare.part, method.prepare.store(own));
+    else if (method.prepare) missing.push(method.name);
+  }
+  const besides = active.map(({ method, settings }) => method.besides?.(settings, found.get(method.name)));
+  return { besides: Object.assign({}, ...besides), parts, missing };
+}
+
+/** What the methods of a checkpoint have found. */
+function stored(active: readonly ActiveMethod[], checkpoint: string | undefined): Map<string, FeatureChannels> {
+  const found = new Map<string, FeatureChannels>();
+  for (const { method } of active) {
+    const { prepare, name } = method;
+    if (!prepare || !checkpoint || !existsSync(path.join(checkpoint, `${prepare.part}.safetensors`))) continue;
+    found.set(name, prepare.restore(readCheckpointPart(checkpoint, prepare.part), checkpoint));
+  }
+  return found;
+}
+
+/** What the data of a trained model have to hold, as its checkpoint tells. */
+export function storedPreparation({ methods }: Pick<RunRecord, 'methods'>, checkpoint: string): Prepared {
+  const active = activeMethods(methods);
+  return preparedWith(active, stored(active, checkpoint));
+}
+
+/**
+ * What the methods of a run need of its data: that of its checkpoint, or found on the set, and the same on all ranks. Needs a
+ * selected backend.
+ */
+export async function prepareMethods(
+  { methods, training }: RunRecord,
+  set: TrainingSet,
+  checkpoint: string | undefined,
+  group: ProcessGroup,
+): Promise<Prepared> {
+  const active = activeMethods(methods);
+  const found = stored(active, checkpoint);
+  for (const { method, settings } of active) {
+    const { prepare, name } = method;
+    if (!prepare || found.has(name) || set.features.length === 0) continue;
+    const own = await prepare.fit(settings, set, training.seed);
+    for (const [, { data }] of prepare.store(own)) group.broadcast(bytesOf(data as TypedArray));
+    found.set(name, own);
+  }
+  return preparedWith(active, found);
+}

@@ -1,0 +1,156 @@
+/** What a training run is: everything that decides its numbers, kept in each checkpoint's config.json. */
+import { isDeepStrictEqual } from 'node:util';
+import { DataError, UsageError } from '../errors.js';
+import {
+  count,
+  dictionaryOf,
+  fields,
+  listOf,
+  numeric,
+  oneOf,
+  orNull,
+  readShape,
+  type ShapeOf,
+  truth,
+  words,
+} from '../formats/json-shape.js';
+import { methodSettings } from '../repa/methods.js';
+import { type Network, networkParameters } from '../repa/network.js';
+import { fromFormat1 } from './record-format-1.js';
+
+/** The format of the records that are written; older ones are read. */
+export const RECORD_FORMAT = 2;
+
+/** What is the same in every run. */
+export const ADAM = { beta1: 0.9, epsilon: 1e-8 } as const;
+
+const MODEL = fields({
+  inputSize: count,
+  patchSize: count,
+  inChannels: count,
+  outChannels: count,
+  depth: count,
+  hiddenSize: count,
+  numHeads: count,
+  mlpRatio: numeric,
+  numClasses: count,
+  qkNorm: truth,
+  norm: oneOf('layer', 'rms'),
+  feedForward: oneOf('gelu', 'swiglu'),
+  rotary: truth,
+  alignDepth: count,
+  reversedTime: truth,
+});
+
+/** The defaults of the official code are the defaults of `repa train`. */
+const TRAINING = fields({
+  /** The global batch: rows of one optimiser step. */
+  batchSize: count,
+  /** Rows of one forward and backward pass; a step accumulates batchSize / microBatch of them. */
+  microBatch: count,
+  seed: count,
+  /** Muon steps the matrices of blocks and projectors, AdamW the rest. */
+  optimizer: oneOf('adamw', 'muon'),
+  /** The highest. */
+  learningRate: numeric,
+  /** Steps over which it grows linearly from 0. */
+  warmup: count,
+  schedule: oneOf('constant', 'cosine'),
+  /** The step at which the cosine reaches 0; null for a constant rate. */
+  scheduleSteps: orNull(count),
+  beta2: numeric,
+  weightDecay: numeric,
+  /** Gradients with a larger norm are scaled down to it. */
+  clip: numeric,
+  /** One moving average of the weights each; the first is what is sampled from. */
+  emaDecays: listOf(numeric),
+  /** Chance that a label is replaced by the null class. */
+  labelDropout: numeric,
+  path: oneOf('linear', 'cosine'),
+  time: oneOf('uniform', 'lognormal'),
+  /** By how much times are moved towards the noise; 1 for not at all. */
+  timeShift: numeric,
+});
+
+/** Where the data came from, by content as far as the streams' headers tell. */
+const DATA = fields({ rows: count, metadata: dictionaryOf(words) });
+
+const RECORD = fields({
+  step: count,
+  /** Version of repa. */
+  version: words,
+  architecture: oneOf('SiT', 'DiT'),
+  model: MODEL,
+  methods: methodSettings,
+  training: TRAINING,
+  latent: fields({ shape: listOf(count), scale: listOf(numeric), shift: listOf(numeric) }),
+  data: fields({ latents: DATA, features: listOf(DATA) }),
+});
+
+export type TrainingSettings = ShapeOf<typeof TRAINING>;
+export type DataRecord = ShapeOf<typeof DATA>;
+
+/** config.json of a checkpoint, besides its format. */
+export type RunRecord = ShapeOf<typeof RECORD>;
+
+/**
+ * The record that JSON of any format holds.
+ * @throws DataError for a format that this version does not know, and naming a field that is missing, unknown or wrong
+ */
+export function readRecord(json: unknown, source: string): RunRecord {
+  if (typeof json !== 'object' || json === null) throw new DataError(`${source}: is not the record of a run`);
+  const { format = 1, ...record } = json as Record<string, unknown>;
+  if (format === 1) return readShape(RECORD, fromFormat1(record, source), source);
+  if (format === RECORD_FORMAT) return readShape(RECORD, record, source);
+  throw new DataError(
+    `${source}: is of format ${JSON.stringify(format)}, but this version reads up to ${RECORD_FORMAT}`,
+    'A newer version of repa wrote it: update this one.',
+  );
+}
+
+/** The record as JSON that `readRecord` reads. */
+export const writtenRecord = (record: RunRecord): Record<string, unknown> => ({ format: RECORD_FORMAT, ...record });
+
+/** Every setting by its name: `model.depth`, `methods.repa.lambda`. */
+function settingsOf({ architecture, model, methods, training }: RunRecord): Map<string, unknown> {
+  const named = (prefix: string, values: object) =>
+    Object.entries(values).map(([key, value]) => [`${prefix}.${key}`, value] as const);
+  return new Map([
+    ['model.architecture', architecture],
+    ...named('model', model),
+    ...Object.entries(methods).flatMap(([name, settings]) => named(`methods.${name}`, settings as object)),
+    ...named('training', training),
+  ]);
+}
+
+/** Names of the settings in which two runs differ, as `model.depth (12, now 8)`. */
+export function differences(saved: RunRecord, wanted: RunRecord): string[] {
+  const [before, after] = [settingsOf(saved), settingsOf(wanted)];
+  return [...new Set([...before.keys(), ...after.keys()])]
+    .filter((key) => !isDeepStrictEqual(before.get(key), after.get(key)))
+    .map((key) => `${key} (${JSON.stringify(before.get(key))}, now ${JSON.stringify(after.get(key))})`);
+}
+
+/** Whether weights of the one network are weights of the other. */
+function haveSameParameters(a: Network, b: Network): boolean {
+  const shapes = (network: Network) => [...networkParameters(network)].map(([name, { shape }]) => [name, shape]);
+  return isDeepStrictEqual(shapes(a), shapes(b));
+}
+
+/**
+ * Refuses to continue a run under other settings unless that was asked for; a model of another shape never fits.
+ * @throws UsageError naming what differs
+ */
+export function checkContinuation(saved: RunRecord, wanted: RunRecord, folder: string, explicit: boolean): void {
+  const changed = differences(saved, wanted);
+  const isModel = (name: string): boolean =>
+    name.startsWith('model.') || (name.startsWith('methods.') && !haveSameParameters(saved, wanted));
+  const blocking = explicit ? changed.filter(isModel) : changed;
+  if (blocking.length === 0) return;
+  throw new UsageError(
+    `${folder} holds a run with other settings: ${blocking.join(', ')}`,
+    explicit
+      ? 'A checkpoint continues only with the same model. Choose another --out for a new run.'
+      : 'Choose another --out for a new run, or add --resume to continue this one with the new settings.',
+  );
+}
