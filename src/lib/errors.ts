@@ -74,6 +74,7 @@ const PATH_PROBLEMS: Readonly<Record<string, string>> = {
   EISDIR: 'is a folder, not a file',
   ENOTDIR: 'a part of the path is a file, not a folder',
   ELOOP: 'symbolic links lead in a circle',
+  ESPIPE: 'is a pipe, which cannot be read in any order: save it to a file first',
   ENAMETOOLONG: 'the name is longer than the file system allows',
 };
 

@@ -63,6 +63,16 @@ test('descriptors, links that lead nowhere yet and process substitution take str
   }
 });
 
+test('info reads a stream from a pipe that has a name, and says of others that they cannot be sought in', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeTensors(path.join(cwd, 'data'), ['a', 'b'], NUMBERS);
+  const { code, stdout, stderr } = await shell('repa info --json <(cat data)', { cwd });
+  assert.equal(code, 0, stderr);
+  assert.equal(JSON.parse(stdout.toString()).rows, 2);
+  const array = await shell('repa import <(cat data) --like data', { cwd });
+  assert.ok(array.code !== 0 && array.code !== 70, array.stderr);
+});
+
 test('a named pipe waits for its reader, and hears signals meanwhile', async (t) => {
   const cwd = temporaryFolder(t);
   await makeTensors(path.join(cwd, 'data'), ['a', 'b'], NUMBERS);
