@@ -1,10 +1,11 @@
 /** repa extract-hidden: what the blocks of a trained model make of noisy latents. */
 
 import { Progress } from '../lib/cli/progress.js';
-import { engineEntry, provenance } from '../lib/cli/provenance.js';
+import { provenance } from '../lib/cli/provenance.js';
 import { batchSize, DTYPE, ENGINE, OUT, SEED } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
 import { verb } from '../lib/cli/verb.js';
+import { engineEntry } from '../lib/engine/select.js';
 import { DataError, UsageError } from '../lib/errors.js';
 import { choice, decimal, flag, integer, list, text } from '../lib/options/option.js';
 import { DIFFUSION_MODEL } from '../lib/sampling/options.js';

@@ -1,6 +1,7 @@
 /** What encode-vae and extract-dino have in common: images in, tensors of each image out. */
 import path from 'node:path';
 import { inBatches } from '../batches.js';
+import { engineEntry } from '../engine/select.js';
 import { DataError, UsageError } from '../errors.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { firstNonFinite } from '../numbers/finite.js';
@@ -8,7 +9,7 @@ import { sizeOf } from '../numbers/typed-array.js';
 import { type TensorColumn, withScales } from '../stream/schema.js';
 import { type ImageOptions, imageInput } from './image-input.js';
 import { Progress } from './progress.js';
-import { engineEntry, provenance } from './provenance.js';
+import { provenance } from './provenance.js';
 import { type OutputOptions, writeStream } from './tensor-output.js';
 
 export interface ImageJob {

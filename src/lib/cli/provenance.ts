@@ -1,5 +1,4 @@
 /** How an output was made, as every stream's header tells it. */
-import { engineInfo } from '../engine/select.js';
 import { version } from '../version.js';
 
 /** Header entries that all streams have; undefined ones of `more` are left out. */
@@ -11,10 +10,4 @@ export function provenance(kind: string, more: Record<string, string | undefined
     ...more,
   });
   return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
-}
-
-/** What computed a stream: values of other backends, or of other versions of them, differ in their last digits. */
-export function engineEntry(): string {
-  const { backend, version: library } = engineInfo();
-  return `${backend} ${library}`;
 }

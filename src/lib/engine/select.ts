@@ -70,3 +70,9 @@ export function engineInfo(): EngineInfo {
   const { backend, version, threads, devices, precision } = activeEngine();
   return { backend, version, threads, ...(devices && { devices }), ...(precision && { precision }) };
 }
+
+/** What computed a stream: values of other backends, or of other versions of them, differ in their last digits. */
+export function engineEntry(): string {
+  const { backend, version: library } = engineInfo();
+  return `${backend} ${library}`;
+}

@@ -1,7 +1,7 @@
 /** The columns and the header of a stream of samples: what they are, and how they were made. */
 import { createHash } from 'node:crypto';
 import path from 'node:path';
-import { engineEntry } from '../cli/provenance.js';
+import { engineEntry } from '../engine/select.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import { decoderRecord } from '../pretrained/codec.js';
 import type { TensorColumn } from '../stream/schema.js';
