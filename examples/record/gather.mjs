@@ -1,5 +1,6 @@
 // Gathers the numbers of the runs NAME-seedN of a folder: node gather.mjs FOLDER > table.md
-// Every measure becomes a line of FOLDER/record.ndjson; the table compares the runs with those called plain.
+// How each run was made, and every measure, become lines of FOLDER/record.ndjson; the table compares the runs with those
+// called plain.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import path from 'node:path';
@@ -12,7 +13,7 @@ const lines = (file) =>
     .map((line) => JSON.parse(line));
 
 /** What is not written once more with each number: it is the same in all of them, or in the checkpoint's settings. */
-const LEFT_OUT = new Set(['picture', 'network_sha256', 'decoder', 'resize', 'reference']);
+const LEFT_OUT = new Set(['seconds', 'images', 'picture', 'network_sha256', 'decoder', 'resize', 'reference']);
 
 function readRun(name) {
   const [, setting, seed] = /^(.*)-seed(\d+)$/.exec(name);
@@ -29,17 +30,27 @@ function readRun(name) {
     const before = measures.get(entry.step) ?? { setting, seed: Number(seed), seconds: Math.round(seconds) };
     measures.set(entry.step, { ...before, ...Object.fromEntries(kept) });
   }
-  return { setting, seed: Number(seed), measures: [...measures.values()] };
+  return { setting, seed: Number(seed), config: configOf(name), measures: [...measures.values()] };
+}
+
+/** How a run was made, as its newest checkpoint says it. */
+function configOf(name) {
+  const steps = readdirSync(path.join(folder, name)).filter((entry) => /^step-\d+$/.test(entry));
+  if (steps.length === 0) return undefined;
+  const file = path.join(folder, name, steps.sort().at(-1), 'config.json');
+  const { version, architecture, model, training } = JSON.parse(readFileSync(file, 'utf8'));
+  return { version, architecture, model, training };
 }
 
 const runs = readdirSync(folder)
   .filter((name) => /-seed\d+$/.test(name) && existsSync(path.join(folder, name, 'log.ndjson')))
   .map(readRun)
   .filter(({ measures }) => measures.length > 0);
-const record = runs.flatMap(({ measures }) => measures);
+const measured = runs.flatMap(({ measures }) => measures);
+const record = runs.flatMap(({ setting, seed, config, measures }) => [{ setting, seed, config }, ...measures]);
 writeFileSync(path.join(folder, 'record.ndjson'), record.map((line) => `${JSON.stringify(line)}\n`).join(''));
 
-const distance = Object.keys(record[0] ?? {}).find((key) => /^(FID|FD)/.test(key));
+const distance = Object.keys(Object.assign({}, ...measured)).find((key) => /^(FID|FD)/.test(key));
 /** Where a run first has a distance: on the straight line between two measures. */
 function reaches(measures, target, along) {
   const after = measures.findIndex((measure) => measure[distance] <= target);
@@ -52,9 +63,9 @@ function reaches(measures, target, along) {
 
 const plain = new Map(runs.filter(({ setting }) => setting === 'plain').map((run) => [run.seed, run]));
 const settings = [...new Set(runs.map(({ setting }) => setting))];
-const shown = (values, digits) => {
+const shown = (values, digits, absent = 'not measured') => {
   const known = values.filter((value) => value !== undefined);
-  if (known.length === 0) return 'not reached';
+  if (known.length === 0) return absent;
   const mean = known.reduce((sum, value) => sum + value, 0) / known.length;
   const range =
     known.length > 1 ? ` (${Math.min(...known).toFixed(digits)} to ${Math.max(...known).toFixed(digits)})` : '';
@@ -89,8 +100,8 @@ for (const setting of settings) {
       last.map((measure) => measure.cknna),
       3,
     ),
-    shown(factor('step'), 2),
-    shown(factor('seconds'), 2),
+    shown(factor('step'), 2, 'not reached'),
+    shown(factor('seconds'), 2, 'not reached'),
   ];
   console.log(`| ${cells.join(' | ')} |`);
 }

@@ -98,7 +98,7 @@ while read -r name options; do
 done < "$here/settings.txt"
 
 # What the blocks know, of the last checkpoints of the first seed: figures 2 and 3 of the paper.
-for run in plain-seed0 repa-seed0; do
+for run in plain-seed0 repa-seed0 repa-2-seed0; do
   [ -e "$run" ] || continue
   hidden=$run/hidden
   once "$hidden" repa extract-hidden --ckpt "$run" --latents latents-val --blocks all --t 0.1,0.3,0.5,0.7,0.9 --null-label \
