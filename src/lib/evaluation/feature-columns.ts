@@ -1,14 +1,17 @@
 /** Feature files as matrices: one vector an image. */
+import { statSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { readNpy } from '../formats/npy.js';
 import { firstNonFinite } from '../numbers/finite.js';
-import { concatenated } from '../numbers/typed-array.js';
+import { drained } from '../numbers/typed-array.js';
 import { tokenMeans } from '../pretrained/token-means.js';
+import { openTensorFile } from '../stream/file.js';
 import { openTensorStream } from '../stream/reader.js';
 import { floatColumn } from '../stream/rows.js';
-import { valueColumns } from '../stream/schema.js';
+import { type TensorColumn, valueColumns } from '../stream/schema.js';
 
 /** Pooled features of a file: one vector an image. */
 export interface FeatureColumn {
@@ -34,19 +37,21 @@ export async function readFeatureColumns(input: string): Promise<FeatureColumn[]
   if (columns.length === 0) {
     throw new DataError(`${reader.name}: has no features: one vector, or a list of tokens, a row`);
   }
+  const stat = input === '-' ? undefined : statSync(input);
+  if (stat?.isFile() || stat?.isDirectory()) await checkMemory(input, columns); // a pipe tells nothing before it is read
   const keys: string[] = [];
   const labels: number[] = [];
   const batches = columns.map((): Float32Array[] => []);
   for await (const batch of reader) {
-    keys.push(...batch.keys);
-    labels.push(...batch.labels);
+    for (const key of batch.keys) keys.push(key);
+    for (const label of batch.labels) labels.push(label);
     for (const [i, { name, shape }] of columns.entries()) {
       const values = floatColumn(batch, name);
       batches[i].push(shape.length === 2 ? tokenMeans(values, shape[0], shape[1]) : values);
     }
   }
   return columns.map(({ name, shape }, i) => {
-    const values = concatenated(batches[i], Float32Array);
+    const values = drained(batches[i]);
     refuseNonFinite(values, shape.at(-1)!, (row) => `${reader.name}: '${name}' of '${keys[row]}'`);
     return {
       name,
@@ -58,6 +63,20 @@ export async function readFeatureColumns(input: string): Promise<FeatureColumn[]
       metadata: reader.schema.metadata,
     };
   });
+}
+
+/** @throws DataError when the features of a file are more than this machine's memory, before they are read */
+async function checkMemory(input: string, columns: readonly TensorColumn[]): Promise<void> {
+  const file = await openTensorFile(input);
+  const { rows } = file;
+  await file.close();
+  const bytes = columns.reduce((sum, { shape }) => sum + rows * shape.at(-1)! * Float32Array.BYTES_PER_ELEMENT, 0);
+  if (bytes <= totalmem()) return;
+  const shown = (size: number): string => `${(size / 2 ** 30).toFixed(1)} GiB`;
+  throw new DataError(
+    `${input}: its features take ${shown(bytes)} in memory, and this machine has ${shown(totalmem())}`,
+    'Extract features of fewer images or blocks.',
+  );
 }
 
 function fromNpy(input: string): FeatureColumn {

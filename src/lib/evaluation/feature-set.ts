@@ -3,7 +3,7 @@ import type { Matrix } from '../linalg/matrix-product.js';
 import { type InceptionScore, InceptionScoreEstimate } from '../metrics/inception-score.js';
 import { FeatureStatistics, type Gaussian } from '../metrics/statistics.js';
 import { FEATURE_KINDS, type FeatureKind, type StatisticsOrigin } from '../metrics/statistics-file.js';
-import { concatenated } from '../numbers/typed-array.js';
+import { drained } from '../numbers/typed-array.js';
 import { type ImageFeatures, INCEPTION_CLASSES } from '../pretrained/feature-network.js';
 
 /** What a metric is computed from: moments of features, the features themselves, or class scores. */
@@ -89,19 +89,12 @@ export class FeatureSet {
   /** The pooled features themselves; undefined if none were kept. */
   rows(): Matrix<Float32Array> | undefined {
     if (this.#rows.length === 0) return undefined;
-    return { rows: this.count, columns: this.#dim, data: joined(this.#rows) };
+    if (this.#rows.length > 1) this.#rows.push(drained(this.#rows));
+    return { rows: this.count, columns: this.#dim, data: this.#rows[0] };
   }
 
   /** Of the images' class scores. @throws DataError when there were no images */
   inceptionScore(): InceptionScore {
     return this.#inceptionScore.result();
   }
-}
-
-/** The parts one after the other, which are let go on the way: there may be gigabytes of them. */
-function joined(parts: Float32Array[]): Float32Array {
-  if (parts.length > 1) {
-    parts.splice(0, parts.length, concatenated(parts, Float32Array));
-  }
-  return parts[0];
 }

@@ -3,7 +3,6 @@
 import { DataError, UsageError } from '../errors.js';
 import { crc32 } from '../files/crc32.js';
 import { classDifference } from '../images/class-map.js';
-import { unitRows } from '../metrics/features.js';
 import { knnAccuracy } from '../metrics/knn.js';
 import { type LabelledFeatures, probeAccuracy, trainLinearProbe } from '../metrics/linear-probe.js';
 import { type FeatureColumn, readFeatureColumns } from './feature-columns.js';
@@ -106,8 +105,7 @@ function linear(train: LabelledFeatures, test: LabelledFeatures, { epochs, seed 
 }
 
 function nearest(train: LabelledFeatures, test: LabelledFeatures, { neighbours }: ProbeSettings): number {
-  const [a, b] = [train, test].map(({ features }) => unitRows(features.data, features.columns));
-  return knnAccuracy(a, train.labels, b, test.labels, { k: neighbours });
+  return knnAccuracy(train.features, train.labels, test.features, test.labels, { k: neighbours });
 }
 
 /** The rows that `take` chooses. */
@@ -117,6 +115,10 @@ function labelled(column: FeatureColumn, file: string, take: (row: number) => bo
     throw new DataError(`${file}: has rows without a label`, 'Labels come from the first level of the image folder.');
   }
   const rows = Array.from({ length: column.rows }, (_, row) => row).filter(take);
+  // All of them need no copy: there may be gigabytes.
+  if (rows.length === column.rows) {
+    return { features: { rows: rows.length, columns: dim, data: values }, labels: labels.slice() };
+  }
   const data = new Float32Array(rows.length * dim);
   for (const [i, row] of rows.entries()) data.set(values.subarray(row * dim, (row + 1) * dim), i * dim);
   return { features: { rows: rows.length, columns: dim, data }, labels: Int32Array.from(rows, (row) => labels[row]) };

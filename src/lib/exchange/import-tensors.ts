@@ -48,11 +48,17 @@ async function openSource(input: string, column: string | undefined, size: numbe
   }
   if (path.extname(input) === '.npy') return readNpyRows(input, column);
   if (path.extname(input) === '.npz') return readNpzRows(input, column);
+  if (ARROW.test(input)) {
+    await (await openTensorFile(input)).close(); // what another program wrote is refused here
+    throw new DataError(`${input}: is a tensor stream already`, 'Every verb reads it as it is.');
+  }
   throw new DataError(
     `${input}: not a kind of data that is imported`,
     'Images in a folder, .zip or .parquet, .npy, .npz, WebDataset .tar, official preprocessing, .pt and .safetensors are.',
   );
 }
+
+const ARROW = /\.(arrows?|feather|ipc)$/i;
 
 /** The rows, of which none holds what is no number: training on it would fail long after. */
 function finite(source: RowSource, input: string): RowSource {
@@ -72,6 +78,7 @@ function finite(source: RowSource, input: string): RowSource {
 export const isData = (input: string): boolean =>
   isTarName(input) ||
   /\.(np[yz]|zip|parquet)$/i.test(input) ||
+  ARROW.test(input) ||
   (statSync(input, { throwIfNoEntry: false })?.isDirectory() ?? false);
 
 /** @throws DataError when there are more or fewer rows than keys. */

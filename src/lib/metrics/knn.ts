@@ -1,28 +1,36 @@
 /** k-nearest-neighbour classification: a probe of a representation that trains nothing. */
+import { UsageError } from '../errors.js';
 import type { Matrix } from '../linalg/matrix-product.js';
-import { nearestNeighbours } from './neighbours.js';
+import { unitRows } from './features.js';
+import { type Neighbours, nearestNeighbours } from './neighbours.js';
 
 export interface KnnOptions {
   k?: number;
   /** Of the weights exp(cosine / temperature). */
   temperature?: number;
+  blockElements?: number;
 }
+
+type Features = Matrix<Float32Array> | Matrix;
+
+/** Elements of features that are brought to f64 at a time. */
+const BLOCK_ELEMENTS = 2 ** 24;
 
 /**
  * The share of test samples whose label wins the weighted vote of their nearest training samples, by the protocol of DINO
  * (arXiv 2104.14294, section 4: k = 20, temperature 0.07).
  *
- * @param train [N, D] and `test` [M, D]: rows of length 1 (see unitRows).
+ * @param train [N, D] and `test` [M, D]; only some rows of each are in f64, and of length 1, at a time.
  * @throws UsageError when there are fewer than k training samples
  */
 export function knnAccuracy(
-  train: Matrix,
+  train: Features,
   trainLabels: Int32Array,
-  test: Matrix,
+  test: Features,
   testLabels: Int32Array,
-  { k = 20, temperature = 0.07 }: KnnOptions = {},
+  { k = 20, temperature = 0.07, blockElements = BLOCK_ELEMENTS }: KnnOptions = {},
 ): number {
-  const { indices, similarities } = nearestNeighbours(test, train, k);
+  const { indices, similarities } = nearestInBlocks(test, train, k, Math.ceil(blockElements / train.columns));
   let right = 0;
   for (let row = 0; row < test.rows; row++) {
     const votes = new Map<number, number>();
@@ -35,4 +43,42 @@ export function knnAccuracy(
     if (winner === testLabels[row]) right++;
   }
   return right / test.rows;
+}
+
+/** The nearest neighbours, found in one block of the candidates after another. */
+function nearestInBlocks(queries: Features, candidates: Features, k: number, height: number): Neighbours {
+  if (k > candidates.rows)
+    throw new UsageError(`cannot take ${k} neighbours of ${candidates.rows}`, 'choose a smaller -k');
+  const indices = new Int32Array(queries.rows * k);
+  const similarities = new Float64Array(queries.rows * k).fill(Number.NEGATIVE_INFINITY);
+  for (let first = 0; first < candidates.rows; first += height) {
+    const others = unitBlock(candidates, first, height);
+    for (let row = 0; row < queries.rows; row += height) {
+      const block = unitBlock(queries, row, height);
+      const found = nearestNeighbours(block, others, Math.min(k, others.rows));
+      for (let i = 0; i < block.rows; i++) {
+        const [from, to] = [(row + i) * k, (row + i + 1) * k];
+        merge(found, i, first, indices.subarray(from, to), similarities.subarray(from, to));
+      }
+    }
+  }
+  return { rows: queries.rows, k, indices, similarities };
+}
+
+function unitBlock({ rows, columns, data }: Features, first: number, count: number): Matrix {
+  return unitRows(data.subarray(first * columns, Math.min(rows, first + count) * columns), columns);
+}
+
+/** Puts the neighbours of a row of a block among those of blocks before: of equals these stay first. */
+function merge(found: Neighbours, row: number, first: number, indices: Int32Array, values: Float64Array): void {
+  for (let i = row * found.k; i < (row + 1) * found.k; i++) {
+    let place = values.length - 1;
+    if (!(found.similarities[i] > values[place])) return;
+    for (; place > 0 && values[place - 1] < found.similarities[i]; place--) {
+      values[place] = values[place - 1];
+      indices[place] = indices[place - 1];
+    }
+    values[place] = found.similarities[i];
+    indices[place] = first + found.indices[i];
+  }
 }

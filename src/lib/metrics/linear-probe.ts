@@ -3,7 +3,7 @@
  * 2410.06940, appendix): batch normalisation without parameters, then a linear layer, trained for 90 epochs of batches of
  * 16,384 with Adam at 1e-3 and a cosine schedule.
  */
-import { linear, tf } from '../engine/index.js';
+import { type Captured, linear, tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import { fillNormal, PURPOSE, permutation } from '../numbers/random.js';
@@ -19,6 +19,8 @@ export interface ProbeOptions {
   batchSize?: number;
   learningRate?: number;
   seed: number;
+  /** Elements of features that are computed at a time; a batch of more is computed in blocks. */
+  blockElements?: number;
   /** Called after each epoch with the part of the training done, in (0, 1], and its mean loss. */
   onEpoch?: (fraction: number, loss: number) => void;
 }
@@ -31,6 +33,9 @@ export interface LinearProbe {
   readonly weight: Float32Array; // [classes, D]
   readonly bias: Float32Array; // [classes]
 }
+
+/** 64 MiB, of which a step takes about five. */
+const BLOCK_ELEMENTS = 2 ** 24;
 
 const VARIANCE_FLOOR = 1e-6;
 /** Of the running mean and variance: the share of the newest batch. */
@@ -51,25 +56,19 @@ export function trainLinearProbe(train: LabelledFeatures, options: ProbeOptions)
   if (unlabelled >= 0) throw new DataError(`row ${unlabelled} of the training features has no label`);
   const classes = labels.reduce((largest, label) => Math.max(largest, label), 0) + 1;
   const batchSize = Math.min(options.batchSize ?? 16384, rows);
-  const store = initialise(classes, columns, seed);
-  const gradients = captureLoss(store, batchSize, columns, classes);
+  const blockRows = Math.min(batchSize, Math.max(1, Math.floor((options.blockElements ?? BLOCK_ELEMENTS) / columns)));
+  const store = initialise(classes, columns, seed, blockRows < batchSize);
+  const batch = new Batch(store, { batchSize, blockRows, columns, classes });
   const running = new RunningMoments(columns);
-
-  const batch = new Float32Array(batchSize * columns);
-  const batchLabels = new Int32Array(batchSize);
   const batches = Math.floor(rows / batchSize);
   for (let epoch = 0, step = 0; epoch < epochs; epoch++) {
     const order = permutation(rows, seed, PURPOSE.probe, epoch);
     let epochLoss = 0;
     for (let index = 0; index < batches; index++, step++) {
-      for (let row = 0; row < batchSize; row++) {
-        const from = order[index * batchSize + row];
-        batch.set(features.data.subarray(from * columns, (from + 1) * columns), row * columns);
-        batchLabels[row] = labels[from];
-      }
-      const [loss, mean, variance] = gradients.run(batch, batchLabels) as Float32Array[];
+      const chosen = order.subarray(index * batchSize, (index + 1) * batchSize);
+      const { loss, mean, variance } = batch.run(train, chosen);
       running.add(mean, variance, batchSize);
-      epochLoss += loss[0] / batches;
+      epochLoss += loss / batches;
       store.step({
         step: step + 1,
         lr: 0.5 * learningRate * (1 + Math.cos((Math.PI * step) / (epochs * batches))),
@@ -83,7 +82,7 @@ export function trainLinearProbe(train: LabelledFeatures, options: ProbeOptions)
     }
     onEpoch?.((epoch + 1) / epochs, epochLoss);
   }
-  gradients.dispose();
+  batch.dispose();
   const [weight, bias] = store.parameters.map(({ value }) => value.slice());
   store.dispose();
   return { classes, mean: running.mean, variance: running.variance, weight, bias };
@@ -110,31 +109,102 @@ export function probeAccuracy(probe: LinearProbe, test: LabelledFeatures, top = 
 }
 
 /** Weights small, as the normalised features are of unit variance. */
-function initialise(classes: number, columns: number, seed: number): ParameterStore {
+function initialise(classes: number, columns: number, seed: number, accumulation: boolean): ParameterStore {
   const weight = new Float32Array(classes * columns);
   fillNormal(weight, seed, PURPOSE.probe, 1);
-  return new ParameterStore([
+  const parameters = [
     { name: 'weight', shape: [classes, columns], data: weight.map((value) => 0.01 * value) },
     { name: 'bias', shape: [classes], data: new Float32Array(classes) },
-  ]);
+  ];
+  return new ParameterStore(parameters, { accumulation });
 }
 
-/** Runs on features [B, D] and labels [B]; gives the loss, and the mean and variance [D] of the batch. */
-function captureLoss(store: ParameterStore, batchSize: number, columns: number, classes: number) {
+interface BatchSizes {
+  batchSize: number;
+  /** Rows that are computed at a time. */
+  blockRows: number;
+  columns: number;
+  classes: number;
+}
+
+interface BatchMoments {
+  mean: Float64Array; // [D]
+  variance: Float64Array; // [D], divided by the number of rows
+}
+
+/** The loss of a batch of rows, and its gradients in the store: the sums of those of its blocks. */
+class Batch {
+  readonly #store: ParameterStore;
+  readonly #sizes: BatchSizes;
+  readonly #gradients: Captured;
+  readonly #features: Float32Array; // [block, D]
+  readonly #labels: Int32Array; // [block]
+  readonly #shares: Float32Array; // [block]
+
+  constructor(store: ParameterStore, sizes: BatchSizes) {
+    const { blockRows, columns, classes } = sizes;
+    this.#store = store;
+    this.#sizes = sizes;
+    this.#gradients = captureLoss(store, blockRows, columns, classes);
+    this.#features = new Float32Array(blockRows * columns);
+    this.#labels = new Int32Array(blockRows);
+    this.#shares = new Float32Array(blockRows);
+  }
+
+  run({ features, labels }: LabelledFeatures, rows: Uint32Array): BatchMoments & { loss: number } {
+    const { blockRows, columns } = this.#sizes;
+    const { mean, variance } = momentsOf(features, rows);
+    const shift = Float32Array.from(mean);
+    const scale = Float32Array.from(variance, (value) => 1 / Math.sqrt(value + VARIANCE_FLOOR));
+    let loss = 0;
+    for (let first = 0; first < rows.length; first += blockRows) {
+      const block = rows.subarray(first, first + blockRows);
+      this.#shares.fill(0).fill(1 / rows.length, 0, block.length); // what is left of an earlier block counts nothing
+      block.forEach((from, row) => {
+        this.#features.set(features.data.subarray(from * columns, (from + 1) * columns), row * columns);
+        this.#labels[row] = labels[from];
+      });
+      if (first > 0) this.#store.accumulateGradients();
+      const [part] = this.#gradients.run(this.#features, this.#labels, this.#shares, shift, scale) as Float32Array[];
+      loss += part[0];
+    }
+    if (rows.length > blockRows) this.#store.averageGradients(1);
+    return { loss, mean, variance };
+  }
+
+  dispose(): void {
+    this.#gradients.dispose();
+  }
+}
+
+/** Of some rows, in two passes. */
+function momentsOf({ columns, data }: Matrix<Float32Array>, rows: Uint32Array): BatchMoments {
+  const mean = new Float64Array(columns);
+  for (const row of rows) for (let j = 0, i = row * columns; j < columns; j++, i++) mean[j] += data[i];
+  for (let j = 0; j < columns; j++) mean[j] /= rows.length;
+  const variance = new Float64Array(columns);
+  for (const row of rows) {
+    for (let j = 0, i = row * columns; j < columns; j++, i++) variance[j] += (data[i] - mean[j]) ** 2;
+  }
+  return { mean, variance: variance.map((sum) => sum / rows.length) };
+}
+
+/** Runs on features [B, D], labels [B], the share of each row in the mean [B], and what normalises a batch [D]. */
+function captureLoss(store: ParameterStore, rows: number, columns: number, classes: number): Captured {
   return captureGradients(
     store,
-    (features, labels) => {
-      const mean = tf.mean(features, 0); // [D]
-      const centred = tf.sub(features, mean); // [B, D]
-      const variance = tf.mean(tf.square(centred), 0); // [D]
-      const normalised = tf.mul(centred, tf.rsqrt(tf.add(variance, VARIANCE_FLOOR))); // [B, D]
+    (features, labels, shares, shift, scale) => {
+      const normalised = tf.mul(tf.sub(features, shift), scale); // [B, D]
       const logits = linear(normalised, store.tensors.weight, store.tensors.bias); // [B, classes]
       const own = tf.sum(tf.mul(logits, tf.oneHot(labels as tf.Tensor1D, classes)), -1); // [B]
-      return [tf.mean(tf.sub(tf.logSumExp(logits, -1), own)), mean, variance];
+      return [tf.sum(tf.mul(tf.sub(tf.logSumExp(logits, -1), own), shares))];
     },
     [
-      { shape: [batchSize, columns], dtype: 'float32' },
-      { shape: [batchSize], dtype: 'int32' },
+      { shape: [rows, columns], dtype: 'float32' },
+      { shape: [rows], dtype: 'int32' },
+      { shape: [rows], dtype: 'float32' },
+      { shape: [columns], dtype: 'float32' },
+      { shape: [columns], dtype: 'float32' },
     ],
   );
 }
@@ -151,7 +221,7 @@ class RunningMoments {
   }
 
   /** `variance` is divided by the number of rows; the running one by one less. */
-  add(mean: Float32Array, variance: Float32Array, rows: number): void {
+  add(mean: Float64Array, variance: Float64Array, rows: number): void {
     const share = this.#batches === 0 ? 1 : MOMENTUM;
     for (let i = 0; i < mean.length; i++) {
       this.mean[i] += share * (mean[i] - this.mean[i]);

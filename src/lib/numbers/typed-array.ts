@@ -36,6 +36,17 @@ export function concatenated<T extends Joinable>(parts: readonly Joinable[], Typ
   return whole;
 }
 
+/** The same of f32, each part let go as it is copied: there may be gigabytes of them. `parts` ends empty. */
+export function drained(parts: Float32Array[]): Float32Array<ArrayBuffer> {
+  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let offset = 0;
+  for (let part = parts.shift(); part; part = parts.shift()) {
+    whole.set(part, offset);
+    offset += part.length;
+  }
+  return whole;
+}
+
 /** Rows of `a` and `b`, side by side: [rows, A] and [rows, B] to [rows, A + B]. */
 export function joinRows(a: Float32Array, b: Float32Array, rows: number): Float32Array<ArrayBuffer> {
   const [first, second] = [a.length / rows, b.length / rows];

@@ -18,7 +18,7 @@ import { crc32, showCrc } from '../files/crc32.js';
 import { decodeMetadata, decodeSchema, foreignProblem, metadataBytes } from './arrow-schema.js';
 import { firstLink } from './chain.js';
 import { Table } from './flatbuffer.js';
-import { FormatProblem } from './format-problem.js';
+import { FOREIGN_HINT, FormatProblem } from './format-problem.js';
 import { type BatchLayout, batchLayout, decodeIndex, MAX_BODY_BYTES } from './layout.js';
 import { FORMAT_KEY, type StreamSchema, type TensorColumn } from './schema.js';
 
@@ -98,7 +98,7 @@ export function parsePrefix(site: Site, prefix: Uint8Array): number {
 function notAMessage(site: Site, prefix: Uint8Array): DataError {
   if (site.byte > 0) return dataError(site, 'corrupt: no message starts here');
   if (Buffer.from(prefix).toString('latin1', 0, 6) === 'ARROW1') {
-    return dataError(site, 'an Arrow IPC file (Feather), not a stream', 'Write it again as an Arrow IPC stream.');
+    return dataError(site, 'an Arrow IPC file (Feather), not a tensor stream', FOREIGN_HINT);
   }
   return dataError(site, 'not a tensor stream', 'Tensor streams are what the encode and extract commands write.');
 }
@@ -151,8 +151,10 @@ function decodeMessage(
   switch (table.uint8(MESSAGE.headerType)) {
     case HEADER_TYPE.schema: {
       const foreign = foreignProblem(header);
-      if (foreign !== undefined) throw new FormatProblem(foreign);
-      if (headCrc === undefined) throw new FormatProblem(`the schema has no checksum '${HEAD_CRC}'`);
+      if (foreign !== undefined) throw new FormatProblem(foreign, FOREIGN_HINT);
+      if (headCrc === undefined) {
+        throw new FormatProblem(`the schema has no checksum '${HEAD_CRC}'`, FOREIGN_HINT);
+      }
       if (headCrc !== showCrc(partialCrc)) throw new FormatProblem('corrupt: schema checksum mismatch');
       const schema = decodeSchema(header);
       const link = schema.metadata[FORMAT_KEY] === '1' ? undefined : firstLink(prefix, metadata);
@@ -162,7 +164,9 @@ function decodeMessage(
       if (columns === null) throw new FormatProblem('a batch before the schema');
       const custom = decodeMetadata(table, MESSAGE.metadata);
       const bodyCrc = custom.get(BODY_CRC);
-      if (headCrc === undefined || bodyCrc === undefined) throw new FormatProblem('the batch has no checksum');
+      if (headCrc === undefined || bodyCrc === undefined) {
+        throw new FormatProblem('the batch has no checksum', FOREIGN_HINT);
+      }
       return {
         kind: 'batch',
         site,
@@ -199,7 +203,8 @@ export function parseMessage(
     return decodeMessage(site, prefix, metadata, columns);
   } catch (error) {
     // What the header's bytes make DataView, TextDecoder or JSON throw is no news to the user.
-    throw dataError(site, error instanceof FormatProblem ? error.message : 'corrupt: malformed header');
+    if (error instanceof FormatProblem) throw dataError(site, error.message, error.hint);
+    throw dataError(site, 'corrupt: malformed header');
   }
 }
 

@@ -156,3 +156,16 @@ test('nearer neighbours weigh more', () => {
   assert.equal(knnAccuracy(train, labels, rows([0]), Int32Array.of(7), { k: 3 }), 1);
   assert.equal(knnAccuracy(train, labels, rows([0]), Int32Array.of(7), { k: 3, temperature: 10 }), 0);
 });
+
+test('neighbours that are found in blocks of the candidates vote as those that are not', () => {
+  const side = (rows: number, salt: number) => ({
+    rows,
+    columns: 3,
+    data: Float32Array.from({ length: rows * 3 }, (_, i) => Math.round(3 * Math.sin(salt + 7 * i))), // with equal rows
+  });
+  const [train, held] = [side(60, 1), side(40, 2)];
+  const labels = (rows: number) => Int32Array.from({ length: rows }, (_, i) => (i * i) % 5);
+  const accuracy = (blockElements?: number) =>
+    knnAccuracy(train, labels(60), held, labels(40), { k: 7, blockElements });
+  for (const rows of [4, 7, 25, 60]) assert.equal(accuracy(3 * rows), accuracy(), `${rows}`);
+});

@@ -79,3 +79,15 @@ test('labels that a probe has not seen are never right; missing labels and other
   const narrow = { rows: 2, columns: 3, data: new Float32Array(6) };
   assert.throws(() => probeAccuracy(probe, { features: narrow, labels: Int32Array.of(0, 1) }), DataError);
 });
+
+test('a batch that is computed in blocks gives the probe of one that is not', () => {
+  const train = draw(150, 6);
+  const whole = trainLinearProbe(train, { ...options, epochs: 5 });
+  for (const rows of [1, 7, 64]) {
+    const blocks = trainLinearProbe(train, { ...options, epochs: 5, blockElements: rows * DIMS });
+    assert.deepEqual(blocks.mean, whole.mean);
+    for (const [i, value] of whole.weight.entries()) {
+      assert.ok(Math.abs(value - blocks.weight[i]) < 2e-5, `${rows} rows a block: ${value} ${blocks.weight[i]}`);
+    }
+  }
+});
