@@ -27,6 +27,7 @@ test('training lowers both losses, logs them, and leaves a complete checkpoint',
     assert.ok(Math.abs(loss - (velocity_loss + 0.5 * projection_loss)) < 1e-5);
   }
   assert.deepEqual(readdirSync(path.join(cwd, 'ckpt/step-0000040')).sort(), [
+    'SHA256SUMS',
     'config.json',
     'ema.safetensors',
     'model.safetensors',

@@ -3,11 +3,11 @@ import path from 'node:path';
 import { UsageError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { Tuple } from '../formats/pickle-writer.js';
-import { type LazyTensor, openSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
+import { type LazyTensor, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
 import { type Savable, writeTorch } from '../formats/torch-writer.js';
 import { isFrozen } from '../models/start.js';
 import { networkParameters } from '../repa/network.js';
-import { findCheckpoint, readCheckpointRecord } from '../training/checkpoint.js';
+import { findCheckpoint, openCheckpointPart, readCheckpointRecord } from '../training/checkpoint.js';
 import { ADAM, type RunRecord, writtenRecord } from '../training/record.js';
 import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
 import { RUN_KEY, toOfficialArguments } from './official-run.js';
@@ -41,11 +41,8 @@ const lazily = (file: SafetensorsFile, name: string): LazyTensor => ({
   load: () => file.read(name).data,
 });
 
-const openPart = (checkpoint: string, part: string): SafetensorsFile =>
-  openSafetensors(path.join(checkpoint, `${part}.safetensors`));
-
 function exportSafetensors(checkpoint: string, record: RunRecord, file: string, part: string): void {
-  const source = openPart(checkpoint, part);
+  const source = openCheckpointPart(checkpoint, part);
   try {
     // 'format' says whose names and layouts these are: loaders of Hugging Face ask for it.
     const metadata = { format: 'pt', [RUN_KEY]: JSON.stringify(writtenRecord(record)) };
@@ -59,7 +56,9 @@ function exportSafetensors(checkpoint: string, record: RunRecord, file: string, 
 async function exportTorch(checkpoint: string, record: RunRecord, file: string): Promise<void> {
   // The official code knows AdamW alone: a run of another optimiser goes on there with moments of zero.
   const hasMoments = record.step > 0 && record.training.optimizer === 'adamw';
-  const parts = ['model', 'ema', ...(hasMoments ? ['optimizer'] : [])].map((part) => openPart(checkpoint, part));
+  const parts = ['model', 'ema', ...(hasMoments ? ['optimizer'] : [])].map((part) =>
+    openCheckpointPart(checkpoint, part),
+  );
   const [model, ema, optimizer] = parts;
   try {
     const stateDict = (source: SafetensorsFile) =>

@@ -1,6 +1,9 @@
 /** An official checkpoint as a training folder of ours, so that it can be trained on, probed and sampled like one. */
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { UsageError } from '../errors.js';
+import { readChecksums } from '../files/checksums.js';
+import { temporaryName } from '../files/temporary-files.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import type { LazyTensor } from '../formats/safetensors.js';
 import { locateWeights } from '../hub/locate.js';
@@ -9,7 +12,7 @@ import { matchWeights, type Shapes } from '../models/parameters.js';
 import { isFrozen, type ParameterPlan } from '../models/start.js';
 import { openOfficialCheckpoint, type StateDict, type StoredTensor } from '../pretrained/official-checkpoint.js';
 import { networkParameters } from '../repa/network.js';
-import { checkpointSteps, saveCheckpoint } from '../training/checkpoint.js';
+import { checkpointSteps, saveCheckpoint, stepFolder } from '../training/checkpoint.js';
 import type { RunRecord } from '../training/record.js';
 import { describeOfficial, type OfficialHints } from './official-run.js';
 
@@ -27,9 +30,6 @@ export interface ImportedCheckpoint {
  * @throws UsageError when `folder` holds a run already; DataError when the file does not hold the model that it seems to
  */
 export function importCheckpoint(input: string, folder: string, hints: OfficialHints): ImportedCheckpoint {
-  if (checkpointSteps(folder).length > 0) {
-    throw new UsageError(`${folder} holds checkpoints already`, 'Choose another folder with --out.');
-  }
   const published = existsSync(input) ? undefined : REGISTRY.get(input);
   const file = published ? locateWeights(input) : input;
   const checkpoint = openOfficialCheckpoint(file);
@@ -50,10 +50,30 @@ export function importCheckpoint(input: string, folder: string, hints: OfficialH
       ['ema', arrays(checkpoint.ema, expected)],
     ]);
     if (moments) parts.set('optimizer', arrays(moments, momentShapes(expected)));
-    return { folder: saveCheckpoint(folder, record, parts, 1), record, hasMoments: moments !== undefined };
+    return { folder: saveOnce(folder, record, parts), record, hasMoments: moments !== undefined };
   } finally {
     checkpoint.close();
   }
+}
+
+/**
+ * Saves a checkpoint where there is none yet. What a run before has saved whole stays as it is, if it is the same: an
+ * import that was killed at its end can be run again.
+ */
+function saveOnce(folder: string, record: RunRecord, parts: Parameters<typeof saveCheckpoint>[2]): string {
+  const steps = checkpointSteps(folder);
+  if (steps.length === 0) return saveCheckpoint(folder, record, parts, 1);
+  if (steps.length === 1 && steps[0] === record.step) {
+    const before = stepFolder(folder, record.step);
+    const again = temporaryName(path.join(folder, 'import'));
+    try {
+      const made = saveCheckpoint(again, record, parts, 1);
+      if (readChecksums(before) === readChecksums(made)) return before;
+    } finally {
+      rmSync(again, { recursive: true, force: true });
+    }
+  }
+  throw new UsageError(`${folder} holds checkpoints already`, 'Choose another folder with --out.');
 }
 
 const asFloats = (tensor: StoredTensor): LazyTensor => ({

@@ -4,17 +4,23 @@
  * and `exp_avg_sq.<name>` of AdamW, `momentum.<name>` of Muon). At step 0, which only weights from elsewhere have, there
  * are no moments yet.
  *
+ * SHA256SUMS tells the checksum of each file, which is compared before the file is believed; checkpoints of before there
+ * were checksums are read without.
+ *
  * A checkpoint is written into a hidden folder and renamed when all of it is on disk, so that whatever bears the name
  * of a step is complete. The newest one is the one that counts; older ones are removed only after it exists.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, diskProblem, MissingInputError, UnavailableError } from '../errors.js';
 import { syncFolder, writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { checkChecksum, writeChecksums } from '../files/checksums.js';
 import type { HostTensor } from '../formats/host-tensor.js';
-import { type LazyTensor, openSafetensors, writeSafetensors } from '../formats/safetensors.js';
+import { type LazyTensor, openSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
+import { parseUniqueJson } from '../formats/unique-json.js';
 import { type RunRecord, readRecord, writtenRecord } from './record.js';
 
+const CONFIG = 'config.json';
 const STEP_FOLDER = /^step-(\d{7,})$/;
 const UNFINISHED = /^\.step-\d{7,}\.tmp$/;
 
@@ -78,6 +84,7 @@ export function saveCheckpoint(
     for (const [part, tensors] of parts) writeSafetensors(path.join(temporary, `${part}.safetensors`), tensors);
     const text = `${JSON.stringify(writtenRecord(record), null, 2)}\n`;
     writeFileAtomic(path.join(temporary, 'config.json'), (fd) => writeFully(fd, Buffer.from(text)));
+    writeChecksums(temporary);
     rmSync(target, { recursive: true, force: true });
     renameSync(temporary, target);
   } catch (error) {
@@ -109,14 +116,34 @@ function notSaved(folder: string, step: number, error: unknown): unknown {
  * @throws DataError when it is no record of a format that this version knows, naming what is wrong
  */
 export function readCheckpointRecord(checkpoint: string): RunRecord {
-  const file = path.join(checkpoint, 'config.json');
+  const file = path.join(checkpoint, CONFIG);
+  checkChecksum(checkpoint, CONFIG);
   let json: unknown;
   try {
-    json = JSON.parse(readFileSync(file, 'utf8'));
+    json = parseUniqueJson(readConfigText(file));
   } catch (error) {
     throw new DataError(`${file}: cannot be read as a checkpoint's configuration: ${(error as Error).message}`);
   }
   return readRecord(json, file);
+}
+
+/** No run has so much to say. */
+const LARGEST_CONFIG = 2 ** 24;
+
+function readConfigText(file: string): string {
+  const { size } = statSync(file);
+  if (size > LARGEST_CONFIG) throw new Error(`it has ${size} bytes, more than ${LARGEST_CONFIG}`);
+  return readFileSync(file, 'utf8');
+}
+
+/**
+ * Opens the file of one set of a checkpoint's arrays.
+ * @throws DataError when the file is damaged, or another than was saved
+ */
+export function openCheckpointPart(checkpoint: string, part: string): SafetensorsFile {
+  const name = `${part}.safetensors`;
+  checkChecksum(checkpoint, name);
+  return openSafetensors(path.join(checkpoint, name));
 }
 
 /**
@@ -124,7 +151,7 @@ export function readCheckpointRecord(checkpoint: string): RunRecord {
  * @throws DataError when the file is damaged
  */
 export function* readCheckpointPart(checkpoint: string, part: string): Generator<[string, HostTensor]> {
-  const file = openSafetensors(path.join(checkpoint, `${part}.safetensors`));
+  const file = openCheckpointPart(checkpoint, part);
   try {
     for (const name of file.names) yield [name, file.read(name)];
   } finally {

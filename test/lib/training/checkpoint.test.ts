@@ -1,0 +1,60 @@
+/** Checkpoints are believed as they were saved, and not otherwise. */
+import assert from 'node:assert/strict';
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { DataError } from '../../../src/lib/errors.js';
+import type { HostTensor } from '../../../src/lib/formats/host-tensor.js';
+import { readCheckpointPart, readCheckpointRecord, saveCheckpoint } from '../../../src/lib/training/checkpoint.js';
+import { fixturePath, temporaryFolder } from '../../support.js';
+
+const tensor = (value: number): HostTensor => ({ shape: [3], dtype: 'f32', data: Float32Array.of(value, 2, 3) });
+
+const record = readCheckpointRecord(fixturePath('checkpoint-1/repa/step-0000002'));
+
+const save = (): string => saveCheckpoint(temporaryFolder(), record, new Map([['model', [['w', tensor(1)]]]]), 1);
+
+const isDamage = (name: string) => (error: Error) =>
+  error instanceof DataError && error.message.includes(`${name}: is damaged: its SHA-256 is not the one in SHA256SUMS`);
+
+test('a bit that flips in a part or in the configuration is found on load', () => {
+  for (const [name, read] of [
+    ['config.json', (folder: string) => readCheckpointRecord(folder)],
+    ['model.safetensors', (folder: string) => [...readCheckpointPart(folder, 'model')]],
+  ] as const) {
+    const folder = save();
+    read(folder);
+    const file = path.join(folder, name);
+    const bytes = readFileSync(file);
+    for (let at = 0; at < bytes.length; at += 97) {
+      const flipped = Buffer.from(bytes);
+      flipped[at] ^= 1 << (at % 8);
+      writeFileSync(file, flipped);
+      assert.throws(() => read(folder), isDamage(name));
+    }
+  }
+});
+
+test('a part that was not saved with the others is refused; a checkpoint of before there were checksums is read', () => {
+  const folder = save();
+  writeFileSync(path.join(folder, 'ema.safetensors'), readFileSync(path.join(folder, 'model.safetensors')));
+  assert.throws(() => [...readCheckpointPart(folder, 'ema')], /is not among SHA256SUMS beside it/);
+  rmSync(path.join(folder, 'SHA256SUMS'));
+  assert.deepEqual(readCheckpointRecord(folder), record);
+  assert.deepEqual([...readCheckpointPart(folder, 'ema')], [['w', tensor(1)]]);
+});
+
+test('a configuration without end is refused', () => {
+  const folder = save();
+  rmSync(path.join(folder, 'SHA256SUMS'));
+  const file = path.join(folder, 'config.json');
+  writeFileSync(file, '['.repeat(1e6));
+  assert.throws(() => readCheckpointRecord(folder), /nested more than 64 deep/);
+  for (const text of ['null', '7', '"x"', '[]', '{"format":{}}', '{"format":1,"step":1.5}', '{"format":2}']) {
+    writeFileSync(file, text);
+    assert.throws(() => readCheckpointRecord(folder), DataError, text);
+  }
+  writeFileSync(file, ' '.repeat(2 ** 24));
+  appendFileSync(file, '{}');
+  assert.throws(() => readCheckpointRecord(folder), /it has 16777218 bytes, more than 16777216/);
+});
