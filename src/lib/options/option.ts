@@ -82,22 +82,25 @@ export function list<T, const S extends Default<readonly NoInfer<T>[]> = OptionS
   return option(flags, description, 'list', item, settings);
 }
 
+/** A range; `above` and `below` leave their own values out. */
 interface Bounds {
   readonly min?: number;
   readonly max?: number;
+  readonly above?: number;
+  readonly below?: number;
 }
 
-/** A finite number of at least `min` and at most `max`. */
+/** A finite number within bounds. */
 export function number<const S extends Default<number> & Bounds = OptionSettings>(
   flags: string,
   description: string,
   settings: S = {} as S,
 ): Option<Given<number, S>> {
-  return option(flags, description, 'value', decimal(settings.min, settings.max), settings);
+  return option(flags, description, 'value', within(settings), settings);
 }
 
 /** A whole number of at least `min` (0 if not said) and at most `max`. */
-export function integer<const S extends Default<number> & Bounds = OptionSettings>(
+export function integer<const S extends Default<number> & Pick<Bounds, 'min' | 'max'> = OptionSettings>(
   flags: string,
   description: string,
   settings: S = {} as S,
@@ -156,6 +159,16 @@ export const decimal =
     const value = Number(text);
     if (text.trim() !== '' && Number.isFinite(value) && value >= min && value <= max) return value;
     throw new ValueProblem(`It takes a number${range(min, max)}.`);
+  };
+
+/** Reads a finite number within bounds. @throws ValueProblem */
+const within =
+  ({ min, max, above, below }: Bounds) =>
+  (text: string): number => {
+    const value = decimal(min, max)(text);
+    if (above !== undefined && value <= above) throw new ValueProblem(`It takes a number above ${above}.`);
+    if (below !== undefined && value >= below) throw new ValueProblem(`It takes a number below ${below}.`);
+    return value;
   };
 
 /** Reads a whole number. @throws ValueProblem */

@@ -5,7 +5,7 @@ import { DataError, UsageError } from '../errors.js';
 import type { ImagePlace, ImageStore } from '../images/image-store.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { showShape } from '../numbers/typed-array.js';
-import type { InputNormalisation } from '../pretrained/encoder-interface.js';
+import type { EncoderOptions } from '../pretrained/encoder.js';
 import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../stream/file.js';
 import { KeyTable } from '../stream/key-table.js';
 
@@ -104,10 +104,7 @@ export function checkGenerated(
 
 export interface EncoderChoice {
   encoder: string;
-  encoderWeights?: string;
-  encoderOutput?: string;
-  encoderNormalise?: InputNormalisation;
-  encoderSize?: number;
+  encoderOptions: Omit<EncoderOptions, 'encoder' | 'batchSize'>;
   /** The images that the latents were made of. */
   images: string;
 }
@@ -129,7 +126,7 @@ export interface ComputedFeatures extends FeatureSource {
  * @throws DataError when a key has no image; and as openEncoder and openImageStore
  */
 export async function openComputedFeatures(
-  { encoder: name, images, ...choice }: EncoderChoice,
+  { encoder: name, images, encoderOptions }: EncoderChoice,
   keys: readonly string[],
   batchSize: number,
 ): Promise<ComputedFeatures> {
@@ -138,15 +135,7 @@ export async function openComputedFeatures(
   const { openEncoder } = await import('../pretrained/encoder.js');
   const store = await openImageStore(images);
   checkKeys(store, keys, images);
-  const encoder = await openEncoder({
-    encoder: name,
-    weights: choice.encoderWeights,
-    output: choice.encoderOutput,
-    normalise: choice.encoderNormalise,
-    size: choice.encoderSize,
-    posEmbed: 'timm',
-    batchSize,
-  });
+  const encoder = await openEncoder({ ...encoderOptions, encoder: name, batchSize });
   return {
     name: encoder.name,
     tokens: encoder.tokens,

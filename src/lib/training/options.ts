@@ -1,6 +1,7 @@
 /** The options of a training run: its data, its network, its steps. What methods add, they declare themselves. */
 import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
-import { options } from '../options/table.js';
+import { options, prefixed } from '../options/table.js';
+import { ENCODER } from '../pretrained/options.js';
 import { PRESETS } from '../repa/methods.js';
 
 /** Where the data are, and what encodes them. */
@@ -15,19 +16,7 @@ export const DATA = options({
   images: text('--images <path>', 'the images that the latents were made of: a folder, a .tar or a stream of images', {
     needs: 'encoder',
   }),
-  encoderWeights: text('--encoder-weights <file>', "the encoder's weights", { needs: 'encoder' }),
-  encoderSize: integer('--encoder-size <n>', 'side of the square that is cropped for it', {
-    min: 1,
-    defaultText: 'its own',
-    needs: 'encoder',
-  }),
-  encoderOutput: text('--encoder-output <name>', 'of an ONNX file: the output to take', { needs: 'encoder' }),
-  encoderNormalise: choice(
-    '--encoder-normalise <how>',
-    'of an ONNX file: what it takes',
-    ['imagenet', 'clip', 'signed', 'unit'],
-    { defaultText: 'imagenet', needs: 'encoder' },
-  ),
+  encoderOptions: prefixed('encoder', ENCODER, { needs: '--encoder' }),
   out: text('--out <folder>', 'where checkpoints and the log go', { default: 'ckpt', writes: 'folder' }),
 });
 
@@ -91,9 +80,9 @@ export const STEPS = options({
     default: 'constant',
   }),
   warmup: integer('--warmup <steps>', 'steps over which the learning rate grows from 0', { default: 0 }),
-  beta2: number('--beta2 <b>', "AdamW's second decay", { min: 0, max: 1, default: 0.999 }),
+  beta2: number('--beta2 <b>', "AdamW's second decay", { min: 0, below: 1, default: 0.999 }),
   weightDecay: number('--weight-decay <w>', "AdamW's weight decay", { min: 0, default: 0 }),
-  clip: number('--clip <norm>', 'gradients of a larger norm are scaled down to it', { min: 0, default: 1 }),
+  clip: number('--clip <norm>', 'gradients of a larger norm are scaled down to it', { above: 0, default: 1 }),
   ema: list(
     '--ema <decays>',
     'decay of the moving average of the weights; of several, separated by commas, sample takes the first',

@@ -107,6 +107,15 @@ test('what a source says to many verbs is passed over where it would do nothing'
   assert.deepEqual(resolve(table, [source({ 'layer-sync': 1 }), shared]).values.layerSync.blocks, [8, 16]);
 });
 
+test('a bound may leave its own value out', () => {
+  const beta = option.number('--beta2 <b>', 'decay', { min: 0, below: 1 });
+  const clip = option.number('--clip <norm>', 'norm', { above: 0 });
+  assert.equal(readValue(beta, 0, 'here'), 0);
+  assert.throws(() => readValue(beta, 1, 'here'), /here: It takes a number below 1\./);
+  assert.throws(() => readValue(clip, 0, 'here'), /here: It takes a number above 0\./);
+  assert.throws(() => readValue(clip, -1, 'here'), /above 0/);
+});
+
 test('a required option may come from any source', () => {
   const required = options({ out: option.text('-o, --out <path>', 'where', { required: true }) });
   assert.throws(() => resolve(required, [source({ out: '' })]), /required option '-o, --out <path>' not specified/);
