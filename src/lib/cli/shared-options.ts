@@ -22,7 +22,12 @@ export const SHARD = parsed('--shard <i/N>', 'do only part i of N', parseShard, 
   defaultText: 'from a Slurm array, an Indexed Job or MPI',
 });
 
-/** What computes, and on how many threads. */
+const ON_XLA = {
+  words: '--backend xla',
+  holds: ({ backend }: { backend: string }): boolean => backend === 'auto' || backend === 'xla',
+};
+
+/** What computes, and on how many threads or devices. */
 export const ENGINE = options({
   backend: choice(
     '--backend <name>',
@@ -32,8 +37,19 @@ export const ENGINE = options({
   ),
   plugin: text('--plugin <file>', 'the PJRT plugin of the xla backend', {
     defaultText: '$REPA_PJRT_PLUGIN, or the first that is installed',
-    needs: { words: '--backend xla', holds: ({ backend }: { backend: string }) => ['auto', 'xla'].includes(backend) },
+    needs: ON_XLA,
   }),
+  devices: integer('--devices <n>', 'accelerators that share the work of training', {
+    min: 1,
+    defaultText: 'all of the machine',
+    needs: ON_XLA,
+  }),
+  precision: choice(
+    '--precision <type>',
+    'operands of matrix products: bf16 with sums in f32, or f32',
+    ['f32', 'bf16'],
+    { defaultText: 'bf16 on accelerators, f32 on the processor', needs: ON_XLA },
+  ),
   threads: integer('--threads <n>', 'threads of the tensor engine', {
     min: 1,
     default: coresPerProcess(),

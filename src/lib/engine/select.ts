@@ -20,6 +20,8 @@ export interface BackendOptions {
   threads?: number;
   /** Of xla: the file of a PJRT plugin. */
   plugin?: string;
+  /** Of xla: how many devices share the work. */
+  devices?: number;
   /** Of xla: the element type of the operands of products. */
   precision?: 'f32' | 'bf16';
 }

@@ -2,7 +2,7 @@
  * Steps of parameters on a device: the update is a program that reads and writes them, their moments and their averages
  * where they lie. A step sends a few numbers up and takes the norm down.
  */
-import type { Program, Residency, TensorFunction, TensorSpec } from '../engine/engine.js';
+import type { CompileOptions, Program, Residency, TensorFunction, TensorSpec } from '../engine/engine.js';
 import { activeEngine } from '../engine/select.js';
 import * as tf from '../engine/tfjs.js';
 import type { StoredParameter } from './layout.js';
@@ -34,6 +34,9 @@ function scalarsOf({ clip, emaDecays, lr, beta1, beta2, epsilon, weightDecay, st
     ...emaDecays.flatMap((decay) => [decay, 1 - decay]),
   ]);
 }
+
+/** Every device computes the same, and not in less than float32: what is lost in an update is lost for good. */
+const EVERYWHERE: CompileOptions = { devices: 'all', precision: 'f32' };
 
 export class DeviceSteps implements Steps {
   readonly #parameters: readonly StoredParameter[];
@@ -93,6 +96,7 @@ export class DeviceSteps implements Steps {
       (...scalars) => tensors.flatMap((own) => compute(own, ...scalars)),
       specs,
       'feed',
+      EVERYWHERE,
     );
     tf.dispose(tensors);
     return program;
@@ -132,7 +136,7 @@ export class DeviceSteps implements Steps {
       return [...written, norm];
     };
     const spec: TensorSpec = { shape: [SCALARS.length + 2 * averages], dtype: 'float32' };
-    const program = activeEngine().compile(update, [spec], 'feed');
+    const program = activeEngine().compile(update, [spec], 'feed', EVERYWHERE);
     tf.dispose(own as unknown as tf.Tensor[]);
     return { program, averages, into };
   }

@@ -10,11 +10,14 @@ import type { ParameterStore } from './store.js';
  * `lossFn` reads `store.tensors`; its first result is the scalar to differentiate, the others are handed through. Each
  * run returns these results, and overwrites the gradients of all learned parameters: zeros for those that the loss
  * does not depend on.
+ * @param options with `divided`, each of several devices computes on its share of the rows: `inputs` tell those of one, a
+ *   run takes those of all, and what comes out is summed over the devices
  */
 export function captureGradients(
   store: ParameterStore,
   lossFn: TensorFunction,
   inputs: readonly TensorSpec[],
+  { divided = false } = {},
 ): Captured {
   const learned = store.parameters.filter(({ learning }) => learning !== 'frozen');
   const variables = learned.map(({ name }) => store.tensors[name]);
@@ -25,11 +28,16 @@ export function captureGradients(
     },
     inputs,
     'feed',
+    { devices: divided ? 'divided' : 'all' },
   );
   const into = learned.map(({ gradient }) => gradient);
+  const shares = divided ? (activeEngine().devices?.length ?? 1) : 1;
+  const whole = inputs.map(({ shape, dtype }) => {
+    return { dtype, shape: shares === 1 ? shape : shape.with(0, shape[0] * shares) };
+  });
   return {
     run(...data) {
-      checkInputs(inputs, data);
+      checkInputs(whole, data);
       return program.run(data, into).slice(into.length);
     },
     dispose: () => program.dispose(),

@@ -7,7 +7,8 @@ import type { Draw, FeatureSource, PlacedBatch } from '../diffusion/draws.js';
 import * as draws from '../diffusion/draws.js';
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { interpolate } from '../diffusion/interpolate.js';
-import { capture, tf } from '../engine/index.js';
+import { capture, engineInfo, tf } from '../engine/index.js';
+import { UsageError } from '../errors.js';
 import type { Parameters } from '../models/parameters.js';
 import { PURPOSE } from '../numbers/random.js';
 import type { TypedArray } from '../numbers/typed-array.js';
@@ -258,13 +259,20 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
 }
 
 /**
- * Compiles a run's loss with its gradients. Both are divided by the number of ranks: their sums over the ranks are the means
- * over the global batch.
+ * Compiles a run's loss with its gradients, of rows that the devices of this machine share. Both are divided by the number
+ * of ranks and of devices: their sums over these are the means over the global batch.
+ * @throws UsageError when the devices cannot share the rows evenly
  */
 export function compileLoss(store: ParameterStore, run: LossRun, options: CompileOptions): CompiledLoss {
-  const { specs, losses, compiled } = hostLoss(store, run, options, true);
   const { ranks = 1 } = options;
-  return compiled(captureGradients(store, (...tensors) => losses(tensors).map((loss) => tf.div(loss, ranks)), specs));
+  const devices = engineInfo().devices?.length ?? 1;
+  if (options.rows % devices !== 0) {
+    const wanted = `${options.rows} images at a time cannot be divided among ${devices} devices`;
+    throw new UsageError(wanted, 'choose --batch-size and --micro-batch accordingly, or fewer --devices');
+  }
+  const { specs, losses, compiled } = hostLoss(store, run, { ...options, rows: options.rows / devices }, true);
+  const share = (loss: tf.Tensor): tf.Tensor => tf.div(loss, ranks * devices);
+  return compiled(captureGradients(store, (...tensors) => losses(tensors).map(share), specs, { divided: true }));
 }
 
 /** Compiles the losses of the moving average, for validation: no gradients, and nothing is left out. */

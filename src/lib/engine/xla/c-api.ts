@@ -233,7 +233,7 @@ function structureOf(name: FunctionName, words: readonly (bigint | number)[]): B
 }
 
 function loadTable(file: string): unknown {
-  process.env.TF_CPP_MIN_LOG_LEVEL ??= '2'; // errors only: what is thrown is said anyway
+  process.env.TF_CPP_MIN_LOG_LEVEL ??= '3'; // only what is fatal: errors are thrown, and said where they are caught
   try {
     const table = koffi.load(file).func('void *GetPjrtApi()')();
     if (table) return table;

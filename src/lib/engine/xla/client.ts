@@ -146,7 +146,8 @@ export class Client {
   readonly api: PjrtApi;
   readonly platform: string;
   readonly platformVersion: string;
-  readonly devices: readonly Device[];
+  /** Those that programs run on. */
+  devices: readonly Device[];
   readonly #handle: bigint;
 
   /** @throws UnavailableError when the plugin does not load or finds no device */

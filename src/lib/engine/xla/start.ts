@@ -1,4 +1,5 @@
 /** Starts the engine that computes recorded graphs by XLA, on the devices of a PJRT plugin. */
+import { UsageError } from '../../errors.js';
 import { homeFolder } from '../../files/home.js';
 import type { Engine } from '../engine.js';
 import { useTarget } from '../graph/backend.js';
@@ -15,6 +16,8 @@ import { XlaTarget } from './target.js';
 export interface XlaOptions {
   /** The file of a plugin; found if it is not named. */
   readonly plugin?: string;
+  /** How many devices compute: all by default. */
+  readonly devices?: number;
   /** Of the operands of products: by default bf16 on accelerators, f32 on the processor. */
   readonly precision?: Products;
 }
@@ -29,9 +32,18 @@ export function clientOf(file: string): Client {
   return client;
 }
 
-/** @throws MissingInputError, UnavailableError when there is no plugin, or none that works */
-export async function startXla({ plugin, precision }: XlaOptions, threads: number): Promise<Engine> {
+function take(client: Client, count: number): void {
+  const { devices, plugin } = client;
+  if (count > devices.length) {
+    throw new UsageError(`--devices ${count}: the plugin ${plugin} has ${devices.length}`, 'repa doctor lists them');
+  }
+  client.devices = devices.slice(0, count);
+}
+
+/** @throws MissingInputError, UnavailableError when there is no plugin, or none that works; UsageError for more devices than it has */
+export async function startXla({ plugin, precision, devices }: XlaOptions, threads: number): Promise<Engine> {
   const client = clientOf(findPlugin(plugin).file);
+  if (devices !== undefined) take(client, devices);
   const products = precision ?? (client.isCpu ? 'f32' : 'bf16');
   const programs = new ProgramCache(client, homeFolder('programs'));
   const device = new DeviceCopies(client);
