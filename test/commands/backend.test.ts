@@ -5,7 +5,7 @@ import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { tf } from '../../src/lib/engine/index.js';
-import { shell, temporaryFolder } from './binary.js';
+import { repa, shell, temporaryFolder } from './binary.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const SAMPLE = 'sample --ckpt none -o samples --backend';
@@ -70,6 +70,14 @@ for (const [what, name, code, message, hint] of cases) {
     assert.match(stderr, hint);
   });
 }
+
+test('webgpu where no driver is: exit 69, and what to do', { skip: process.platform !== 'linux' }, async (t) => {
+  const env = { VK_DRIVER_FILES: '/nowhere/icd.json', VK_ICD_FILENAMES: '/nowhere/icd.json' };
+  const { code, stderr } = await repa(SAMPLE.split(' ').concat('webgpu'), { cwd: temporaryFolder(t), env });
+  assert.equal(code, 69, stderr);
+  assert.match(stderr, /WebGPU finds no GPU that it can use/);
+  assert.match(stderr, /Vulkan driver.*or use --backend onnx/);
+});
 
 test('doctor tells the same, and computes on onnx', async (t) => {
   const { code, stdout } = await beside(t, 'tfjs-node', 'require("./binding.node");', 'doctor');

@@ -61,6 +61,11 @@ export class DeviceSteps implements Steps {
     for (const array of arrays) this.#device.written(array);
   }
 
+  /** Brings the host's arrays up to date. */
+  fetch(): void {
+    for (const array of this.#arrays) this.#device.fetch(array);
+  }
+
   accumulate(): void {
     this.#accumulation ??= this.#program(
       ({ gradient, accumulated }) => [tf.add(accumulated!, gradient)],

@@ -92,6 +92,11 @@ export class ParameterStore {
     return norm;
   }
 
+  /** Brings arrays that were asked for earlier up to date. */
+  fetch(): void {
+    this.#device?.fetch();
+  }
+
   /** Has to be called after writing to the arrays of `parameters`: some backends compute on copies of their own. */
   refresh(): void {
     this.#device?.written();

@@ -117,7 +117,10 @@ async function trainLocked(
   const save = (step: number): void => {
     checkRanksAgree(group, store, { ...record, step });
     lock?.check();
-    if (writes) saveCheckpoint(out, { ...record, step }, parts, options.keep);
+    if (writes) {
+      store.fetch(); // the arrays of `parts` are views of the weights
+      saveCheckpoint(out, { ...record, step }, parts, options.keep);
+    }
     saved = step;
   };
 
