@@ -32,4 +32,10 @@ test('a part is added to a folder only by the job that began it', async (t) => {
   rmSync(path.join(cwd, 'imgs/class0/more.png'));
   const { code, stderr } = await part(1);
   assert.equal(code, 0, stderr);
+  // Of other pictures, but of one meaning.
+  await makeImages(path.join(cwd, 'more'), 2, { side: 8 });
+  const more = ['encode-vae', 'more', '--vae', 'pixels', '--size', '8', '-q', '-o', 'more.arrows'];
+  assert.equal((await repa(more, { cwd })).code, 0);
+  const joined = await repa(['cat', 'z', 'more.arrows', '-o', 'all'], { cwd });
+  assert.doesNotMatch(joined.stderr, /repa\.images|repa\.engine/);
 });

@@ -15,6 +15,9 @@ const DAY_MS = 24 * 3600 * 1000;
 let counter = 0;
 const swept = new Set<string>();
 
+/** Whether a name is one that `temporaryName` gives. */
+export const isTemporaryName = (name: string): boolean => NAME.test(name);
+
 /**
  * A new name in the target's folder. Hidden, so that a folder listed meanwhile does not show it as data; it tells which
  * process writes it, which also keeps two writers apart. The first time in a folder, this removes what is stale there.

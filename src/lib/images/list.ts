@@ -2,6 +2,7 @@
 import { type Dirent, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
+import { isUnfinished } from '../files/unfinished-folder.js';
 import { compareCodePoints } from './code-points.js';
 import { IMAGE_EXTENSIONS, isHidden } from './image-names.js';
 import { type FileSet, type PictureSet, pictureSet } from './picture-set.js';
@@ -20,10 +21,15 @@ export interface ImageFolder extends Omit<PictureSet, 'pictures'> {
 
 /**
  * All pictures below `folder`, sorted by code point of their paths, by the rules of pictureSet; links are followed.
- * @throws MissingInputError when the folder cannot be read; DataError when it holds no picture, or as pictureSet
+ * @throws MissingInputError when the folder cannot be read; DataError when it holds no picture or is
+ *   unfinished, or as pictureSet
  */
 export function openImageFolder(folder: string): ImageFolder {
-  const { pictures, ...set } = pictureSet(folderFiles(folder));
+  const files = folderFiles(folder);
+  if (isUnfinished(folder)) {
+    throw new DataError(`${folder}: is unfinished: what writes it is still at it, or was stopped`, 'Write it again.');
+  }
+  const { pictures, ...set } = pictureSet(files);
   if (pictures.length === 0) throw noImages(folder, set.notes);
   return { ...set, files: pictures.map(({ name, key, label }) => ({ key, label, path: path.join(folder, name) })) };
 }

@@ -1,6 +1,8 @@
 /** Samples as pictures to look at: a sheet of them all, a PNG of each. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { UsageError } from '../errors.js';
+import { type Mark, markUnfinished } from '../files/unfinished-folder.js';
 import { openImages } from '../images/open-images.js';
 import { contactSheet, writePng } from '../images/png.js';
 import type { RgbImage } from '../images/rgb-image.js';
@@ -15,16 +17,28 @@ export interface PictureOptions {
 export class PictureOutput {
   readonly #options: PictureOptions;
   readonly #sheet: RgbImage[] = [];
+  readonly #mark: Mark | undefined;
 
   constructor(options: PictureOptions) {
     this.#options = options;
-    if (options.png) mkdirSync(options.png, { recursive: true });
+    if (!options.png) return;
+    mkdirSync(options.png, { recursive: true });
+    this.#mark = markUnfinished(options.png);
   }
 
   async add(key: string, image: RgbImage): Promise<void> {
     const { grid, png } = this.#options;
     if (grid) this.#sheet.push(image);
-    if (png) await writePng(path.join(png, `${key}.png`), image);
+    if (png) await this.#write(path.join(png, `${key}.png`), image);
+  }
+
+  /** A folder that was left unfinished is continued; files of another run stay as they are. */
+  async #write(file: string, image: RgbImage): Promise<void> {
+    if (!this.#mark!.resumed && existsSync(file)) {
+      this.#mark!.remove();
+      throw new UsageError(`${file} is there already, of another run`, 'Choose a new folder for --png.');
+    }
+    await writePng(file, image);
   }
 
   /** Adds the images of a stream, where pictures are wanted at all. */
@@ -34,8 +48,9 @@ export class PictureOutput {
     for await (const { key, image } of images) await this.add(key, image);
   }
 
-  /** Writes the sheet. */
+  /** Writes the sheet, and says that the folder is whole. */
   async end(): Promise<void> {
+    this.#mark?.remove();
     if (this.#options.grid) await writePng(this.#options.grid, contactSheet(this.#sheet));
   }
 }

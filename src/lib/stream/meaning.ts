@@ -9,6 +9,8 @@ const OF_THE_MAKING: ReadonlySet<string> = new Set([
   'repa.reference',
   'repa.seed',
   'repa.sampler',
+  'repa.engine',
+  'repa.images.sha256',
   // Compared by name and number where classes matter: a set may lack classes of another.
   'repa.classes',
 ]);

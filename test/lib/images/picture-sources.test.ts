@@ -161,7 +161,7 @@ test('any set of files is the same as a folder and as an archive in any order, f
       sets.chain((files) => fc.tuple(fc.constant(files), fc.shuffledSubarray(files, { minLength: files.length }))),
       async ([files, order]) => void (await everywhere(files, order)),
     ),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
 });
 

@@ -1,0 +1,26 @@
+/** Folders that are filled in place, over hours, and say so until they are whole. */
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { isTemporaryName, temporaryName } from './temporary-files.js';
+
+const MARK = 'unfinished';
+
+const isMark = (name: string): boolean => isTemporaryName(name) && name.startsWith(`.${MARK}.`);
+
+/** Whether what fills a folder is still at it, or was stopped; or the folder itself is one that was never given its name. */
+export const isUnfinished = (folder: string): boolean =>
+  isTemporaryName(path.basename(path.resolve(folder))) || readdirSync(folder).some(isMark);
+
+export interface Mark {
+  /** Whether the folder was left unfinished before: its files may be written again. */
+  readonly resumed: boolean;
+  remove(): void;
+}
+
+/** Marks a folder as unfinished; marks of processes that are gone are removed. */
+export function markUnfinished(folder: string): Mark {
+  const resumed = isUnfinished(folder);
+  const mark = temporaryName(path.join(folder, MARK));
+  writeFileSync(mark, '');
+  return { resumed, remove: () => rmSync(mark, { force: true }) };
+}
