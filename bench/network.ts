@@ -6,14 +6,17 @@
  */
 import { parseArgs } from 'node:util';
 import { type Captured, capture, selectBackend, type TensorSpec, type tf } from '../src/lib/engine/index.js';
-import { type AutoencoderKLConfig, decode, encode } from '../src/lib/models/autoencoder-kl.js';
-import { autoencoderKLShapes, halfOf } from '../src/lib/models/autoencoder-kl-parameters.js';
+import {
+  type AutoencoderKLConfig,
+  autoencoderKLShapes,
+  decode,
+  encode,
+  halfOf,
+} from '../src/lib/models/autoencoder-kl.js';
 import { sit, sitConfig, transformerParameters } from '../src/lib/models/dit.js';
-import { inception } from '../src/lib/models/inception.js';
-import { foldBatchNorms, inceptionShapes } from '../src/lib/models/inception-parameters.js';
+import { foldBatchNorms, inception, inceptionShapes } from '../src/lib/models/inception.js';
 import { type Parameters, type Shapes, toParameters, type Weights } from '../src/lib/models/parameters.js';
-import { type ViTConfig, vit } from '../src/lib/models/vit.js';
-import { vitShapes } from '../src/lib/models/vit-parameters.js';
+import { type ViTConfig, vit, vitShapes } from '../src/lib/models/vit.js';
 import { sizeOf } from '../src/lib/numbers/typed-array.js';
 import { answer, normals } from './contestant.js';
 

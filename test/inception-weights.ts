@@ -1,5 +1,5 @@
 /** Weights of Inception that need no file. */
-import { inceptionShapes } from '../src/lib/models/inception-parameters.js';
+import { inceptionShapes } from '../src/lib/models/inception.js';
 import type { Weights } from '../src/lib/models/parameters.js';
 import { sizeOf } from '../src/lib/numbers/typed-array.js';
 

@@ -1,7 +1,12 @@
 /** The autoencoder that is trained, its loss, and the scale of its latents. */
 import { tf } from '../../src/lib/engine/index.js';
-import { type AutoencoderKLConfig, decode, downsampling, encode } from '../../src/lib/models/autoencoder-kl.js';
-import { autoencoderKLShapes } from '../../src/lib/models/autoencoder-kl-parameters.js';
+import {
+  type AutoencoderKLConfig,
+  autoencoderKLShapes,
+  decode,
+  downsampling,
+  encode,
+} from '../../src/lib/models/autoencoder-kl.js';
 import type { Weights } from '../../src/lib/models/parameters.js';
 import type { Parameters } from '../../src/lib/nn/layers.js';
 import { fillNormal, PURPOSE } from '../../src/lib/numbers/random.js';

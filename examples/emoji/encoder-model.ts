@@ -1,7 +1,6 @@
 /** The network that is trained: a small vision transformer of DINOv2's layout, and heads that only training needs. */
 import { linear, type tf } from '../../src/lib/engine/index.js';
-import type { ViTConfig } from '../../src/lib/models/vit.js';
-import { vitShapes } from '../../src/lib/models/vit-parameters.js';
+import { type ViTConfig, vitShapes } from '../../src/lib/models/vit.js';
 import { sinCosPositions } from '../../src/lib/nn/embeddings.js';
 import { fillNormal, PURPOSE } from '../../src/lib/numbers/random.js';
 import { sizeOf } from '../../src/lib/numbers/typed-array.js';

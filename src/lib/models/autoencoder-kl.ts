@@ -1,12 +1,15 @@
 /**
  * The convolutional autoencoder of latent diffusion (Rombach et al., 2022; SD-VAE), parameters under the names of
- * diffusers' AutoencoderKL.
+ * diffusers' AutoencoderKL. CompVis' names and diffusers' older ones are understood.
  */
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { attention, silu, upsampleNearest2x } from '../nn/functional.js';
 import { conv, dense, groupNormed, type Parameters } from '../nn/layers.js';
-import { countLayers, type Shapes } from './parameters.js';
+import { countLayers, type Shapes, type Weights } from './parameters.js';
+import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
+
+// ---------------------------------------------------------------------------------------------------------- sizes
 
 export interface AutoencoderKLConfig {
   /** Width of each resolution, finest first; each but the last halves the image. */
@@ -60,10 +63,34 @@ export function inferAutoencoderKLConfig(
   };
 }
 
+// ---------------------------------------------------------------------------------- the parts, each with its parameters
+
+type Entry = [string, { shape: readonly number[] }];
+
+const IMAGE_CHANNELS = 3;
+
+const layerShapes = (name: string, weight: readonly number[]): Entry[] => [
+  [`${name}.weight`, { shape: weight }],
+  [`${name}.bias`, { shape: [weight[0]] }],
+];
+
+const convShapes = (name: string, outputs: number, inputs: number, size = 3): Entry[] =>
+  layerShapes(name, [outputs, inputs, size, size]);
+
+const normShapes = (name: string, channels: number): Entry[] => layerShapes(name, [channels]);
+
 const conv3x3 = (p: Parameters, name: string, x: tf.Tensor): tf.Tensor => conv(p, name, x, { padding: 1 });
 
 const activated = (p: Parameters, name: string, groups: number, x: tf.Tensor): tf.Tensor =>
   silu(groupNormed(p, name, x, groups, EPSILON));
+
+const resnetShapes = (name: string, outputs: number, inputs: number): Entry[] => [
+  ...normShapes(`${name}.norm1`, inputs),
+  ...convShapes(`${name}.conv1`, outputs, inputs),
+  ...normShapes(`${name}.norm2`, outputs),
+  ...convShapes(`${name}.conv2`, outputs, outputs),
+  ...(inputs === outputs ? [] : convShapes(`${name}.conv_shortcut`, outputs, inputs, 1)),
+];
 
 /** Residual block: `x` [B, C, H, W] to [B, C', H, W]. */
 function resnet(p: Parameters, name: string, groups: number, x: tf.Tensor): tf.Tensor {
@@ -85,10 +112,58 @@ function pixelAttention(p: Parameters, name: string, groups: number, x: tf.Tenso
   return tf.add(x, tf.reshape(out, [batch, channels, height, width]));
 }
 
+const middleShapes = (name: string, channels: number): Entry[] => [
+  ...resnetShapes(`${name}.resnets.0`, channels, channels),
+  ...normShapes(`${name}.attentions.0.group_norm`, channels),
+  ...['to_q', 'to_k', 'to_v', 'to_out.0'].flatMap((part) =>
+    layerShapes(`${name}.attentions.0.${part}`, [channels, channels]),
+  ),
+  ...resnetShapes(`${name}.resnets.1`, channels, channels),
+];
+
 function middle(p: Parameters, name: string, groups: number, x: tf.Tensor): tf.Tensor {
   const before = resnet(p, `${name}.resnets.0`, groups, x);
   return resnet(p, `${name}.resnets.1`, groups, pixelAttention(p, `${name}.attentions.0`, groups, before));
 }
+
+// -------------------------------------------------------------------------------------------------------- the network
+
+/** `count` residual blocks, the first of which changes the width. */
+const resnetsShapes = (name: string, count: number, outputs: number, inputs: number): Entry[] =>
+  Array.from({ length: count }, (_, j) =>
+    resnetShapes(`${name}.resnets.${j}`, outputs, j === 0 ? inputs : outputs),
+  ).flat();
+
+/** Names and shapes of all parameters. */
+export function autoencoderKLShapes(config: AutoencoderKLConfig): Shapes {
+  const { blockOutChannels: widths, layersPerBlock, latentChannels } = config;
+  const last = widths.length - 1;
+  const upward = widths.toReversed();
+  return new Map([
+    ...convShapes('encoder.conv_in', widths[0], IMAGE_CHANNELS),
+    ...widths.flatMap((width, i) => [
+      ...resnetsShapes(`encoder.down_blocks.${i}`, layersPerBlock, width, widths[Math.max(i - 1, 0)]),
+      ...(i < last ? convShapes(`encoder.down_blocks.${i}.downsamplers.0.conv`, width, width) : []),
+    ]),
+    ...middleShapes('encoder.mid_block', widths[last]),
+    ...normShapes('encoder.conv_norm_out', widths[last]),
+    ...convShapes('encoder.conv_out', 2 * latentChannels, widths[last]),
+    ...(config.quantConv ? convShapes('quant_conv', 2 * latentChannels, 2 * latentChannels, 1) : []),
+    ...(config.postQuantConv ? convShapes('post_quant_conv', latentChannels, latentChannels, 1) : []),
+    ...convShapes('decoder.conv_in', widths[last], latentChannels),
+    ...middleShapes('decoder.mid_block', widths[last]),
+    ...upward.flatMap((width, i) => [
+      ...resnetsShapes(`decoder.up_blocks.${i}`, layersPerBlock + 1, width, upward[Math.max(i - 1, 0)]),
+      ...(i < last ? convShapes(`decoder.up_blocks.${i}.upsamplers.0.conv`, width, width) : []),
+    ]),
+    ...normShapes('decoder.conv_norm_out', widths[0]),
+    ...convShapes('decoder.conv_out', IMAGE_CHANNELS, widths[0]),
+  ]);
+}
+
+/** Which half a parameter belongs to. */
+export const halfOf = (name: string): 'encoder' | 'decoder' =>
+  name.startsWith('encoder.') || name.startsWith('quant_conv.') ? 'encoder' : 'decoder';
 
 /** The posterior of the latents of `images` [B, 3, H, W] in [-1, 1]: `mean` and `std` [B, latentChannels, h, w]. */
 export function encode(
@@ -124,4 +199,61 @@ export function decode(p: Parameters, config: AutoencoderKLConfig, z: tf.Tensor)
     if (i < levels - 1) x = conv3x3(p, `${name}.upsamplers.0.conv`, upsampleNearest2x(x));
   }
   return conv3x3(p, 'decoder.conv_out', activated(p, 'decoder.conv_norm_out', groups, x));
+}
+
+// ---------------------------------------------------------------------------------------------------- names elsewhere
+
+const LANDMARKS = ['encoder.conv_in.weight'];
+
+/** The attention of diffusers before 0.17, in which the published SD-VAE files are written. */
+const OLD_ATTENTION: readonly Rule[] = [
+  [/(attentions\.0)\.query\./, '$1.to_q.'],
+  [/(attentions\.0)\.key\./, '$1.to_k.'],
+  [/(attentions\.0)\.value\./, '$1.to_v.'],
+  [/(attentions\.0)\.proj_attn\./, '$1.to_out.0.'],
+];
+
+const COMPVIS: readonly Rule[] = [
+  [/^encoder\.down\.(\d+)\.block\.(\d+)\./, 'encoder.down_blocks.$1.resnets.$2.'],
+  [/^encoder\.down\.(\d+)\.downsample\./, 'encoder.down_blocks.$1.downsamplers.0.'],
+  [/^decoder\.up\.(\d+)\.block\.(\d+)\./, 'decoder.up_blocks.$1.resnets.$2.'],
+  [/^decoder\.up\.(\d+)\.upsample\./, 'decoder.up_blocks.$1.upsamplers.0.'],
+  [/\.nin_shortcut\./, '.conv_shortcut.'],
+  [/\.mid\.block_1\./, '.mid_block.resnets.0.'],
+  [/\.mid\.block_2\./, '.mid_block.resnets.1.'],
+  [/\.mid\.attn_1\.norm\./, '.mid_block.attentions.0.group_norm.'],
+  [/\.mid\.attn_1\.([qkv])\./, '.mid_block.attentions.0.to_$1.'],
+  [/\.mid\.attn_1\.proj_out\./, '.mid_block.attentions.0.to_out.0.'],
+  [/\.norm_out\./, '.conv_norm_out.'],
+];
+
+/** CompVis counts the decoder's levels from the finest, diffusers in the order of the computation. */
+function reverseLevels(weights: Weights): Weights {
+  const pattern = /^decoder\.up_blocks\.(\d+)\./;
+  const levels = [...weights.keys()].map((name) => Number(pattern.exec(name)?.[1] ?? -1));
+  const last = Math.max(...levels);
+  return new Map(
+    [...weights].map(([name, weight]) => [
+      name.replace(pattern, (_, level) => `decoder.up_blocks.${last - Number(level)}.`),
+      weight,
+    ]),
+  );
+}
+
+/** CompVis keeps the projections of attention as 1x1 convolutions [out, in, 1, 1]. */
+function flattenProjections(weights: Weights): Weights {
+  const isProjection = (name: string) => /attentions\.0\.to_\w+(\.0)?\.weight$/.test(name);
+  return new Map(
+    [...weights].map(([name, weight]) => [
+      name,
+      isProjection(name) ? reshaped(weight, weight.shape.slice(0, 2)) : weight,
+    ]),
+  );
+}
+
+/** The state dict of an AutoencoderKL, of whatever origin, under the names of diffusers today. */
+export function toDiffusersNames(weights: Weights): Weights {
+  const own = unwrapped(weights, LANDMARKS);
+  if (!own.has('encoder.mid.attn_1.q.weight')) return renamed(own, OLD_ATTENTION);
+  return reverseLevels(flattenProjections(renamed(own, COMPVIS)));
 }

@@ -2,11 +2,64 @@
  * Inception 2015-12-05: the variant of Inception v3 (arXiv 1512.00567) that the Frechet Inception distance is defined
  * with. It differs from torchvision's in its pools: those of 5b to 7b leave the padding out of the mean, that of 7c is a
  * maximum.
+ * Parameters carry the names of pytorch-fid and torchvision.
  */
 import { avgPool2d, maxPool2d, tf } from '../engine/index.js';
+import { mapChannels } from '../images/normalise.js';
+import { type Resampling, resamplePlanes } from '../images/resample.js';
+import type { RgbImage } from '../images/rgb-image.js';
 import { conv2d, linear } from '../nn/functional.js';
 import { type Parameters, parameter } from '../nn/layers.js';
-import { SPATIAL_CHANNELS } from './inception-parameters.js';
+import type { Shapes, Weights } from './parameters.js';
+
+// ---------------------------------------------------------------------------------------------------------- pictures
+
+export const INCEPTION_SIDE = 299;
+
+/**
+ * - `adm`: TensorFlow 1's bilinear of the original graph, which ADM's evaluator runs;
+ * - `pytorch-fid`: PyTorch's bilinear;
+ * - `clean`: antialiased bicubic in floating point (clean-fid, arXiv 2104.11222).
+ * The three give different distances for the same pictures.
+ */
+export type InceptionResize = 'adm' | 'pytorch-fid' | 'clean';
+
+const METHOD: Record<InceptionResize, Resampling> = {
+  adm: 'bilinear-tf1',
+  'pytorch-fid': 'bilinear',
+  clean: 'bicubic-antialias',
+};
+
+/** The original graph's (x - 128) / 128; pytorch-fid maps 255 to 1 instead. */
+const scaled: Record<InceptionResize, (value: number) => number> = {
+  adm: (value) => (value - 128) / 128,
+  'pytorch-fid': (value) => (2 * value) / 255 - 1,
+  clean: (value) => (Math.min(Math.max(value, 0), 255) - 128) / 128,
+};
+
+/**
+ * @param image of any size and shape.
+ * @param out [3, 299, 299]
+ */
+export function inceptionInput(image: RgbImage, resize: InceptionResize, out: Float32Array): void {
+  const planes = mapChannels(image, () => (value) => value); // [3, H, W]
+  const resized = resamplePlanes(planes, image, { height: INCEPTION_SIDE, width: INCEPTION_SIDE }, METHOD[resize]);
+  const scale = scaled[resize];
+  for (let i = 0; i < resized.length; i++) out[i] = scale(resized[i]);
+}
+
+// ------------------------------------------------------------------------------------- the parts, each with its kernels
+
+/** [outputs, inputs, height, width] of a kernel. */
+type Kernel = readonly [number, number, number, number];
+
+export const POOL_DIM = 2048;
+
+/** Of a map of 17 x 17, the first channels: what sFID (Nash et al., arXiv 2103.03841) is of in ADM's evaluator. */
+export const SPATIAL_CHANNELS = 7;
+export const SPATIAL_DIM = 17 * 17 * SPATIAL_CHANNELS;
+
+export const CLASSES = 1008;
 
 /** Convolution and ReLU; zeros around keep the size of the image, unless `valid`. Batch norms are in the weights. */
 function unit(p: Parameters, name: string, x: tf.Tensor, { stride = 1, valid = false } = {}): tf.Tensor {
@@ -28,12 +81,30 @@ const SAME = { stride: 1, padding: [1, 1, 1, 1] } as const;
 const meanOfNeighbours = (x: tf.Tensor): tf.Tensor => avgPool2d(x, 3, SAME, false);
 const largestOfNeighbours = (x: tf.Tensor): tf.Tensor => maxPool2d(x, 3, SAME);
 
+const STEM: Record<string, Kernel> = {
+  Conv2d_1a_3x3: [32, 3, 3, 3],
+  Conv2d_2a_3x3: [32, 32, 3, 3],
+  Conv2d_2b_3x3: [64, 32, 3, 3],
+  Conv2d_3b_1x1: [80, 64, 1, 1],
+  Conv2d_4a_3x3: [192, 80, 3, 3],
+};
+
 function stem(p: Parameters, images: tf.Tensor): tf.Tensor {
   const first = unit(p, 'Conv2d_1a_3x3', images, HALVING); // [B, 32, 149, 149]
   const second = unit(p, 'Conv2d_2a_3x3', first, { valid: true }); // [B, 32, 147, 147]
   const third = unit(p, 'Conv2d_3b_1x1', halved(unit(p, 'Conv2d_2b_3x3', second))); // [B, 80, 73, 73]
   return halved(unit(p, 'Conv2d_4a_3x3', third, { valid: true })); // [B, 192, 35, 35]
 }
+
+const kernelsA = (inputs: number, pooled: number): Record<string, Kernel> => ({
+  branch1x1: [64, inputs, 1, 1],
+  branch5x5_1: [48, inputs, 1, 1],
+  branch5x5_2: [64, 48, 5, 5],
+  branch3x3dbl_1: [64, inputs, 1, 1],
+  branch3x3dbl_2: [96, 64, 3, 3],
+  branch3x3dbl_3: [96, 96, 3, 3],
+  branch_pool: [pooled, inputs, 1, 1],
+});
 
 const blockA = (p: Parameters, name: string, x: tf.Tensor): tf.Tensor =>
   tf.concat(
@@ -46,6 +117,13 @@ const blockA = (p: Parameters, name: string, x: tf.Tensor): tf.Tensor =>
     1,
   );
 
+const kernelsB: Record<string, Kernel> = {
+  branch3x3: [384, 288, 3, 3],
+  branch3x3dbl_1: [64, 288, 1, 1],
+  branch3x3dbl_2: [96, 64, 3, 3],
+  branch3x3dbl_3: [96, 96, 3, 3],
+};
+
 /** Halves the image: [B, 288, 35, 35] to [B, 768, 17, 17]. */
 function blockB(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
   const double = chain(p, name, x, 'branch3x3dbl_1', 'branch3x3dbl_2');
@@ -54,6 +132,19 @@ function blockB(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
     1,
   );
 }
+
+const kernelsC = (inner: number): Record<string, Kernel> => ({
+  branch1x1: [192, 768, 1, 1],
+  branch7x7_1: [inner, 768, 1, 1],
+  branch7x7_2: [inner, inner, 1, 7],
+  branch7x7_3: [192, inner, 7, 1],
+  branch7x7dbl_1: [inner, 768, 1, 1],
+  branch7x7dbl_2: [inner, inner, 7, 1],
+  branch7x7dbl_3: [inner, inner, 1, 7],
+  branch7x7dbl_4: [inner, inner, 7, 1],
+  branch7x7dbl_5: [192, inner, 1, 7],
+  branch_pool: [192, 768, 1, 1],
+});
 
 const blockC = (p: Parameters, name: string, x: tf.Tensor): tf.Tensor =>
   tf.concat(
@@ -66,6 +157,15 @@ const blockC = (p: Parameters, name: string, x: tf.Tensor): tf.Tensor =>
     1,
   );
 
+const kernelsD: Record<string, Kernel> = {
+  branch3x3_1: [192, 768, 1, 1],
+  branch3x3_2: [320, 192, 3, 3],
+  branch7x7x3_1: [192, 768, 1, 1],
+  branch7x7x3_2: [192, 192, 1, 7],
+  branch7x7x3_3: [192, 192, 7, 1],
+  branch7x7x3_4: [192, 192, 3, 3],
+};
+
 /** Halves the image: [B, 768, 17, 17] to [B, 1280, 8, 8]. */
 function blockD(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
   const narrow = chain(p, name, x, 'branch3x3_1');
@@ -75,6 +175,18 @@ function blockD(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
     1,
   );
 }
+
+const kernelsE = (inputs: number): Record<string, Kernel> => ({
+  branch1x1: [320, inputs, 1, 1],
+  branch3x3_1: [384, inputs, 1, 1],
+  branch3x3_2a: [384, 384, 1, 3],
+  branch3x3_2b: [384, 384, 3, 1],
+  branch3x3dbl_1: [448, inputs, 1, 1],
+  branch3x3dbl_2: [384, 448, 3, 3],
+  branch3x3dbl_3a: [384, 384, 1, 3],
+  branch3x3dbl_3b: [384, 384, 3, 1],
+  branch_pool: [192, inputs, 1, 1],
+});
 
 function blockE(p: Parameters, name: string, x: tf.Tensor, pool: (x: tf.Tensor) => tf.Tensor): tf.Tensor {
   const single = chain(p, name, x, 'branch3x3_1');
@@ -90,6 +202,67 @@ function blockE(p: Parameters, name: string, x: tf.Tensor, pool: (x: tf.Tensor) 
     ],
     1,
   );
+}
+
+// -------------------------------------------------------------------------------------------------------- the network
+
+const MIXED: Record<string, Record<string, Kernel>> = {
+  Mixed_5b: kernelsA(192, 32),
+  Mixed_5c: kernelsA(256, 64),
+  Mixed_5d: kernelsA(288, 64),
+  Mixed_6a: kernelsB,
+  Mixed_6b: kernelsC(128),
+  Mixed_6c: kernelsC(160),
+  Mixed_6d: kernelsC(160),
+  Mixed_6e: kernelsC(192),
+  Mixed_7a: kernelsD,
+  Mixed_7b: kernelsE(1280),
+  Mixed_7c: kernelsE(2048),
+};
+
+/** Names and kernels of all convolutions. */
+const convolutions = (): [string, Kernel][] => [
+  ...Object.entries(STEM),
+  ...Object.entries(MIXED).flatMap(([block, branches]) =>
+    Object.entries(branches).map(([branch, kernel]): [string, Kernel] => [`${block}.${branch}`, kernel]),
+  ),
+];
+
+const STATISTICS = ['weight', 'bias', 'running_mean', 'running_var'] as const;
+
+/** Names and shapes of the parameters that a file has to hold. */
+export const inceptionShapes = (): Shapes =>
+  new Map([
+    ...convolutions().flatMap(([name, kernel]): [string, { shape: readonly number[] }][] => [
+      [`${name}.conv.weight`, { shape: kernel }],
+      ...STATISTICS.map((each): [string, { shape: number[] }] => [`${name}.bn.${each}`, { shape: [kernel[0]] }]),
+    ]),
+    ['fc.weight', { shape: [CLASSES, POOL_DIM] }],
+  ]);
+
+/** Tensors that a file may hold unused: the inception score takes the logits without their bias. */
+export const isUnusedByInception = (name: string): boolean =>
+  name === 'fc.bias' || name.endsWith('.num_batches_tracked');
+
+const EPSILON = 1e-3;
+
+/** The weights with each batch norm folded into its convolution, which gets a bias: half of the work on activations. */
+export function foldBatchNorms(weights: Weights): Weights {
+  const folded: Weights = new Map();
+  for (const [name, [outputs, ...rest]] of convolutions()) {
+    const statistic = (each: (typeof STATISTICS)[number]) => weights.get(`${name}.bn.${each}`)!.data;
+    const [scale, shift, mean, variance] = STATISTICS.map(statistic);
+    const gain = Float64Array.from(scale, (value, o) => value / Math.sqrt(variance[o] + EPSILON));
+    const kernel = weights.get(`${name}.conv.weight`)!.data;
+    const size = kernel.length / outputs;
+    folded.set(`${name}.weight`, {
+      shape: [outputs, ...rest],
+      data: kernel.map((value, i) => value * gain[Math.floor(i / size)]),
+    });
+    const bias = Float32Array.from(gain, (value, o) => shift[o] - mean[o] * value);
+    folded.set(`${name}.bias`, { shape: [outputs], data: bias });
+  }
+  return folded.set('fc.weight', weights.get('fc.weight')!);
 }
 
 /** The first channels of Mixed_6d's first branch, flattened channels last. */
@@ -109,7 +282,7 @@ export interface InceptionOutput {
 }
 
 /**
- * Features of `images` [B, 3, 299, 299], about [-1, 1] (see inception-input).
+ * Features of `images` [B, 3, 299, 299], about [-1, 1] (see `inceptionInput`).
  *
  * @param p the weights after `foldBatchNorms`.
  */

@@ -7,7 +7,8 @@ import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { upsampleNearest2x } from '../nn/functional.js';
 import { conv, groupNormed, type Parameters } from '../nn/layers.js';
-import type { Shapes } from './parameters.js';
+import type { Shapes, Weights } from './parameters.js';
+import { renamed } from './rename.js';
 
 export interface TinyAutoencoderConfig {
   latentChannels: number;
@@ -170,3 +171,24 @@ export const encodeTiny = (p: Parameters, config: TinyAutoencoderConfig, images:
 /** Images [B, 3, H, W], about [-1, 1], of latents `z` [B, latentChannels, h, w]. */
 export const decodeTiny = (p: Parameters, config: TinyAutoencoderConfig, z: tf.Tensor): tf.Tensor =>
   tf.sub(tf.mul(run(p, 'decoder', decoderLayers(config), z), 2), 1);
+
+// ---------------------------------------------------------------------------------------------------- names elsewhere
+
+/** diffusers leaves the first layer of the decoder, which has no parameters, out of the count. */
+const fromDiffusers = (weights: Weights): Weights =>
+  new Map(
+    [...weights].map(([name, weight]) => [
+      name
+        .replace(/^encoder\.layers\./, 'encoder.')
+        .replace(/^decoder\.layers\.(\d+)\./, (_, index) => `decoder.${Number(index) + 1}.`),
+      weight,
+    ]),
+  );
+
+/** The state dict of a tiny autoencoder or one half of it, under one scheme of names. */
+export function toTinyNames(weights: Weights): Weights {
+  if (weights.has('encoder.layers.0.weight') || weights.has('decoder.layers.0.weight')) return fromDiffusers(weights);
+  // A file of one half has bare indices. Layer 0 has parameters in the encoder only.
+  if (weights.has('0.weight')) return renamed(weights, [[/^/, 'encoder.']]);
+  return weights.has('1.weight') ? renamed(weights, [[/^/, 'decoder.']]) : weights;
+}

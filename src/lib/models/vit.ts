@@ -1,14 +1,19 @@
 /**
  * Vision transformers as frozen encoders: DINOv2 with and without registers, its kin of the same names (DINO, MAE,
  * MoCo-v3, I-JEPA), and the vision towers of CLIP and SigLIP. Parameters carry the names of facebookresearch/dinov2; the
- * norm that CLIP has before its blocks is `norm_pre`, as in timm.
+ * norm that CLIP has before its blocks is `norm_pre`, as in timm. Names of Hugging Face, timm and CLIP's code are understood.
  */
 import { tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
 import type { PlaneSize } from '../images/resample.js';
 import type { GeluForm } from '../nn/functional.js';
 import { mlp, norm, type Parameters, parameter, patchEmbed, selfAttention, swiglu } from '../nn/layers.js';
-import { countLayers, type Shapes } from './parameters.js';
+import { type PositionResampling, resamplePositions } from '../nn/positions.js';
+import { concatenated } from '../numbers/typed-array.js';
+import { countLayers, type Shapes, type Weight, type Weights } from './parameters.js';
+import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
+
+// ---------------------------------------------------------------------------------------------------------- sizes
 
 export interface ViTConfig {
   width: number;
@@ -112,6 +117,22 @@ export function inferViTConfig(
   };
 }
 
+// ---------------------------------------------------------------------------------- the parts, each with its parameters
+
+type Entry = [string, { shape: readonly number[] }];
+
+const linearShapes = (name: string, outputs: number, inputs: number, bias = true): Entry[] => [
+  [`${name}.weight`, { shape: [outputs, inputs] }],
+  ...(bias ? vectorShapes(`${name}.bias`, outputs) : []),
+];
+
+const vectorShapes = (name: string, dim: number): Entry[] => [[name, { shape: [dim] }]];
+
+const normShapes = (name: string, dim: number): Entry[] => [
+  ...vectorShapes(`${name}.weight`, dim),
+  ...vectorShapes(`${name}.bias`, dim),
+];
+
 /** Class and register tokens [1, P, D], the class token with its position; null where the network has neither. */
 function prefixTokens(p: Parameters, config: ViTConfig): tf.Tensor | null {
   const tokens: tf.Tensor[] = [];
@@ -134,6 +155,22 @@ function embed(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.Tensor {
   return config.preNorm ? norm(p, 'norm_pre', tokens, config.epsilon) : tokens;
 }
 
+function blockShapes(name: string, { width, inner, feedForward, layerScale, qkvBias }: ViTConfig): Entry[] {
+  return [
+    ...normShapes(`${name}.norm1`, width),
+    ...linearShapes(`${name}.attn.qkv`, 3 * width, width, qkvBias),
+    ...linearShapes(`${name}.attn.proj`, width, width),
+    ...normShapes(`${name}.norm2`, width),
+    ...linearShapes(
+      `${name}.mlp.${feedForward === 'swiglu' ? 'w12' : 'fc1'}`,
+      feedForward === 'swiglu' ? 2 * inner : inner,
+      width,
+    ),
+    ...linearShapes(`${name}.mlp.${feedForward === 'swiglu' ? 'w3' : 'fc2'}`, width, inner),
+    ...(layerScale ? [...vectorShapes(`${name}.ls1.gamma`, width), ...vectorShapes(`${name}.ls2.gamma`, width)] : []),
+  ];
+}
+
 function block(p: Parameters, name: string, config: ViTConfig, x: tf.Tensor): tf.Tensor {
   const scaled = (layer: string, y: tf.Tensor): tf.Tensor =>
     config.layerScale ? tf.mul(y, parameter(p, `${name}.${layer}.gamma`)) : y;
@@ -143,6 +180,24 @@ function block(p: Parameters, name: string, config: ViTConfig, x: tf.Tensor): tf
   const attended = selfAttention(p, `${name}.attn`, normalised, { heads: config.heads });
   const mixed = tf.add(x, scaled('ls1', attended)); // [B, N, D]
   return tf.add(mixed, scaled('ls2', feedForward(norm(p, `${name}.norm2`, mixed, config.epsilon))));
+}
+
+// -------------------------------------------------------------------------------------------------------- the network
+
+/** Names and shapes of all parameters that the forward pass uses; images have 3 channels. */
+export function vitShapes(config: ViTConfig): Shapes {
+  const { width, depth, patchSize, grid, classToken, classPosition, registers, preNorm, finalNorm } = config;
+  const token = (name: string, count: number): Entry => [name, { shape: [1, count, width] }];
+  return new Map([
+    ...(classToken ? [token('cls_token', 1)] : []),
+    ...(registers > 0 ? [token('register_tokens', registers)] : []),
+    token('pos_embed', Number(classPosition) + grid.height * grid.width),
+    ['patch_embed.proj.weight', { shape: [width, 3, patchSize, patchSize] }],
+    ...(config.patchBias ? vectorShapes('patch_embed.proj.bias', width) : []),
+    ...(preNorm ? normShapes('norm_pre', width) : []),
+    ...Array.from({ length: depth }, (_, i) => blockShapes(`blocks.${i}`, config)).flat(),
+    ...(finalNorm ? normShapes('norm', width) : []),
+  ]);
 }
 
 export interface ViTOutput {
@@ -164,3 +219,164 @@ export function vit(p: Parameters, config: ViTConfig, images: tf.Tensor): ViTOut
     : null;
   return { patchTokens, cls };
 }
+
+/**
+ * The weights and architecture for images of another size: position embeddings resampled to the grid of patches of
+ * `size` pixels. DINOv2's models with registers resample as timm does, by their published settings.
+ *
+ * @throws UsageError if patches do not tile the images.
+ */
+export function fitPositions(
+  weights: Weights,
+  config: ViTConfig,
+  size: PlaneSize,
+  variant: PositionResampling,
+): { weights: Weights; config: ViTConfig } {
+  const { patchSize, width } = config;
+  const grid = { height: size.height / patchSize, width: size.width / patchSize };
+  if (!Number.isInteger(grid.height) || !Number.isInteger(grid.width)) {
+    throw new UsageError(`patches of ${patchSize} pixels do not tile images of ${size.height} x ${size.width}`);
+  }
+  if (grid.height === config.grid.height && grid.width === config.grid.width) return { weights, config };
+  const { data } = weights.get('pos_embed')!;
+  const prefix = config.classPosition ? width : 0;
+  const method = config.registers > 0 ? 'timm' : variant;
+  const patches = resamplePositions(data.subarray(prefix), config.grid, grid, method);
+  const positions = new Float32Array(prefix + patches.length);
+  positions.set(data.subarray(0, prefix));
+  positions.set(patches, prefix);
+  const fitted: Weights = new Map(weights);
+  fitted.set('pos_embed', { shape: [1, positions.length / width, width], data: positions });
+  return { weights: fitted, config: { ...config, grid } };
+}
+
+// ---------------------------------------------------------------------------------------------------- names elsewhere
+
+/**
+ * Tensors that published files hold beside the encoder: heads and pools, projections, decoders, the mask token, a final
+ * norm that is not used, the numbers of positions.
+ */
+export const isUnusedByViT = (name: string): boolean =>
+  /^(mask_token|proj|embeddings\.position_ids)$|^norm\.|^(head|fc_norm|pooler|classifier|decoder|predictor|attn_pool)[._]/.test(
+    name,
+  );
+
+/** The convolution of the patches, in each scheme of names. */
+const LANDMARKS = [
+  'patch_embed.proj.weight',
+  'embeddings.patch_embeddings.projection.weight',
+  'embeddings.patch_embedding.weight',
+  'conv1.weight',
+];
+
+const RULES: readonly Rule[] = [
+  // Hugging Face: Dinov2Model, Dinov2WithRegistersModel
+  [/^embeddings\.patch_embeddings\.projection\./, 'patch_embed.proj.'],
+  [/^embeddings\.position_embeddings$/, 'pos_embed'],
+  [/^embeddings\.(cls_token|mask_token|register_tokens)$/, '$1'],
+  [/^encoder\.layers?\.(\d+)\./, 'blocks.$1.'],
+  [/\.attention\.attention\.(query|key|value)\./, '.attn.$1.'],
+  [/\.attention\.output\.dense\./, '.attn.proj.'],
+  [/\.layer_scale([12])\.lambda1$/, '.ls$1.gamma'],
+  [/\.mlp\.weights_in\./, '.mlp.w12.'],
+  [/\.mlp\.weights_out\./, '.mlp.w3.'],
+  [/^layernorm\./, 'norm.'],
+  // Hugging Face: ViTModel and kin (DINO, MAE, I-JEPA)
+  [/\.layernorm_before\./, '.norm1.'],
+  [/\.layernorm_after\./, '.norm2.'],
+  [/\.intermediate\.dense\./, '.mlp.fc1.'],
+  [/^(blocks\.\d+)\.output\.dense\./, '$1.mlp.fc2.'],
+  // Hugging Face: CLIPVisionModel, SiglipVisionModel
+  [/^embeddings\.patch_embedding\./, 'patch_embed.proj.'],
+  [/^embeddings\.class_embedding$/, 'cls_token'],
+  [/^embeddings\.position_embedding\.weight$/, 'pos_embed'],
+  [/^pre_layrnorm\./, 'norm_pre.'], // sic
+  [/^post_layernorm\./, 'norm.'],
+  [/\.self_attn\.out_proj\./, '.attn.proj.'],
+  [/\.self_attn\.q_proj\./, '.attn.query.'],
+  [/\.self_attn\.k_proj\./, '.attn.key.'],
+  [/\.self_attn\.v_proj\./, '.attn.value.'],
+  [/\.layer_norm([12])\./, '.norm$1.'],
+  // OpenAI's clip, open_clip
+  [/^conv1\./, 'patch_embed.proj.'],
+  [/^class_embedding$/, 'cls_token'],
+  [/^positional_embedding$/, 'pos_embed'],
+  [/^ln_pre\./, 'norm_pre.'],
+  [/^ln_post\./, 'norm.'],
+  [/^transformer\.resblocks\.(\d+)\./, 'blocks.$1.'],
+  [/\.ln_([12])\./, '.norm$1.'],
+  [/\.ls_([12])\.gamma$/, '.ls$1.gamma'],
+  [/\.attn\.in_proj_(weight|bias)$/, '.attn.qkv.$1'],
+  [/\.attn\.out_proj\./, '.attn.proj.'],
+  [/\.mlp\.c_fc\./, '.mlp.fc1.'],
+  [/\.mlp\.c_proj\./, '.mlp.fc2.'],
+  // timm
+  [/^reg_token$/, 'register_tokens'],
+  // The published ViT-L of MoCo-v3 has four names in which the number of the block was appended.
+  [/^blocks\.13\.norm13\./, 'blocks.13.norm1.'],
+  [/^blocks\.13\.mlp\.fc13\./, 'blocks.13.mlp.fc1.'],
+  [/^blocks\.14\.norm14\./, 'blocks.14.norm2.'],
+  [/^blocks\.14\.mlp\.fc14\./, 'blocks.14.mlp.fc2.'],
+];
+
+/** Stacks tensors along their first axis. */
+function stacked(parts: readonly Weight[]): Weight {
+  const rows = parts.reduce((total, part) => total + part.shape[0], 0);
+  return {
+    shape: [rows, ...parts[0].shape.slice(1)],
+    get data() {
+      return concatenated(
+        parts.map(({ data }) => data),
+        Float32Array,
+      );
+    },
+  };
+}
+
+/** Joins separate query, key and value projections into one. */
+function joinQkv(weights: Weights): Weights {
+  const result: Weights = new Map();
+  for (const [name, weight] of weights) {
+    const [, block, part, kind] = /^(blocks\.\d+\.attn)\.(query|key|value)\.(weight|bias)$/.exec(name) ?? [];
+    if (!part) result.set(name, weight);
+    if (part !== 'query') continue;
+    const parts = ['query', 'key', 'value'].map((each) => {
+      const found = weights.get(`${block}.${each}.${kind}`);
+      if (!found) throw new DataError(`${block}.${each}.${kind} is missing`);
+      return found;
+    });
+    result.set(`${block}.qkv.${kind}`, stacked(parts));
+  }
+  return result;
+}
+
+/** timm calls the two layers of the gated feed-forward fc1 and fc2, as it does the plain one's: the widths tell. */
+function nameGates(weights: Weights): Weights {
+  const outer = weights.get('blocks.0.mlp.fc1.weight')?.shape[0];
+  const inner = weights.get('blocks.0.mlp.fc2.weight')?.shape[1];
+  if (!outer || !inner || outer !== 2 * inner) return weights;
+  return renamed(weights, [
+    [/\.mlp\.fc1\./, '.mlp.w12.'],
+    [/\.mlp\.fc2\./, '.mlp.w3.'],
+  ]);
+}
+
+/** CLIP's class token [D] and positions [T, D] as [1, 1, D] and [1, T, D]. */
+function withBatchAxis(weights: Weights): Weights {
+  const result: Weights = new Map(weights);
+  for (const name of ['cls_token', 'pos_embed']) {
+    const weight = weights.get(name);
+    if (!weight || weight.shape.length > 2) continue;
+    const [first, second] = weight.shape;
+    result.set(name, reshaped(weight, second === undefined ? [1, 1, first] : [1, first, second]));
+  }
+  return result;
+}
+
+/**
+ * A vision transformer's state dict, of whatever origin, under DINOv2's hub names with one qkv projection.
+ *
+ * @throws DataError if a block lacks one of query, key and value.
+ */
+export const toHubNames = (weights: Weights): Weights =>
+  withBatchAxis(nameGates(joinQkv(renamed(unwrapped(weights, LANDMARKS), RULES))));

@@ -4,16 +4,18 @@ import { centerCrop } from '../images/crop.js';
 import { resizePillow } from '../images/pillow-resize.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import type { FeatureKind } from '../metrics/statistics-file.js';
-import { inception } from '../models/inception.js';
-import { INCEPTION_SIDE, type InceptionResize, inceptionInput } from '../models/inception-input.js';
 import {
   CLASSES,
   foldBatchNorms,
+  INCEPTION_SIDE,
+  type InceptionResize,
+  inception,
+  inceptionInput,
   inceptionShapes,
   isUnusedByInception,
   POOL_DIM,
   SPATIAL_DIM,
-} from '../models/inception-parameters.js';
+} from '../models/inception.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { openEncoder, refuseOnnxOptions } from './encoder.js';
 import type { InputNormalisation } from './encoder-interface.js';

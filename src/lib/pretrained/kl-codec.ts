@@ -1,7 +1,14 @@
 /** The autoencoder of latent diffusion as a codec. */
 import { DataError } from '../errors.js';
-import { decode, downsampling, encode, inferAutoencoderKLConfig, USUAL_GROUPS } from '../models/autoencoder-kl.js';
-import { autoencoderKLShapes, halfOf } from '../models/autoencoder-kl-parameters.js';
+import {
+  autoencoderKLShapes,
+  decode,
+  downsampling,
+  encode,
+  halfOf,
+  inferAutoencoderKLConfig,
+  USUAL_GROUPS,
+} from '../models/autoencoder-kl.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { joinRows } from '../numbers/typed-array.js';
 import type { Codec } from './codec-interface.js';

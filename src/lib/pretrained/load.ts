@@ -6,10 +6,10 @@ import { sha256Of } from '../files/sha256.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { openWeights, type WeightsFile } from '../formats/weights-file.js';
 import { locateWeights } from '../hub/locate.js';
+import { toDiffusersNames } from '../models/autoencoder-kl.js';
 import type { Weight, Weights } from '../models/parameters.js';
-import { toDiffusersNames } from './autoencoder-names.js';
-import { toTinyNames } from './tiny-autoencoder-names.js';
-import { toHubNames } from './vit-names.js';
+import { toTinyNames } from '../models/tiny-autoencoder.js';
+import { toHubNames } from '../models/vit.js';
 
 export type NetworkKind = 'vae' | 'vit' | 'inception';
 

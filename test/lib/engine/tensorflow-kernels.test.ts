@@ -20,14 +20,11 @@ import { modelStore } from '../../../src/lib/training/store.js';
 import { networkOf, repaOf } from '../../networks.js';
 import '../../../src/lib/engine/graph/kernels/index.js';
 import { defineKernels } from '../../../src/lib/engine/tensorflow/kernels.js';
-import { decode, encode } from '../../../src/lib/models/autoencoder-kl.js';
-import { autoencoderKLShapes } from '../../../src/lib/models/autoencoder-kl-parameters.js';
-import { inception } from '../../../src/lib/models/inception.js';
-import { foldBatchNorms, inceptionShapes } from '../../../src/lib/models/inception-parameters.js';
+import { autoencoderKLShapes, decode, encode } from '../../../src/lib/models/autoencoder-kl.js';
+import { foldBatchNorms, inception, inceptionShapes } from '../../../src/lib/models/inception.js';
 import { type Shapes, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
 import { decodeTiny, encodeTiny, tinyAutoencoderShapes } from '../../../src/lib/models/tiny-autoencoder.js';
-import { inferViTConfig, vit } from '../../../src/lib/models/vit.js';
-import { vitShapes } from '../../../src/lib/models/vit-parameters.js';
+import { inferViTConfig, vit, vitShapes } from '../../../src/lib/models/vit.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
 import { fixturePath } from '../../support.js';
 

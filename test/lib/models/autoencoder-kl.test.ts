@@ -2,8 +2,13 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { DataError } from '../../../src/lib/errors.js';
-import { decode, downsampling, encode, inferAutoencoderKLConfig } from '../../../src/lib/models/autoencoder-kl.js';
-import { autoencoderKLShapes } from '../../../src/lib/models/autoencoder-kl-parameters.js';
+import {
+  autoencoderKLShapes,
+  decode,
+  downsampling,
+  encode,
+  inferAutoencoderKLConfig,
+} from '../../../src/lib/models/autoencoder-kl.js';
 import { matchWeights, toParameters } from '../../../src/lib/models/parameters.js';
 import { fixtureWeights } from '../../fixture-weights.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';

@@ -2,9 +2,14 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { type Captured, capture, selectBackend } from '../../../src/lib/engine/index.js';
 import { DataError } from '../../../src/lib/errors.js';
-import { inception } from '../../../src/lib/models/inception.js';
-import { type InceptionResize, inceptionInput } from '../../../src/lib/models/inception-input.js';
-import { foldBatchNorms, inceptionShapes, isUnusedByInception } from '../../../src/lib/models/inception-parameters.js';
+import {
+  foldBatchNorms,
+  type InceptionResize,
+  inception,
+  inceptionInput,
+  inceptionShapes,
+  isUnusedByInception,
+} from '../../../src/lib/models/inception.js';
 import { matchWeights, toParameters } from '../../../src/lib/models/parameters.js';
 import { formulaWeights } from '../../inception-weights.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';

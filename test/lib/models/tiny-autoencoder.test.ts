@@ -11,9 +11,9 @@ import {
   TINY_DOWNSAMPLING,
   type TinyAutoencoderConfig,
   tinyAutoencoderShapes,
+  toTinyNames,
 } from '../../../src/lib/models/tiny-autoencoder.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
-import { toTinyNames } from '../../../src/lib/pretrained/tiny-autoencoder-names.js';
 import { assertClose } from '../../tensors.js';
 
 before(() => selectBackend());

@@ -4,8 +4,14 @@ import { capture, selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { DataError, UsageError } from '../../../src/lib/errors.js';
 import { resamplePlanes } from '../../../src/lib/images/resample.js';
 import { matchWeights, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
-import { inferViTConfig, type ViTConfig, vit } from '../../../src/lib/models/vit.js';
-import { fitPositions, isUnusedByViT, vitShapes } from '../../../src/lib/models/vit-parameters.js';
+import {
+  fitPositions,
+  inferViTConfig,
+  isUnusedByViT,
+  type ViTConfig,
+  vit,
+  vitShapes,
+} from '../../../src/lib/models/vit.js';
 import type { PositionResampling } from '../../../src/lib/nn/positions.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
 import { fixtureWeights } from '../../fixture-weights.js';

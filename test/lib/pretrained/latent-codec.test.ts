@@ -6,7 +6,7 @@ import { selectBackend } from '../../../src/lib/engine/index.js';
 import { DataError, UsageError } from '../../../src/lib/errors.js';
 import type { HostTensor } from '../../../src/lib/formats/host-tensor.js';
 import { writeSafetensors } from '../../../src/lib/formats/safetensors.js';
-import { autoencoderKLShapes } from '../../../src/lib/models/autoencoder-kl-parameters.js';
+import { autoencoderKLShapes } from '../../../src/lib/models/autoencoder-kl.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
 import { checkDecoder, latentSide, openCodec, settledScale } from '../../../src/lib/pretrained/codec.js';
 import { settleCodec } from '../../../src/lib/pretrained/latent-codec.js';

@@ -2,12 +2,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import { DataError } from '../../../src/lib/errors.js';
+import { toDiffusersNames } from '../../../src/lib/models/autoencoder-kl.js';
 import type { Weights } from '../../../src/lib/models/parameters.js';
 import { renamed } from '../../../src/lib/models/rename.js';
-import { isUnusedByViT } from '../../../src/lib/models/vit-parameters.js';
+import { isUnusedByViT, toHubNames } from '../../../src/lib/models/vit.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
-import { toDiffusersNames } from '../../../src/lib/pretrained/autoencoder-names.js';
-import { toHubNames } from '../../../src/lib/pretrained/vit-names.js';
 import { fixtureWeights } from '../../fixture-weights.js';
 import { fixturePath } from '../../support.js';
 
