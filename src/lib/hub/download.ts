@@ -1,9 +1,11 @@
 /** Large files from elsewhere: resumed where a connection broke, checked before they get their name. */
 import {
   closeSync,
+  constants,
   existsSync,
   fsyncSync,
   ftruncateSync,
+  lstatSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -17,6 +19,7 @@ import type { IncomingMessage } from 'node:http';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type RepaError, UnavailableError } from '../errors.js';
+import { lockRun } from '../files/run-lock.js';
 import { sha256Of } from '../files/sha256.js';
 import { request, TransientError } from './http.js';
 
@@ -42,14 +45,46 @@ export type OnProgress = (done: number, total: number | undefined) => void;
 const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
+/** Between looks at what another process fetches. */
+const LOCK_WAIT_MS = 200;
 
 /**
- * Fetches a file. What an earlier attempt left is continued if the server still has the same file.
+ * Fetches a file. What an earlier attempt left is continued if the server still has the same file. Where another process
+ * fetches the same one, its end is waited for.
  * @returns its SHA-256.
  * @throws UnavailableError when it cannot be had, or is not what was published: nothing has the file's name then
  */
 export async function download(what: Download, onProgress: OnProgress = () => {}): Promise<string> {
   mkdirSync(path.dirname(what.file), { recursive: true });
+  const before = existsSync(what.file);
+  const release = await lockDownload(`${what.file}.incomplete.lock`);
+  try {
+    const isFetched = !before && existsSync(what.file); // by the process that was waited for
+    return isFetched ? await sha256Of(what.file) : await fetchFile(what, onProgress);
+  } finally {
+    release();
+  }
+}
+
+/** Waits until no other process fetches this file. @returns how to let others */
+async function lockDownload(folder: string): Promise<() => void> {
+  for (;;) {
+    try {
+      const lock = lockRun(folder);
+      return () => {
+        lock.release();
+        rmSync(folder, { recursive: true, force: true }); // what a killed process had made, too
+      };
+    } catch (error) {
+      // Another one holds it, or has just removed the folder.
+      const { code } = error as NodeJS.ErrnoException;
+      if (!(error instanceof UnavailableError) && code !== 'ENOENT' && code !== 'ENOTDIR') throw error;
+      await sleep(LOCK_WAIT_MS);
+    }
+  }
+}
+
+async function fetchFile(what: Download, onProgress: OnProgress): Promise<string> {
   const partial = new PartialFile(`${what.file}.incomplete`);
   await fetchAll(what, partial, onProgress);
   let hash = await sha256Of(partial.path);
@@ -173,6 +208,10 @@ class PartialFile {
   constructor(file: string) {
     this.path = file;
     this.#validatorPath = `${file}.etag`;
+    // Both are written through: a link in their place, which nobody here has made, would have something else written.
+    for (const name of [this.path, this.#validatorPath]) {
+      if (lstatSync(name, { throwIfNoEntry: false })?.isSymbolicLink()) rmSync(name);
+    }
   }
 
   size(): number {
@@ -195,7 +234,7 @@ class PartialFile {
     limit: number,
     onProgress: (done: number) => void,
   ): Promise<number> {
-    const fd = openSync(this.path, existsSync(this.path) ? 'r+' : 'w');
+    const fd = openSync(this.path, constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW, 0o666);
     let position = start;
     try {
       ftruncateSync(fd, start);
@@ -223,8 +262,8 @@ class PartialFile {
   #keepValidator({ headers }: IncomingMessage): void {
     const { etag, 'last-modified': modified } = headers;
     const validator = etag && !etag.startsWith('W/') ? etag : modified;
-    if (validator) writeFileSync(this.#validatorPath, validator);
-    else rmSync(this.#validatorPath, { force: true });
+    rmSync(this.#validatorPath, { force: true });
+    if (validator) writeFileSync(this.#validatorPath, validator, { flag: 'wx' }); // through no link
   }
 
   discard(): void {

@@ -27,8 +27,8 @@ export class TransientError extends Error {
 
 /**
  * Sends a request and follows redirects, until a response is none or `enough` says that it will do. Credentials stay with
- * the host that they are for.
- * @throws TransientError when no response comes; UnavailableError for redirects without an end
+ * the origin that they are for: its scheme, its host and its port.
+ * @throws TransientError when no response comes; UnavailableError for redirects without an end, or to no address
  */
 export async function request(
   target: string,
@@ -42,11 +42,18 @@ export async function request(
     const { location } = response.headers;
     if (!isRedirect(response) || location === undefined || enough(response)) return response;
     response.resume(); // its body is of no interest
-    const next = new URL(location, url);
-    if (next.host !== url.host) sent = without(sent, 'authorization');
+    const next = addressOf(location, url, target);
+    if (next.origin !== url.origin) sent = without(sent, 'authorization');
     url = next;
   }
   throw new UnavailableError(`${target}: redirects without an end`);
+}
+
+/** Where a redirect leads. */
+function addressOf(location: string, from: URL, target: string): URL {
+  const next = URL.canParse(location, from.href) ? new URL(location, from) : undefined;
+  if (next && (next.protocol === 'https:' || next.protocol === 'http:')) return next;
+  throw new UnavailableError(`${target}: redirects to ${JSON.stringify(location.slice(0, 200))}, which is no address`);
 }
 
 const isRedirect = ({ statusCode = 0 }: http.IncomingMessage): boolean =>

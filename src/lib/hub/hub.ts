@@ -1,8 +1,9 @@
 /** Files of the Hugging Face hub, fetched into its cache. */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { temporaryName } from '../files/temporary-files.js';
 import { download, type OnProgress, refusal } from './download.js';
 import { request, TransientError } from './http.js';
 import { type HubFile, hubHome, REVISION, repoFolder } from './hub-cache.js';
@@ -79,11 +80,12 @@ async function readMetadata(url: string, headers: Record<string, string>): Promi
 /** Links `pointer` to `blob` as the hub's own tools do; where links are not allowed, it becomes a copy. */
 function link(blob: string, pointer: string): void {
   mkdirSync(path.dirname(pointer), { recursive: true });
-  rmSync(pointer, { force: true });
+  const made = temporaryName(pointer);
   try {
-    symlinkSync(path.relative(path.dirname(pointer), blob), pointer);
+    symlinkSync(path.relative(path.dirname(pointer), blob), made);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error;
-    copyFileSync(blob, pointer);
+    copyFileSync(blob, made);
   }
+  renameSync(made, pointer);
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { UnavailableError } from '../../../src/lib/errors.js';
@@ -199,6 +199,58 @@ test('redirects are followed, credentials stay with their host, and an endless c
     [['/blob', undefined]],
   );
   await assert.rejects(request(`${hub.url}/round`), /redirects without an end/);
+});
+
+test('credentials do not follow to another scheme or port of the same host', async () => {
+  const plain = await serveFile(BODY);
+  const { port } = new URL(plain.url);
+  const hub = await serveFile(BODY, {
+    handle: (_, response) => {
+      response.writeHead(302, { location: `http://127.0.0.1:${port}/blob` }).end();
+      return true;
+    },
+  });
+  await request(`${hub.url}/file`, { headers: { authorization: 'Bearer secret' } });
+  assert.deepEqual(
+    plain.requests.map(({ headers }) => headers.authorization),
+    [undefined],
+  );
+});
+
+test('redirects to what is no address end with words', async () => {
+  for (const location of ['http://[', 'file:///etc/passwd', 'ftp://a.org/x']) {
+    const hub = await serveFile(BODY, {
+      handle: (_, response) => {
+        response.writeHead(302, { location }).end();
+        return true;
+      },
+    });
+    await assert.rejects(
+      request(`${hub.url}/file`),
+      (error: Error) => error instanceof UnavailableError && /which is no address/.test(error.message),
+      location,
+    );
+  }
+});
+
+test('of two that fetch one file at once, the second waits and both have it', async () => {
+  const { run, file, server, left } = await attempt({ etag: '"one"' });
+  assert.deepEqual(await Promise.all([run(), run()]), [SHA256, SHA256]);
+  assert.deepEqual(new Uint8Array(readFileSync(file)), BODY);
+  assert.equal(server.requests.length, 1);
+  assert.deepEqual(left(), ['weights.bin']);
+});
+
+test('a link in the place of an unfinished file is not written through', async () => {
+  const { run, file, left } = await attempt({ etag: '"one"' });
+  const victim = path.join(temporaryFolder(), 'victim');
+  writeFileSync(victim, 'precious');
+  mkdirSync(path.dirname(file), { recursive: true });
+  for (const name of ['.incomplete', '.incomplete.etag']) symlinkSync(victim, file + name);
+  assert.equal(await run(), SHA256);
+  assert.equal(readFileSync(victim, 'utf8'), 'precious');
+  assert.deepEqual(left(), ['weights.bin']);
+  assert.ok(lstatSync(file).isFile());
 });
 
 test('proxies are chosen as other tools choose them', () => {
