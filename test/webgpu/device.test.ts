@@ -35,6 +35,24 @@ describe('operations on the device', () => {
   }
 });
 
+test('products in f16 are those of f32 to its rounding, and other operations stay as they are', async () => {
+  const compute = (name: 'product' | 'layerNorm') => {
+    const program = graphBackend().target.load(SAMPLES[name](), [], 'feed', {});
+    const results = program.run([]) as Float32Array[];
+    program.dispose();
+    return results;
+  };
+  const whole = [compute('product'), compute('layerNorm')];
+  await selectBackend({ backend: 'webgpu', threads: 2, precision: 'f16' });
+  const half = [compute('product'), compute('layerNorm')];
+  await selectBackend({ backend: 'webgpu', threads: 2 });
+  half[0].forEach((actual, i) => {
+    assertClose(actual, whole[0][i], 4e-3, `product ${i}`);
+  });
+  assert.notDeepEqual(half[0], whole[0]);
+  assert.deepEqual(half[1], whole[1]);
+});
+
 describe('arrays with copies on the device', () => {
   test('are read by programs as they are when these are made, and again when they are said to be written', () => {
     const weights = Float32Array.of(1, 2, 3);

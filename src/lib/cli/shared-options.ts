@@ -27,6 +27,11 @@ const ON_XLA = {
   holds: ({ backend }: { backend: string }): boolean => backend === 'auto' || backend === 'xla',
 };
 
+const ON_DEVICE = {
+  words: '--backend xla or webgpu',
+  holds: ({ backend }: { backend: string }): boolean => backend !== 'onnx' && !backend.startsWith('tensorflow'),
+};
+
 /** What computes, and on how many threads or devices. */
 export const ENGINE = options({
   backend: choice(
@@ -46,9 +51,9 @@ export const ENGINE = options({
   }),
   precision: choice(
     '--precision <type>',
-    'operands of matrix products: bf16 with sums in f32, or f32',
-    ['f32', 'bf16'],
-    { defaultText: 'bf16 on accelerators, f32 on the processor', needs: ON_XLA },
+    'operands of matrix products: f32, bf16 with sums in f32 (xla), or f16 (webgpu)',
+    ['f32', 'bf16', 'f16'],
+    { defaultText: 'bf16 on accelerators of xla, else f32', needs: ON_DEVICE },
   ),
   threads: integer('--threads <n>', 'threads of the tensor engine', {
     min: 1,

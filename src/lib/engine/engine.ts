@@ -14,7 +14,7 @@ export interface EngineInfo {
   /** The devices that compute, as their makers call them, where they are told apart. */
   readonly devices?: readonly string[];
   /** Element type of the operands of products, where it can be chosen. */
-  readonly precision?: 'f32' | 'bf16';
+  readonly precision?: 'f32' | 'bf16' | 'f16';
 }
 
 export interface TensorSpec {

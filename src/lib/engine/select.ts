@@ -22,8 +22,8 @@ export interface BackendOptions {
   plugin?: string;
   /** Of xla: how many devices share the work. */
   devices?: number;
-  /** Of xla: the element type of the operands of products. */
-  precision?: 'f32' | 'bf16';
+  /** Element type of the operands of products: of xla f32 or bf16, of webgpu f32 or f16. */
+  precision?: 'f32' | 'bf16' | 'f16';
 }
 
 let active: Engine | null = null;
@@ -51,11 +51,37 @@ export async function bestBackend(plugin?: string): Promise<BackendName> {
   return isInstalled('tensorflow-gpu') && isGpuVisible() ? 'tensorflow-gpu' : 'onnx';
 }
 
+/** What the operands of products may be; the others compute in f32 alone. */
+const PRECISIONS = { xla: ['f32', 'bf16'], webgpu: ['f32', 'f16'] } as const;
+const WHOLE = ['f32'] as const;
+
+/** @throws UsageError when the backend has no products of this type */
+function precisionFor<P extends string>(
+  backend: BackendName,
+  known: readonly P[],
+  precision: BackendOptions['precision'],
+): P | undefined {
+  const chosen = known.find((name) => name === precision);
+  if (precision === undefined || chosen) return chosen;
+  throw new UsageError(
+    `the ${backend} backend has no products in ${precision}`,
+    `choose --precision ${known.join(' or ')}, or another --backend`,
+  );
+}
+
 // Imported when chosen: each backend loads a library of its own.
 async function start(backend: BackendName, threads: number, options: BackendOptions): Promise<Engine> {
-  if (backend === 'xla') return (await import('./xla/start.js')).startXla(options, threads);
+  const { precision } = options;
+  if (backend === 'xla') {
+    const products = precisionFor(backend, PRECISIONS.xla, precision);
+    return (await import('./xla/start.js')).startXla({ ...options, precision: products }, threads);
+  }
+  if (backend === 'webgpu') {
+    const products = precisionFor(backend, PRECISIONS.webgpu, precision);
+    return (await import('./onnx/start.js')).startWebgpu(products ?? 'f32', threads);
+  }
+  precisionFor(backend, WHOLE, precision);
   if (backend === 'onnx') return (await import('./onnx/start.js')).startOnnx(threads);
-  if (backend === 'webgpu') return (await import('./onnx/start.js')).startWebgpu(threads);
   return (await import('./tensorflow/start.js')).startTensorflow(backend, threads);
 }
 

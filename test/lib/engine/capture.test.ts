@@ -125,6 +125,19 @@ describe('backend', () => {
     await assert.rejects(selectBackend({ backend: 'abacus' as 'onnx' }), UsageError);
   });
 
+  test('without products of a precision is an error that names those it has', async () => {
+    for (const [backend, precision, known] of [
+      ['onnx', 'bf16', /--precision f32, /],
+      ['webgpu', 'bf16', /--precision f32 or f16, /],
+      ['xla', 'f16', /--precision f32 or bf16, /],
+    ] as const) {
+      await assert.rejects(
+        selectBackend({ backend, precision }),
+        (error) => error instanceof UsageError && known.test(error.hint ?? ''),
+      );
+    }
+  });
+
   test('operations that it lacks are named', () => {
     assert.throws(() => tf.fft(tf.complex([1], [0])), /Complex|FFT/);
   });

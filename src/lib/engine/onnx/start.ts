@@ -3,7 +3,6 @@ import type { Engine } from '../engine.js';
 import { useTarget } from '../graph/backend.js';
 import '../graph/kernels/index.js';
 import { compile } from '../graph/trace.js';
-import { WEBGPU_LOWERING } from './lower/lowering.js';
 import { ort } from './runtime/library.js';
 import { OnnxTarget } from './target.js';
 import { WebgpuDevice } from './webgpu/device.js';
@@ -18,11 +17,14 @@ export async function startOnnx(threads: number): Promise<Engine> {
 
 let gpu: WebgpuDevice | undefined;
 
-/** @throws UnavailableError where no driver gives access to a GPU */
-export async function startWebgpu(threads: number): Promise<Engine> {
+/**
+ * @param precision of the operands of products; sums of f16 are in the precision that the GPU's units have
+ * @throws UnavailableError where no driver gives access to a GPU
+ */
+export async function startWebgpu(precision: 'f32' | 'f16', threads: number): Promise<Engine> {
   const { version } = ort();
   gpu ??= new WebgpuDevice(); // one for the process: the provider has one device
   const device = new DeviceCopies(gpu);
-  await useTarget(new WebgpuTarget(gpu, device, WEBGPU_LOWERING, new OnnxTarget(threads)));
-  return { backend: 'webgpu', version, threads, device, readsInPlace: true, compile };
+  await useTarget(new WebgpuTarget(gpu, device, precision, new OnnxTarget(threads)));
+  return { backend: 'webgpu', version, threads, precision, device, readsInPlace: true, compile };
 }

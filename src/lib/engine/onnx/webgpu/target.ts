@@ -1,29 +1,34 @@
 /** Recorded graphs computed by a GPU: programs are bound once to tensors that stay in its memory. */
 import type { TypedArray } from '../../../numbers/typed-array.js';
-import type { Program } from '../../engine.js';
+import type { CompileOptions, Program } from '../../engine.js';
 import { sortOperations } from '../../graph/order.js';
 import type { Target } from '../../graph/target.js';
 import type { Value } from '../../graph/value.js';
 import { convolutionWeights } from '../baking.js';
 import { lower } from '../lower/index.js';
-import type { Lowering } from '../lower/lowering.js';
+import { type Lowering, WEBGPU_LOWERING } from '../lower/lowering.js';
 import { type ExternalData, encodeModel, type TensorType } from '../model.js';
 import { type Binding, OrtSession } from '../runtime/session.js';
 import { newArray } from '../runtime/tensor.js';
 import { type DeviceTensor, explain, type WebgpuDevice } from './device.js';
 import type { DeviceCopies } from './residency.js';
 
+const LOWERINGS: Readonly<Record<'f32' | 'f16', Lowering>> = {
+  f32: WEBGPU_LOWERING,
+  f16: { ...WEBGPU_LOWERING, products: 'float16' },
+};
+
 export class WebgpuTarget implements Target {
   readonly #device: WebgpuDevice;
   readonly #copies: DeviceCopies;
-  readonly #lowering: Lowering;
+  readonly #precision: 'f32' | 'f16';
   /** What is computed once is computed by the processor: shaders take longer to compile than to run. */
   readonly #processor: Target;
 
-  constructor(device: WebgpuDevice, copies: DeviceCopies, lowering: Lowering, processor: Target) {
+  constructor(device: WebgpuDevice, copies: DeviceCopies, precision: 'f32' | 'f16', processor: Target) {
     this.#device = device;
     this.#copies = copies;
-    this.#lowering = lowering;
+    this.#precision = precision;
     this.#processor = processor;
   }
 
@@ -32,10 +37,15 @@ export class WebgpuTarget implements Target {
     return this.#processor.evaluate(wanted);
   }
 
-  load(outputs: readonly Value[], inputs: readonly Value[], constants: 'feed' | 'bake'): Program {
+  load(
+    outputs: readonly Value[],
+    inputs: readonly Value[],
+    constants: 'feed' | 'bake',
+    options: CompileOptions,
+  ): Program {
     const baked = constants === 'bake' ? convolutionWeights(outputs) : new Set<Value>();
     for (const { data } of baked) this.fetch(data!);
-    const { graph, feeds } = lower(outputs, this.#lowering, (leaf) => baked.has(leaf));
+    const { graph, feeds } = lower(outputs, LOWERINGS[options.precision ?? this.#precision], (leaf) => baked.has(leaf));
     const externalData: ExternalData[] = [];
     const model = encodeModel(graph, externalData);
     const session = explain(
