@@ -2,11 +2,11 @@
 import path from 'node:path';
 import { type OnnxModel, openOnnxModel, type Port } from '../engine/onnx-model.js';
 import { DataError, UsageError } from '../errors.js';
-import { sha256Of } from '../files/sha256.js';
 import { CLIP, IMAGENET, mapChannels, normaliseImage, toSignedUnit } from '../images/normalise.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { showShape, sizeOf } from '../numbers/typed-array.js';
 import type { Encoder, InputNormalisation } from './encoder-interface.js';
+import { onnxHash } from './onnx-hash.js';
 import { type Grid, tokenGrid, toTokens } from './token-grid.js';
 
 export interface OnnxEncoderOptions {
@@ -61,7 +61,7 @@ export async function openOnnxEncoder(options: OnnxEncoderOptions): Promise<Enco
   const grid = tokenGrid(run().shape, port.channels, `${file}: '${output}'`);
   return {
     name: options.name ?? path.basename(file),
-    sha256: await sha256Of(file),
+    sha256: await onnxHash(file),
     size: side,
     side,
     preprocess: { crop: 'adm', size: side, normalise, output },
