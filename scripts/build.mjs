@@ -1,5 +1,6 @@
 // Builds dist/: compiles src, test, bench and examples, bundles tfjs-core with its gradients into one module,
-// and the page of runs with its plots into one script, assembles the WebAssembly kernels, and copies the weights that ship with repa. A failed type check fails the build.
+// and the page of runs with its plots into one script, assembles the WebAssembly kernels, and copies the weights that ship with repa;
+// and native/ where a C compiler is. A failed type check fails the build.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -7,6 +8,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import wabt from 'wabt';
+import { buildNative } from './native.mjs';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 process.chdir(root);
@@ -76,3 +78,4 @@ for (const project of ['.', 'src/page']) {
 }
 cpSync('src/assets', 'dist/src/assets', { recursive: true });
 await Promise.all([bundleTfjs(), bundlePage(), assembleKernels()]);
+buildNative(); // where it cannot be built, all works without

@@ -1,0 +1,60 @@
+/* What follows a product, while its sums are in the cache. */
+#include "kernels.h"
+#include "units.h"
+
+/* e^x to 2 ulp, of x within 80 of 0, so that nothing after it is a denormal (slow): 2^n e^f with a polynomial for f. */
+TARGET512 static inline __m512 exp16(__m512 x) {
+  /* The bound comes first: min and max give their second operand where one is NaN. */
+  x = _mm512_max_ps(_mm512_set1_ps(-80.f), _mm512_min_ps(_mm512_set1_ps(80.f), x));
+  __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
+  __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145751953125f), x); /* ln 2 in two parts */
+  f = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860677e-6f), f);
+  __m512 p = _mm512_set1_ps(1.f / 720);
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f / 120));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f / 24));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f / 6));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.5f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f));
+  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f));
+  return _mm512_scalef_ps(p, n);
+}
+
+/* x Phi(x), with erf by Abramowitz and Stegun 7.1.26, to 1.5e-7. */
+TARGET512 static inline __m512 gelu_erf16(__m512 x) {
+  __m512 z = _mm512_abs_ps(_mm512_mul_ps(x, _mm512_set1_ps(0.70710678f)));
+  __m512 t = _mm512_div_ps(_mm512_set1_ps(1), _mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), _mm512_set1_ps(1)));
+  __m512 p = _mm512_set1_ps(1.061405429f);
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
+  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
+  __m512 bell = exp16(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(z, z)));
+  __m512 tail = _mm512_mul_ps(_mm512_mul_ps(p, t), bell); /* erfc(z) */
+  __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
+  __m512 upper = _mm512_mul_ps(half, _mm512_sub_ps(_mm512_set1_ps(2), tail)), lower = _mm512_mul_ps(half, tail);
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), upper, lower);
+}
+
+/* x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)) (arXiv 1606.08415). */
+TARGET512 static inline __m512 gelu_tanh16(__m512 x) {
+  __m512 slope = _mm512_fmadd_ps(_mm512_mul_ps(x, x), _mm512_set1_ps(-0.0713548162726f), _mm512_set1_ps(-1.595769121605f));
+  return _mm512_div_ps(x, _mm512_add_ps(_mm512_set1_ps(1), exp16(_mm512_mul_ps(x, slope))));
+}
+
+TARGET512 void finish(const gemm_t *g, const float *sums, size_t row, size_t column, size_t rows, size_t columns) {
+  for (size_t j = 0; j < columns; j += 16) {
+    __mmask16 mask = (__mmask16)(columns - j >= 16 ? 0xffff : (1u << (columns - j)) - 1);
+    __m512 bias = g->bias ? _mm512_maskz_loadu_ps(mask, g->bias + column + j) : _mm512_setzero_ps();
+    __m512 scale = g->scale ? _mm512_maskz_loadu_ps(mask, g->scale + column + j) : _mm512_set1_ps(1);
+    __m512 alpha = _mm512_set1_ps(g->alpha);
+    for (size_t i = 0; i < rows; i++) {
+      size_t at = (row + i) * g->ldc + column + j;
+      __m512 x = _mm512_fmadd_ps(_mm512_load_ps(sums + PANEL * i + j), alpha, bias);
+      if (g->act == ACT_GELU_ERF) x = gelu_erf16(x);
+      else if (g->act == ACT_GELU_TANH) x = gelu_tanh16(x);
+      if (g->residual) x = _mm512_fmadd_ps(x, scale, _mm512_maskz_loadu_ps(mask, g->residual + at));
+      else if (g->scale) x = _mm512_mul_ps(x, scale);
+      _mm512_mask_storeu_ps(g->c + at, mask, x);
+    }
+  }
+}

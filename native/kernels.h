@@ -1,0 +1,14 @@
+#pragma once
+#include "gemm.h"
+
+/* c [32, 32], rows ldc apart = a b, of packed panels that are `steps` KSTEPs deep. */
+typedef void (*kernel_fn)(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc);
+
+void kernel_512(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc);
+/* Between amx_begin and amx_end, on one thread. */
+void kernel_amx(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc);
+void amx_begin(void);
+void amx_end(void);
+
+/* act(alpha sums + bias) (*) scale + residual, of rows x columns of sums [32, 32], to C at (row, column). */
+void finish(const gemm_t *g, const float *sums, size_t row, size_t column, size_t rows, size_t columns);
