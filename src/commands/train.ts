@@ -17,10 +17,9 @@ lambda times the misalignment between the tokens of one early block (through a s
 of a frozen encoder. With --lambda 0 it is a plain SiT, and no features are read. A DiT (--model DiT-XL/2) learns the
 noise and its variance at the 1000 steps of DDPM instead of a velocity, and is aligned in the same way.
 
-The follow-ups of REPA are options, and --preset gives the recipe of a paper: see it in full with --print-config. Of these, REG
-and ReDi generate what the encoder sees along with the image (its class token, or components of its features), which sample
-then leaves out; TREAD and SPRINT let a share of the tokens skip the middle blocks in training, and all of them see all
-blocks in sampling.
+The follow-ups of REPA are options, and --preset gives the recipe of a paper: see it in full with --print-config. Some
+generate what the encoder sees along with the image (its class token, or components of its features), which sample then leaves
+out; some let a share of the tokens skip the middle blocks in training, and all of them see all blocks in sampling.
 
 Every logged step is one JSON object on stdout, also kept as log.ndjson in the output folder. Checkpoints are complete or
 absent, whatever kills the run; running the same command again continues from the newest one and gives the same numbers
@@ -39,10 +38,9 @@ have no field 'evaluation', these have.
 
 Under mpirun or srun --mpi=pmix the ranks share each step: --batch-size stays that of the whole step, its images are
 divided among the ranks, their gradients summed, and the losses are those of one process, whatever the number of ranks;
-only terms that compare the images of a batch with each other (NT-Xent, contrastive, dispersive) see those of one
-micro-batch. Every machine must see the same files. A signal to any rank saves a checkpoint; Open MPI's mpirun leaves one
-second for that after ^C, and more with --mca odls_base_sigkill_timeout 60. REPA_MPI_LIBRARY names the libmpi if it is not
-found.`;
+only terms that compare the images of a batch with each other see those of one micro-batch. Every machine must see the same
+files. A signal to any rank saves a checkpoint; Open MPI's mpirun leaves one second for that after ^C, and more with --mca
+odls_base_sigkill_timeout 60. REPA_MPI_LIBRARY names the libmpi if it is not found.`;
 
 const examples = [
   { why: 'the recipe of the paper on ./latents and ./feats', command: 'repa train --lambda 0.5 --align-depth 8' },
