@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { RunFolder } from '../runs/run-folder.js';
 import type { LogLine } from '../runs/run-view.js';
-import { styleOut } from './terminal.js';
+import { printable, styleOut } from './terminal.js';
 import { terminalPicture } from './terminal-picture.js';
 import { terminalPlot } from './terminal-plot.js';
 
@@ -55,7 +55,7 @@ function screen(runs: readonly WatchedRun[], field: string): string {
     return { x: numbers('step'), y: numbers(field), paint: PAINTS[i % PAINTS.length] };
   });
   const states = runs.map(
-    ({ name, lines }, i) => `${PAINTS[i % PAINTS.length]('━━')} ${name}: ${stateOf(lines, field)}\n`,
+    ({ name, lines }, i) => `${PAINTS[i % PAINTS.length]('━━')} ${printable(name)}: ${stateOf(lines, field)}\n`,
   );
   const plot = terminalPlot(curves, columns, rows);
   const body = plot === '' ? `no line has a number '${field}' yet\n` : `${field} by step\n${plot}`;
