@@ -4,7 +4,6 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { PROGRAM, repa, shell, temporaryFolder } from './binary.js';
 import { makeTensors } from './support.js';
 import { parseLog, prepared, RUN } from './training-run.js';
@@ -120,16 +119,6 @@ test('the signals of terminals and batch systems save a checkpoint as SIGTERM do
       signal,
     );
   }
-  // Before it listens for itself, too: Node would open a debugger and run on.
-  const early = spawn(process.execPath, [PROGRAM, 'info'], { cwd, stdio: ['pipe', 'ignore', 'pipe'] });
-  let words = '';
-  early.stderr.on('data', (chunk) => {
-    words += chunk;
-  });
-  await sleep(500);
-  early.kill('SIGUSR1');
-  assert.equal(await new Promise((resolve) => early.on('close', resolve)), 138, words);
-  assert.doesNotMatch(words, /Debugger/);
 });
 
 test('names and metadata are shown without their control characters', async (t) => {
