@@ -268,6 +268,22 @@ function finalTokens(p: Parameters, name: string, config: TransformerConfig, x: 
   return modulate(normalised(p, `${name}.norm_final`, config, x), shift, scale);
 }
 
+/** A further output head `name`, of the final layer's layout. */
+export const outputHeadPlan = (name: string, config: TransformerConfig): PlannedParameter[] =>
+  finalPlan(name, config, []);
+
+/** The image that the output head `name` makes of tokens of patches: `x` [B, T, D], `c` [B, D] to [B, outChannels, H, W]. */
+export function outputHead(
+  p: Parameters,
+  name: string,
+  config: TransformerConfig,
+  x: tf.Tensor,
+  c: tf.Tensor,
+): tf.Tensor {
+  const pixels = dense(p, `${name}.linear`, finalTokens(p, name, config, x, c)); // [B, T, patch * patch * outChannels]
+  return unpatchify(pixels, config.patchSize, config.outChannels);
+}
+
 // ------------------------------------------------------------------------------------------------ the transformer
 
 const FINAL = 'final_layer';

@@ -190,6 +190,11 @@ export interface Method<T extends Table = Table, S = unknown> {
   variant?(settings: S): AlignmentVariant;
   /** Whether its terms look at the moving average of the network. */
   readonly teacher?: boolean;
+  /**
+   * A weaker prediction of the same pass, [B, C, h, w], which sampling may move away from: of the tokens after each block and what
+   * modulates them.
+   */
+  weaker?(settings: S, p: Parameters, seen: Pick<Pass, 'model' | 'hidden' | 'condition'>): tf.Tensor;
   /** Its terms on what the network generates, and those on its hidden states, which follow them in the log. */
   outputTerms?(settings: S, pass: Pass): Term[];
   terms?(settings: S, pass: Pass): Term[];

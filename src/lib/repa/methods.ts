@@ -12,6 +12,7 @@ import { deltaFM } from './delta-fm.js';
 import { direction } from './direction.js';
 import { dispersive } from './dispersive.js';
 import { haste } from './haste.js';
+import { internalGuidance } from './internal-guidance.js';
 import { irepa } from './irepa.js';
 import { layerSync } from './layer-sync.js';
 import type { AlignmentVariant, Facts, FeatureSource, Method } from './method.js';
@@ -42,6 +43,7 @@ export const METHODS: readonly AnyMethod[] = [
   tread,
   sprint,
   sra,
+  internalGuidance,
 ];
 
 /** The options of all methods, each method's in a table of its own. */

@@ -95,6 +95,18 @@ export interface ForwardInputs {
   companion?: tf.Tensor;
 }
 
+/** Whether a network has a weaker prediction to move away from. */
+export const hasWeaker = ({ methods }: Pick<Network, 'methods'>): boolean =>
+  activeMethods(methods).some(({ method }) => method.weaker);
+
+/** The weaker prediction of a pass, [B, C, h, w], in the direction of the output. @throws Error where there is none */
+export function weakerPrediction(p: Parameters, { model, methods }: Network, pass: ForwardOutput): tf.Tensor {
+  const active = activeMethods(methods).find(({ method }) => method.weaker);
+  if (!active) throw new Error('no method of this network makes a weaker prediction');
+  const seen = { model, condition: pass.condition, hidden: (block: number) => pass.hidden[block - 1] };
+  return active.method.weaker!(active.settings, p, seen);
+}
+
 export interface ForwardOutput extends Pick<TransformerOutput, 'output' | 'hidden' | 'condition'> {
   /** The velocity of what is generated beside the images, [B, Z]. */
   companion?: tf.Tensor;

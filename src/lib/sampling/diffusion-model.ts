@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { type ConditionalNetwork, type Times, timesOfRows } from '../diffusion/guidance.js';
-import { type Captured, capture, type tf } from '../engine/index.js';
+import { type Captured, capture, tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
 import { describeOfficial, type OfficialHints } from '../exchange/official-run.js';
 import { type HostTensor, toFloat32 } from '../formats/host-tensor.js';
@@ -13,7 +13,7 @@ import { matchWeights, type Parameters, toParameters, type Weights } from '../mo
 import { bytesOf } from '../numbers/typed-array.js';
 import { inUse } from '../options/resolve.js';
 import { openOfficialCheckpoint, type StateDict } from '../pretrained/official-checkpoint.js';
-import { companionSize, forward as networkForward, networkParameters } from '../repa/network.js';
+import { companionSize, forward as networkForward, networkParameters, weakerPrediction } from '../repa/network.js';
 import { findCheckpoint, readCheckpointPart, readCheckpointRecord } from '../training/checkpoint.js';
 import type { RunRecord } from '../training/record.js';
 import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
@@ -129,30 +129,57 @@ export interface Prediction {
   hidden: tf.Tensor[];
 }
 
-/** The forward pass of states [N, S]. */
+/** Moves the prediction away from a weaker one of the same pass (arXiv 2512.24176), at times from `low` to `high`. */
+export interface InternalGuidance {
+  /** The weight w of weaker + w (own - weaker). */
+  scale: number;
+  low: number;
+  high: number;
+}
+
+/** The forward pass of states [N, S] at times [N]. */
 export function forward(
   { record, parameters }: DiffusionModel,
   states: tf.Tensor,
   t: tf.Tensor,
   y: tf.Tensor,
+  internal?: InternalGuidance,
 ): Prediction {
-  const { output, companion, hidden } = networkForward(parameters, record, { ...unpackStates(record, states), t, y });
+  const pass = networkForward(parameters, record, { ...unpackStates(record, states), t, y });
+  const { companion, hidden } = pass;
+  const output = internal
+    ? guidedInside(pass.output, weakerPrediction(parameters, record, pass), t, internal)
+    : pass.output;
   return { output: packStates(output, companion), hidden };
+}
+
+/** weaker + scale (own - weaker) of the rows whose time is in the interval; `own`, `weaker` [N, C, h, w], `t` [N]. */
+function guidedInside(
+  own: tf.Tensor,
+  weaker: tf.Tensor,
+  t: tf.Tensor,
+  { scale, low, high }: InternalGuidance,
+): tf.Tensor {
+  const guided = tf.add(weaker, tf.mul(tf.sub(own, weaker), scale)); // [N, C, h, w]
+  const inside = tf.logicalAnd(tf.greaterEqual(t, low), tf.lessEqual(t, high)); // [N]
+  return tf.where(tf.broadcastTo(tf.reshape(inside, [-1, 1, 1, 1]), own.shape), guided, own); // [N, C, h, w]
 }
 
 /**
  * The network as the samplers call it, compiled once for each number of rows that occurs (with guidance, twice the batch
  * as well).
+ * @param internal guidance inside the network
  * @param constants `feed` where the parameters change between runs
  */
 export function compiledNetwork(
   model: DiffusionModel,
+  internal: InternalGuidance | undefined,
   constants: 'bake' | 'feed' = 'bake',
 ): ConditionalNetwork<Times> & { dispose(): void } {
   const compiled = new Map<number, Captured>();
   const compile = (rows: number): Captured =>
     capture(
-      (x, t, y) => [forward(model, x, t, y).output],
+      (x, t, y) => [forward(model, x, t, y, internal).output],
       [
         { shape: [rows, stateSize(model.record)], dtype: 'float32' },
         { shape: [rows], dtype: 'float32' },

@@ -67,8 +67,8 @@ export async function openJob(options: SamplingOptions): Promise<Job> {
 export async function* samples(job: Job, { first, end }: Range, options: SamplingOptions): AsyncGenerator<Sample> {
   const { model, guide, noise } = job;
   const size = sizeOf(model.record.latent.shape);
-  const network = compiledNetwork(model);
-  const guideNetwork = guide && compiledNetwork(guide);
+  const network = compiledNetwork(model, job.settings.internal);
+  const guideNetwork = guide && compiledNetwork(guide, undefined);
   const { config } = model;
   const networks = { network, stateSize: stateSize(model.record), nullLabel: config.numClasses, guide: guideNetwork };
   const sampled = { ...job, networks, labels: labelPlan(options.labels), rounding: options.rounding };

@@ -39,6 +39,10 @@ export const DIFFUSION_MODEL = options({
   ...WEIGHTS,
 });
 
+const isGuidedInside = {
+  words: 'an --internal-cfg above 1',
+  holds: ({ internalCfg }: { internalCfg: number }) => internalCfg > 1,
+};
 const isGuided = { words: 'a --cfg above 1', holds: ({ cfg }: { cfg: number }) => cfg > 1 };
 
 /** How it is sampled. */
@@ -56,4 +60,24 @@ export const SAMPLING = options({
     'autoguidance: guide by a weaker checkpoint, in place of the model without label',
     { needs: isGuided },
   ),
+  internalCfg: number(
+    '--internal-cfg <w>',
+    'guidance by the early head of a model that was trained with --internal; 1 is none',
+    {
+      min: 1,
+      default: 1,
+    },
+  ),
+  internalLow: number('--internal-low <t>', 'guide by it only from this time', {
+    min: 0,
+    max: 1,
+    default: 0,
+    needs: isGuidedInside,
+  }),
+  internalHigh: number('--internal-high <t>', 'guide by it only up to this time', {
+    min: 0,
+    max: 1,
+    default: 1,
+    needs: isGuidedInside,
+  }),
 });

@@ -1,7 +1,8 @@
 /** How images are sampled: what was asked for, settled for a model, and told in the header of the result. */
 import { type SamplerOptions as OwnOptions, type SettledSampler, settle } from '../diffusion/samplers/index.js';
 import { UsageError } from '../errors.js';
-import type { DiffusionModel } from './diffusion-model.js';
+import { hasWeaker } from '../repa/network.js';
+import type { DiffusionModel, InternalGuidance } from './diffusion-model.js';
 
 export interface SamplerSettings {
   sampler: SettledSampler;
@@ -10,6 +11,8 @@ export interface SamplerSettings {
   guidanceHigh: number;
   /** Only the first channels are guided; undefined for all. */
   guidanceChannels: number | undefined;
+  /** Internal guidance, inside the network; undefined for none. */
+  internal?: InternalGuidance;
   seed: number;
 }
 
@@ -21,6 +24,9 @@ export interface SamplerOptions extends OwnOptions {
   guidanceChannels?: number;
   /** A checkpoint to be guided by, in place of the model without label. */
   guideCkpt?: string;
+  internalCfg?: number;
+  internalLow?: number;
+  internalHigh?: number;
   seed: number;
 }
 
@@ -48,6 +54,7 @@ export function settleSampler({ record, config, source }: DiffusionModel, option
       'Sample with --cfg 1, or guide by another checkpoint with --guide-ckpt.',
     );
   }
+  const internal = settleInternal(options, record, source);
   const predictsVariance = config.outChannels === 2 * config.inChannels;
   return {
     sampler,
@@ -56,8 +63,27 @@ export function settleSampler({ record, config, source }: DiffusionModel, option
     guidanceLow: isGuided ? guidanceLow : 0,
     guidanceHigh: isGuided ? guidanceHigh : 1,
     guidanceChannels: options.guidanceChannels ?? (predictsVariance ? GUIDED_WITH_VARIANCE : undefined),
+    ...(internal ? { internal } : {}),
     seed,
   };
+}
+
+/** @throws UsageError for a network without a weaker prediction, and an empty interval */
+function settleInternal(
+  { internalCfg = 1, internalLow: low = 0, internalHigh: high = 1 }: SamplerOptions,
+  record: DiffusionModel['record'],
+  source: string,
+): InternalGuidance | undefined {
+  if (internalCfg === 1) return undefined;
+  if (!hasWeaker(record)) {
+    throw new UsageError(
+      `--internal-cfg: ${source} has no early head to be guided by`,
+      'Train one with --internal 0.5, or --preset internal-guidance.',
+    );
+  }
+  if (low > high)
+    throw new UsageError(`nothing would be guided: --internal-low ${low} is above --internal-high ${high}`);
+  return { scale: internalCfg, low, high };
 }
 
 /** The settings that a result depends on, under the names that its header has them by. */
@@ -66,5 +92,8 @@ export const describeSampler = (settings: SamplerSettings): Record<string, unkno
   cfg: settings.cfg,
   interval: [settings.guidanceLow, settings.guidanceHigh],
   guidance_channels: settings.guidanceChannels ?? 'all',
+  ...(settings.internal
+    ? { internal_cfg: settings.internal.scale, internal_interval: [settings.internal.low, settings.internal.high] }
+    : {}),
   seed: settings.seed,
 });

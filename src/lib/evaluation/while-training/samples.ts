@@ -84,7 +84,7 @@ export class SampleMeasure implements Measure {
   }
 
   async run(step: number): Promise<Record<string, unknown> | undefined> {
-    const network = compiledNetwork(this.#model, 'feed');
+    const network = compiledNetwork(this.#model, this.#settings.internal, 'feed');
     try {
       const { config } = this.#model;
       const networks = { network, stateSize: stateSize(this.#model.record), nullLabel: config.numClasses };
