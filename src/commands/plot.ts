@@ -134,7 +134,7 @@ async function blocks(files: readonly string[], log: readonly ('x' | 'y')[]): Pr
   const metrics = [...new Set(points.map(({ metric }) => metric))];
   return drawPanels(
     metrics.map((metric) => ({ title: metric, points: points.filter((point) => point.metric === metric) })),
-    { xTitle: 'block', log: new Set(log) },
+    { xTitle: 'block', counted: true, log: new Set(log) },
   );
 }
 

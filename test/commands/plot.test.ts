@@ -58,11 +58,15 @@ test('a film strip has a row a run and a column a step', async (t) => {
 
 test('curves along the blocks of results', async (t) => {
   const cwd = temporaryFolder(t);
-  const lines = [1, 2, 3].map((block) => ({ metric: 'cknna', column: `hidden.b${block}.t0.5`, value: block / 10 }));
+  const lines = [1, 2, 3].flatMap((block) => [
+    { metric: 'cknna', column: `hidden.b${block}.t0.5 ~ feature`, value: block / 10 },
+    { metric: 'knn', column: `hidden.b${block}.t0.5`, accuracy: block / 10 },
+  ]);
   writeFileSync(path.join(cwd, 'repa.ndjson'), lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
   const { code, stderr } = await repa(['plot', 'repa.ndjson', '--by-block', '-o', 'blocks.svg'], { cwd });
   assert.equal(code, 0, stderr);
-  assert.match(readFileSync(path.join(cwd, 'blocks.svg'), 'utf8'), /repa, t 0\.5/);
+  const svg = readFileSync(path.join(cwd, 'blocks.svg'), 'utf8');
+  for (const text of ['repa, t 0.5', 'cknna', 'knn', 'block']) assert.ok(svg.includes(`>${text}<`), text);
 });
 
 test('what cannot be drawn is told', async (t) => {

@@ -8,8 +8,8 @@ export interface BlockPoint extends CurvePoint {
   metric: string;
 }
 
-/** A column of extract-hidden: hidden.b4.t0.5, or hidden.b4 where there is one time. */
-const COLUMN = /\.b(\d+)(?:\.t([\d.]+))?$/;
+/** A column of extract-hidden, as probe names it (hidden.b4.t0.5, or hidden.b4 of one time) and cknna (.. ~ feature). */
+const COLUMN = /\.b(\d+)(?:\.t(\d+(?:\.\d+)?))?(?: ~ .*)?$/;
 
 /**
  * Reads a file of results: each line that is of a block becomes a point; curves are of the file and the time.

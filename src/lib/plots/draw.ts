@@ -24,6 +24,8 @@ export interface Panel {
 export interface DrawOptions {
   /** At the x axis. */
   xTitle: string;
+  /** Whether x has whole numbers only, each of which is written: blocks. */
+  counted?: boolean;
   /** Which axes are logarithmic. */
   log: ReadonlySet<'x' | 'y'>;
 }
@@ -92,6 +94,7 @@ function drawPanel(
   const { document } = parseHTML('<html><body></body></html>');
   const stroke = (point: { curve: string }): string => colour(curves, point.curve);
   const scale = (axis: 'x' | 'y') => (options.log.has(axis) ? ({ type: 'log' } as const) : {});
+  const numbered = options.counted ? { ticks: [...new Set(points.map(({ x }) => x))], tickFormat: 'd' } : {};
   // A logarithmic axis has no place for what is not above zero.
   const shown = points.filter(
     ({ x, value }) => (x > 0 || !options.log.has('x')) && (value > 0 || !options.log.has('y')),
@@ -108,7 +111,15 @@ function drawPanel(
     insetTop: INSET,
     insetBottom: speedUps.length > 0 ? INSET + SPEED_UP_LINE * speedUps.length : INSET,
     insetRight: INSET,
-    x: { ...scale('x'), grid: true, label: options.xTitle, labelAnchor: 'center', labelArrow: 'none', labelOffset: 42 },
+    x: {
+      ...scale('x'),
+      ...numbered,
+      grid: true,
+      label: options.xTitle,
+      labelAnchor: 'center',
+      labelArrow: 'none',
+      labelOffset: 42,
+    },
     y: { ...scale('y'), grid: true, zero: false, label: title, labelArrow: 'none', ticks: 6, tickFormat: '~g' },
     marks: [
       Plot.frame({ stroke: 'currentColor', strokeOpacity: 0.3 }),
