@@ -12,6 +12,8 @@ const ckpt = fixtureWeightsFile('sit');
 interface Sampled {
   latents: number[];
   sampler: Record<string, unknown>;
+  /** Of the weights. */
+  sha256: string;
 }
 
 async function sample(...args: string[]): Promise<Sampled> {
@@ -21,7 +23,8 @@ async function sample(...args: string[]): Promise<Sampled> {
   const reader = await openTensorStream(`${cwd}/z`);
   const latents: number[] = [];
   for await (const batch of reader) latents.push(...(batch.tensors.latent as Float32Array));
-  return { latents, sampler: JSON.parse(reader.schema.metadata['repa.sampler']) };
+  const { 'repa.sampler': sampler, 'repa.model.sha256': sha256 } = reader.schema.metadata;
+  return { latents, sampler: JSON.parse(sampler), sha256 };
 }
 
 const differ = (a: Sampled, b: Sampled): boolean =>
@@ -64,7 +67,8 @@ test('autoguidance moves away from another checkpoint, and not at all from its o
   const plain = await sample();
   const alike = await sample('--cfg', '2', '--guide-ckpt', ckpt);
   assert.ok(!differ(alike, plain));
-  assert.deepEqual(alike.sampler.guide, { checkpoint: ckpt, step: 0 });
+  assert.match(plain.sha256, /^[0-9a-f]{64}$/);
+  assert.deepEqual(alike.sampler.guide, { checkpoint: ckpt, step: 0, sha256: plain.sha256 });
 
   const weights = fixtureWeights('sit');
   for (const [name, { data }] of weights) if (name.startsWith('blocks.3.')) data.fill(0);
