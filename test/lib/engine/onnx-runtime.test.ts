@@ -15,6 +15,7 @@ import {
 } from '../../../src/lib/engine/onnx/runtime/library.js';
 import { OrtSession, type SessionOptions } from '../../../src/lib/engine/onnx/runtime/session.js';
 import { Session } from '../../../src/lib/engine/onnx/session.js';
+import { explain } from '../../../src/lib/engine/onnx/webgpu/device.js';
 import { UnavailableError } from '../../../src/lib/errors.js';
 import { koffi } from '../../../src/lib/foreign-functions.js';
 import { temporaryFolder } from '../../support.js';
@@ -27,6 +28,32 @@ function session(...wanted: Value[]): Session {
   const { graph } = lower(wanted, CPU_LOWERING, () => false);
   return new Session(graph, encodeModel(graph), OPTIONS);
 }
+
+describe('what goes wrong on a GPU', () => {
+  const said: [message: string, named: RegExp][] = [
+    [
+      'webgpu_context.cc:136 Initialize adapter_result.status == Success was false. Failed to get a WebGPU adapter: x\n',
+      /^WebGPU finds no GPU that it can use: Failed to get a WebGPU adapter: x$/,
+    ],
+    [
+      'Status Message: /a/shader_helper.cc:306 AddVariableImpl(bool) n <= limits_.x was false. Too many storage buffers in shader.',
+      /^a tensor is larger than the buffers of the GPU: Too many storage buffers in shader\.$/,
+    ],
+    ['Status Message: Tile output exceeds the supported maximum of 4 bytes.', /^a tensor is larger than the buffers/],
+    ['A valid external Instance reference no longer exists. Device was lost', /^the GPU was lost while it computed/],
+    ['Failed to allocate memory for requested buffer of size 4', /^the GPU is out of memory/],
+  ];
+  test('is named, with what to do', () => {
+    for (const [message, named] of said) {
+      assert.throws(
+        () => explain(() => assert.fail(message)),
+        (error) =>
+          error instanceof UnavailableError && named.test(error.message) && /--backend onnx/.test(error.hint ?? ''),
+      );
+    }
+    assert.throws(() => explain(() => assert.fail('another')), /^AssertionError.*another/);
+  });
+});
 
 describe("ONNX Runtime's C interface", () => {
   const version = '1.30.0';

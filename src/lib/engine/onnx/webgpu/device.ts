@@ -117,8 +117,8 @@ const PROBLEMS: readonly [pattern: RegExp, message: string, hint: string][] = [
     'look at what the system log says of its driver; or use --backend onnx',
   ],
   [
-    /maxStorageBufferBindingSize|maxBufferSize|exceeds the max|larger than the max/i,
-    'a tensor is larger than the largest buffer of the GPU',
+    /too many storage buffers|maxStorageBuffer|maxBufferSize|exceeds the (supported )?max|larger than the max/i,
+    'a tensor is larger than the buffers of the GPU',
     'lower --batch-size, or choose a smaller model; or use --backend onnx',
   ],
   [
@@ -127,6 +127,13 @@ const PROBLEMS: readonly [pattern: RegExp, message: string, hint: string][] = [
     'lower --batch-size, or choose a smaller model; or use --backend onnx',
   ],
 ];
+
+/** What is said after the place in ONNX Runtime's source and the condition that was not met there. */
+const essence = (message: string): string =>
+  message
+    .trim()
+    .split('\n')[0]
+    .replace(/^.*(was false\.|Status Message:) */, '');
 
 /** @throws UnavailableError that names what went wrong with the GPU, and what to do */
 export function explain<T>(call: () => T): T {
@@ -137,6 +144,6 @@ export function explain<T>(call: () => T): T {
     const problem = PROBLEMS.find(([pattern]) => pattern.test(message));
     if (!problem) throw error;
     const [, what, hint] = problem;
-    throw new UnavailableError(`${what}: ${message.trim().split('\n')[0]}`, hint);
+    throw new UnavailableError(`${what}: ${essence(message)}`, hint);
   }
 }
