@@ -26,11 +26,13 @@ const { values: flags } = parseArgs({
     model: { type: 'string', default: 'S' },
     batch: { type: 'string', default: '4' },
     backend: { type: 'string', default: 'onnx' },
+    precision: { type: 'string' },
   },
 });
 const batch = Number(flags.batch);
 
-await selectBackend({ backend: flags.backend as 'onnx' });
+const precision = flags.precision as 'f32' | 'bf16' | undefined;
+await selectBackend({ backend: flags.backend as 'onnx', precision });
 
 const WIDTHS: Readonly<Record<string, number>> = { S: 384, B: 768, L: 1024 };
 

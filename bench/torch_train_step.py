@@ -22,6 +22,7 @@ def main():
     add_precision(parser)
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_default_device(arguments.device)
     model = SiT(arguments.model)
     network = torch.compile(model) if arguments.compile else model
     average = copy.deepcopy(model)

@@ -22,12 +22,14 @@ const { values: flags } = parseArgs({
     model: { type: 'string', default: 'SiT-S/2' },
     batch: { type: 'string', default: '8' },
     backend: { type: 'string', default: 'onnx' },
+    precision: { type: 'string' },
     'checkpoint-blocks': { type: 'string', default: '0' },
   },
 });
 const rows = Number(flags.batch);
 
-await selectBackend({ backend: flags.backend as 'onnx' });
+const precision = flags.precision as 'f32' | 'bf16' | undefined;
+await selectBackend({ backend: flags.backend as 'onnx', precision });
 
 const model = sitConfig(flags.model, { alignDepth: 4 });
 const dims = [768];

@@ -8,6 +8,7 @@ import { installSignalHandlers } from './lib/cli/interrupt.js';
 import { watchStandardOutput } from './lib/cli/standard-output.js';
 import { isSecondaryRank, printable, styleErr, styleOut } from './lib/cli/terminal.js';
 import type { Verb } from './lib/cli/verb.js';
+import { onCompilation } from './lib/engine/compilation.js';
 import { diskProblem, EXIT, pathProblem, RepaError } from './lib/errors.js';
 import type { Source } from './lib/options/resolve.js';
 import { closest } from './lib/options/suggest.js';
@@ -49,10 +50,17 @@ function sourcesOf(name: string, { options }: Verb): OtherSources {
       return [environment, ...file];
     },
     tell(given, { quiet }) {
+      if (!quiet && !isSecondaryRank()) onCompilation(tellCompilation);
       const line = quiet || isSecondaryRank() ? undefined : told?.(given);
       if (line !== undefined) process.stderr.write(`${printable(line)}\n`);
     },
   };
+}
+
+/** Compilers of accelerators take their time. */
+function tellCompilation(characters: number): (milliseconds: number) => void {
+  process.stderr.write(`compiling a program of ${(characters / 1e6).toFixed(1)} MB, to be kept for the next time\n`);
+  return (milliseconds) => process.stderr.write(`compiled in ${(milliseconds / 1000).toFixed(0)} s\n`);
 }
 
 /** Help asked for in any of the usual ways is `verb --help`. */

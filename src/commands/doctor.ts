@@ -46,6 +46,7 @@ function report(found: Diagnosis): string[] {
     ...entry('memory', `${gibibytes(found.memory_bytes)}, ${gibibytes(found.free_bytes)} free`),
     ...entry('gpu', found.gpu ? 'NVIDIA driver found' : 'no NVIDIA driver: the CPU computes'),
     ...found.backends.flatMap((backend) => describeBackend(backend, backend.name === found.backend)),
+    ...found.plugins.flatMap(({ file, from }) => entry('pjrt plugin', `${file} (${from})`)),
     ...(mpi.works
       ? entry('mpi', `${styleOut.green('works')}: ${mpi.version} (${mpi.library})`)
       : entry('mpi', `${styleOut.yellow('missing')}: ${mpi.problem}`, mpi.hint)),
@@ -55,9 +56,15 @@ function report(found: Diagnosis): string[] {
 
 function describeBackend(backend: BackendFacts, chosen: boolean): string[] {
   if (!backend.works) return entry(backend.name, `${styleOut.yellow('unavailable')}: ${backend.problem}`, backend.hint);
-  const { name, version, gflops } = backend;
+  const { name, version, gflops, gflops_bf16, devices, plugin } = backend;
+  const speed = `${gflops} GFLOPS in f32 products${gflops_bf16 === undefined ? '' : `, ${gflops_bf16} in bf16`}`;
+  const choice = chosen ? ' (chosen by --backend auto)' : '';
   return entry(
     name,
-    `${styleOut.green('works')}: version ${version}, ${gflops} GFLOPS in f32 products${chosen ? ' (chosen by --backend auto)' : ''}`,
+    `${styleOut.green('works')}: version ${version}, ${speed}${choice}`,
+    plugin && `plugin ${plugin}`,
+    ...(devices ?? []).map(({ kind, memory_bytes }, i) => {
+      return `device ${i}: ${kind}${memory_bytes === undefined ? '' : `, ${gibibytes(memory_bytes)}`}`;
+    }),
   );
 }

@@ -13,12 +13,15 @@ test('doctor measures what works, and says of the rest what is missing', async (
   assert.ok(found.free_bytes > 0 && found.free_bytes <= found.memory_bytes);
   assert.deepEqual(
     found.backends.map(({ name }) => name),
-    ['onnx', 'webgpu', 'tensorflow', 'tensorflow-gpu'],
+    ['onnx', 'xla', 'webgpu', 'tensorflow', 'tensorflow-gpu'],
   );
   const [onnx, ...others] = found.backends;
   assert.ok(onnx.works && onnx.gflops > 0.1 && /^\d+\.\d+/.test(onnx.version));
   for (const backend of others)
-    assert.ok(backend.works || /npm install|NVIDIA driver|CUDA|Vulkan driver/.test(backend.hint ?? ''), backend.name);
+    assert.ok(
+      backend.works || /npm install|NVIDIA driver|CUDA|Vulkan driver|jax-cuda13-plugin/.test(backend.hint ?? ''),
+      backend.name,
+    );
   assert.ok(!found.mpi.works && /\/nowhere\/libmpi\.so/.test(found.mpi.problem));
 });
 

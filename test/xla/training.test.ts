@@ -53,13 +53,11 @@ function difference(cwd: string, one: string, other: string): number {
 
 const CASES: Record<string, readonly string[]> = {
   'SiT with REPA': [],
-  'Muon, two averages, micro-batches, checkpointed blocks, no clipping': [
-    ...['--optimizer', 'muon', '--ema', '0.9,0.5', '--micro-batch', '2', '--checkpoint-blocks', '2', '--clip', '0'],
+  'Muon, two averages, micro-batches, checkpointed blocks': [
+    ...['--optimizer', 'muon', '--ema', '0.9,0.5', '--micro-batch', '2', '--checkpoint-blocks', '2'],
   ],
   DiT: ['--model', 'DiT-S/4', ...MODEL],
-  'self-alignment, dispersion, routed tokens and dropped blocks': [
-    ...['--dispersive', '0.5', '--path-drop', '0.3', '--contrastive', '0.05'],
-  ],
+  'dispersion, contrast and a class token': ['--dispersive', '0.5', '--contrastive', '0.05', '--class-token', '0.03'],
 };
 
 describe('a training run on XLA', () => {
@@ -117,7 +115,7 @@ describe('a training run on XLA', () => {
 
   test('stops before the weights are touched when a gradient is not finite', async (t) => {
     const cwd = await prepared(t);
-    const args = [...RUN, '--steps', '6', '--lr', '1e30', '--clip', '0', '--out', 'broken', '--save-every', '1'];
+    const args = [...RUN, '--steps', '6', '--lr', '1e30', '--out', 'broken', '--save-every', '1'];
     const { code, stderr } = await repa(['train', ...args, ...BACKENDS.xla], { cwd });
     assert.equal(code, 65);
     assert.match(stderr, /not finite/);

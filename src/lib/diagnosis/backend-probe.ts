@@ -33,10 +33,20 @@ function measureProducts(): number {
   return (CHAIN * 2 * SIDE ** 3) / best / 1e6;
 }
 
+/** What the devices of the plugin are, and how fast in bf16. */
+async function xlaFacts(threads: number) {
+  const { devicesOf } = await import('../engine/xla/start.js');
+  const devices = devicesOf();
+  await selectBackend({ backend: 'xla', threads, precision: 'bf16' });
+  return { ...devices, gflops_bf16: Math.round(measureProducts()) };
+}
+
 async function probe(name: BackendName, threads: number): Promise<BackendFacts> {
   try {
-    await selectBackend({ backend: name, threads });
-    return { name, works: true, version: engineInfo().version, gflops: Math.round(measureProducts()) };
+    await selectBackend({ backend: name, threads, ...(name === 'xla' && { precision: 'f32' }) });
+    const gflops = Math.round(measureProducts());
+    const facts = { name, works: true, version: engineInfo().version, gflops } as const;
+    return name === 'xla' ? { ...facts, ...(await xlaFacts(threads)) } : facts;
   } catch (error) {
     const { message, hint } = error as RepaError;
     return { name, works: false, problem: message, hint };

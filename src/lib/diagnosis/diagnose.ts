@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import type { BackendName } from '../engine/index.js';
 import { bestBackend } from '../engine/select.js';
 import { isGpuVisible } from '../engine/tensorflow/start.js';
+import { installedPlugins } from '../engine/xla/plugin.js';
 import { RepaError } from '../errors.js';
 import { coresPerProcess, mpiRank } from '../parallel/environment.js';
 import { openMpiLibrary } from '../parallel/mpi-library.js';
@@ -20,7 +21,17 @@ export interface Problem {
 }
 
 export type BackendFacts = { name: BackendName } & (
-  | { works: true; version: string /** Of f32 matrix products, measured. */; gflops: number }
+  | {
+      works: true;
+      version: string;
+      /** Of f32 matrix products, measured. */
+      gflops: number;
+      /** Of products of bf16, where they can be chosen. */
+      gflops_bf16?: number;
+      /** The file of the plugin, and the devices it gives, with their memory where it is told. */
+      plugin?: string;
+      devices?: { kind: string; memory_bytes?: number }[];
+    }
   | Problem
 );
 
@@ -40,6 +51,8 @@ export interface Diagnosis {
   backend: BackendName;
   backends: BackendFacts[];
   mpi: { works: true; library: string; version: string } | Problem;
+  /** PJRT plugins that are installed, the first of which xla takes where none is named. */
+  plugins: { file: string; from: string }[];
   /** The place of this process in an MPI launch, if it is in one. */
   rank: Shard | undefined;
 }
@@ -49,7 +62,7 @@ export async function diagnose(): Promise<Diagnosis> {
   const threads = coresPerProcess();
   const backends: BackendFacts[] = [];
   // One after the other: at once, they would slow each other down.
-  for (const name of ['onnx', 'webgpu', 'tensorflow', 'tensorflow-gpu'] as const)
+  for (const name of ['onnx', 'xla', 'webgpu', 'tensorflow', 'tensorflow-gpu'] as const)
     backends.push(await probe(name, threads));
   return {
     repa: version,
@@ -63,6 +76,7 @@ export async function diagnose(): Promise<Diagnosis> {
     gpu: isGpuVisible(),
     backend: await bestBackend(),
     backends,
+    plugins: installedPlugins(),
     mpi: mpiFacts(),
     rank: mpiRank(),
   };

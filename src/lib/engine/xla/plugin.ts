@@ -1,9 +1,8 @@
-/** Finding a PJRT plugin: named, fetched by `repa pull`, or of an installed Python package, of which nothing is run. */
+/** Finding a PJRT plugin: named, or of an installed Python package, of which nothing is run. */
 import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { MissingInputError, UnavailableError } from '../../errors.js';
-import { homeFolder } from '../../files/home.js';
 
 /** Drivers of accelerators: NVIDIA's (on Windows' Linux: its stand-in), AMD's, and those of PCI accelerators. */
 const DRIVERS = ['/dev/nvidiactl', '/dev/dxg', '/dev/kfd', '/dev/accel0', '/dev/vfio/0'];
@@ -15,9 +14,6 @@ export interface FoundPlugin {
   /** Where it was named or found, in words. */
   readonly from: string;
 }
-
-/** Where `repa pull` keeps the packages of plugins, each set in a folder of its own. */
-export const pluginHome = (): string => homeFolder('plugins');
 
 /** What lies in a folder, the newest name first (python3.13 before python3.12); nothing where it is not there. */
 export function entries(folder: string): string[] {
@@ -49,7 +45,6 @@ function pythonPrefixes(): string[] {
 /** Folders of Python packages in which plugins are looked for, the nearest first. */
 export function packageFolders(): { folder: string; from: string }[] {
   const { VIRTUAL_ENV, CONDA_PREFIX } = process.env;
-  const pulled = entries(pluginHome()).map((folder) => ({ folder, from: 'repa pull' }));
   const named = [
     { prefix: VIRTUAL_ENV, from: 'VIRTUAL_ENV' },
     { prefix: CONDA_PREFIX, from: 'CONDA_PREFIX' },
@@ -59,8 +54,7 @@ export function packageFolders(): { folder: string; from: string }[] {
   const installed = named.flatMap(({ prefix, from }) =>
     prefix ? packagesOf(prefix).map((folder) => ({ folder, from })) : [],
   );
-  const all = [...pulled, ...installed];
-  return all.filter(({ folder }, i) => all.findIndex((other) => other.folder === folder) === i);
+  return installed.filter(({ folder }, i) => installed.findIndex((other) => other.folder === folder) === i);
 }
 
 const IS_PLUGIN = /(plugin|pjrt).*\.(so|dylib)$/;
@@ -96,6 +90,6 @@ export function findPlugin(named: string | undefined): FoundPlugin {
   if (first) return first;
   throw new UnavailableError(
     'the xla backend finds no PJRT plugin',
-    'fetch one with: repa pull xla-cuda13 (or xla-cuda12, xla-rocm); or name one with --plugin; or use --backend onnx',
+    "install one in a Python environment: pip install 'jax-cuda13-plugin[with-cuda]'; or name one with --plugin",
   );
 }

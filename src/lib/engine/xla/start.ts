@@ -32,6 +32,16 @@ export function clientOf(file: string): Client {
   return client;
 }
 
+/** The plugin that is found without being named to us, and its devices. */
+export function devicesOf(): { plugin: string; devices: { kind: string; memory_bytes?: number }[] } {
+  const client = clientOf(findPlugin(undefined).file);
+  const devices = client.devices.map((device) => {
+    const limit = client.memory(device)?.limit;
+    return { kind: device.kind, ...(limit !== undefined && { memory_bytes: limit }) };
+  });
+  return { plugin: client.plugin, devices };
+}
+
 function take(client: Client, count: number): void {
   const { devices, plugin } = client;
   if (count > devices.length) {
