@@ -119,9 +119,6 @@ export function transformerConfig(
 export const sitConfig = (name: string, overrides?: Partial<TransformerConfig>): TransformerConfig =>
   transformerConfig('SiT', name, overrides);
 
-export const ditConfig = (name: string, overrides?: Partial<TransformerConfig>): TransformerConfig =>
-  transformerConfig('DiT', name, overrides);
-
 /** The name of the published model of these sizes, such as `SiT-XL/2`; undefined if there is none. */
 export function publishedName(family: Architecture, config: TransformerConfig): string | undefined {
   const names = Object.keys(SIZES).map((size) => `${family}-${size}/${config.patchSize}`);

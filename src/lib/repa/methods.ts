@@ -123,9 +123,6 @@ export function recogniseMethods(shapes: Shapes, model: { depth: number }): Meth
 export const variantOf = (active: readonly ActiveMethod[]): AlignmentVariant =>
   Object.assign({}, ...active.map(({ method, settings }) => method.variant?.(settings)));
 
-/** Whether any of the methods is about features. */
-export const needFeatures = (methods: readonly AnyMethod[]): boolean => methods.some(({ features }) => features);
-
 /** The methods at work at a step: without those that follow features, once any says that it is enough. */
 export function methodsAt(active: readonly ActiveMethod[], step: number): ActiveMethod[] {
   const follow = active.every(({ method, settings }) => method.follows?.(settings, step) ?? true);

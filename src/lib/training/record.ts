@@ -88,7 +88,6 @@ const RECORD = fields({
 });
 
 export type TrainingSettings = ShapeOf<typeof TRAINING>;
-export type DataRecord = ShapeOf<typeof DATA>;
 
 /** config.json of a checkpoint, besides its format. */
 export type RunRecord = ShapeOf<typeof RECORD>;
