@@ -56,10 +56,11 @@ export interface AtomicOptions {
 export function openAtomicFile(file: string, { alone = false }: AtomicOptions = {}): AtomicFile {
   const descriptor = descriptorOf(file);
   if (descriptor !== undefined) return { fd: descriptor, commit() {}, abort() {} };
-  const before = statSync(file, { throwIfNoEntry: false });
-  if (before?.isDirectory()) throw new UsageError(`${file} is a folder`, 'Name a file in it.');
-  const special = before !== undefined && !before.isFile();
+  const named = statSync(file, { throwIfNoEntry: false });
+  if (named?.isDirectory()) throw new UsageError(`${file} is a folder`, 'Name a file in it.');
+  const special = named !== undefined && !named.isFile();
   const target = special ? file : finalName(file);
+  const before = special ? named : statSync(target, { throwIfNoEntry: false }); // `..` of a folder that is not there
   const temporary = special ? target : temporaryName(target);
   const fd = takePipe(file) ?? openForWriting(temporary, special ? 'w' : 'wx', before && PRIVATE);
   if (before && !special) fchmodSync(fd, before.mode & PERMISSIONS);
