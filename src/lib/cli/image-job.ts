@@ -1,8 +1,8 @@
 /** What encode-vae and extract-dino have in common: images in, tensors of each image out. */
-import path from 'node:path';
 import { inBatches } from '../batches.js';
 import { engineEntry } from '../engine/select.js';
 import { DataError, UsageError } from '../errors.js';
+import { portablePath } from '../files/portable-path.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { sizeOf } from '../numbers/typed-array.js';
@@ -47,7 +47,7 @@ export function checkSize(size: number, batchSize: number): void {
 export async function runImageJob(input: string, options: ImageJobOptions, job: ImageJob): Promise<void> {
   const { name, kind, size, columns, compute } = job;
   const source = await imageInput(input, size, options);
-  const reference = input === '-' ? source.metadata['repa.reference'] : path.resolve(input);
+  const reference = input === '-' ? source.metadata['repa.reference'] : portablePath(input);
   const classes = source.metadata['repa.classes'];
   const metadata = provenance(kind, {
     ...job.metadata,

@@ -113,16 +113,24 @@ async function* zipped(
   labels: Int32Array | undefined,
 ): AsyncGenerator<Row> {
   const readers = sources.map(({ batches }) => batches[Symbol.asyncIterator]());
-  for (let start = 0; start < total; ) {
-    const batches = await Promise.all(readers.map(async (reader) => streamValues((await reader.next()).value)));
-    const count = batches[0].length / sizeOf(sources[0].column.shape);
-    for (let row = 0; row < count; row++) {
-      const tensors = sources.map(({ column }, i) => {
-        const size = sizeOf(column.shape);
-        return [column.name, batches[i].subarray(row * size, (row + 1) * size)];
-      });
-      yield { key: numberedKey(start + row), label: labels?.[start + row] ?? -1, tensors: Object.fromEntries(tensors) };
+  try {
+    for (let start = 0; start < total; ) {
+      const batches = await Promise.all(readers.map(async (reader) => streamValues((await reader.next()).value)));
+      const count = batches[0].length / sizeOf(sources[0].column.shape);
+      for (let row = 0; row < count; row++) {
+        const tensors = sources.map(({ column }, i) => {
+          const size = sizeOf(column.shape);
+          return [column.name, batches[i].subarray(row * size, (row + 1) * size)];
+        });
+        yield {
+          key: numberedKey(start + row),
+          label: labels?.[start + row] ?? -1,
+          tensors: Object.fromEntries(tensors),
+        };
+      }
+      start += count;
     }
-    start += count;
+  } finally {
+    for (const reader of readers) await reader.return?.(undefined); // whose files close then
   }
 }

@@ -1,7 +1,8 @@
 /** The columns and the header of a stream of samples: what they are, and how they were made. */
+
 import { createHash } from 'node:crypto';
-import path from 'node:path';
 import { engineEntry } from '../engine/select.js';
+import { portablePath } from '../files/portable-path.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import { decoderRecord } from '../pretrained/codec.js';
 import type { TensorColumn } from '../stream/schema.js';
@@ -32,19 +33,19 @@ export function headerOf(
   const sampler = {
     ...describeSampler(settings),
     ...(guide
-      ? { guide: { checkpoint: path.resolve(guide.source), step: guide.record.step, sha256: guide.sha256 } }
+      ? { guide: { checkpoint: portablePath(guide.source), step: guide.record.step, sha256: guide.sha256 } }
       : {}),
     labels,
     count: total,
     ...(options.noise === undefined
       ? {}
-      : { noise: path.resolve(options.noise), noise_sha256: noise && noiseHash(noise) }),
-    checkpoint: path.resolve(source),
+      : { noise: portablePath(options.noise), noise_sha256: noise && noiseHash(noise) }),
+    checkpoint: portablePath(source),
     step: record.step,
     weights: raw ? 'raw' : `ema ${ema}`,
   };
   const metadata = {
-    'repa.model': path.resolve(source),
+    'repa.model': portablePath(source),
     'repa.model.sha256': model.sha256,
     'repa.engine': engineEntry(),
     'repa.sampler': JSON.stringify(sampler),
