@@ -8,6 +8,8 @@ export interface Captured {
    * @throws UnavailableError when memory runs out
    */
   run(...inputs: TypedArray[]): TypedArray[];
+  /** The same, during which the event loop goes on where the backend's device works by itself. */
+  runAsync(...inputs: TypedArray[]): Promise<TypedArray[]>;
   dispose(): void;
 }
 
@@ -28,6 +30,10 @@ export function capture(
     run(...data) {
       checkInputs(inputs, data);
       return program.run(data);
+    },
+    async runAsync(...data) {
+      checkInputs(inputs, data);
+      return program.runAsync?.(data) ?? program.run(data);
     },
     dispose: () => program.dispose(),
   };

@@ -31,6 +31,8 @@ export interface Program {
    * others get new arrays.
    */
   run(inputs: readonly TypedArray[], into?: readonly (TypedArray | null)[]): TypedArray[];
+  /** The same beside the event loop, of backends whose devices work by themselves. */
+  runAsync?(inputs: readonly TypedArray[], into?: readonly (TypedArray | null)[]): Promise<TypedArray[]>;
   dispose(): void;
 }
 

@@ -40,6 +40,10 @@ export function captureGradients(
       checkInputs(whole, data);
       return program.run(data, into).slice(into.length);
     },
+    async runAsync(...data) {
+      checkInputs(whole, data);
+      return (await (program.runAsync?.(data, into) ?? program.run(data, into))).slice(into.length);
+    },
     dispose: () => program.dispose(),
   };
 }

@@ -7,7 +7,7 @@ import type { Draw, FeatureSource, PlacedBatch } from '../diffusion/draws.js';
 import * as draws from '../diffusion/draws.js';
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { interpolate } from '../diffusion/interpolate.js';
-import { capture, engineInfo, tf } from '../engine/index.js';
+import { type Captured, capture, engineInfo, tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import type { Parameters } from '../models/parameters.js';
 import { PURPOSE } from '../numbers/random.js';
@@ -177,7 +177,7 @@ export interface CompiledLoss {
   /** Draws what the loss reads. */
   prepare(batch: PlacedBatch): TypedArray[];
   /** The losses of one batch by name, `total` first; in training, leaves its gradients in the store. */
-  run(prepared: readonly TypedArray[]): Record<string, number>;
+  run(prepared: readonly TypedArray[]): Promise<Record<string, number>>;
   dispose(): void;
 }
 
@@ -247,10 +247,10 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
       names = Object.keys(losses);
       return Object.values(losses);
     },
-    compiled: (program: { run(...inputs: TypedArray[]): TypedArray[]; dispose(): void }): CompiledLoss => ({
+    compiled: (program: Captured): CompiledLoss => ({
       prepare: (batch) => entries.map(([, draw]) => draw.values(batch)),
-      run(prepared) {
-        const values = program.run(...prepared);
+      async run(prepared) {
+        const values = await program.runAsync(...prepared);
         return Object.fromEntries(names.map((name, i) => [name, Number(values[i][0])]));
       },
       dispose: () => program.dispose(),

@@ -244,7 +244,7 @@ export async function takeStep(
   for (let pass = 0; pass < passes; pass++) {
     const batch = await nextBatch(pass);
     const drawn = await watch.time('data', () => loss.prepare(batch));
-    for (const [name, value] of Object.entries(loss.run(drawn))) own[name] = (own[name] ?? 0) + value / passes;
+    for (const [name, value] of Object.entries(await loss.run(drawn))) own[name] = (own[name] ?? 0) + value / passes;
     if (pass < passes - 1) store.accumulateGradients();
   }
   if (passes > 1) store.averageGradients(passes);

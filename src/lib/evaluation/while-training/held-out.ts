@@ -82,7 +82,7 @@ export class HeldOut {
         const rows = this.#rows.subarray(position, position + this.#batch);
         const batch = await this.#set.read(rows, VALIDATION_SEED, VALIDATION_STEP, position, areFollowing(methods));
         const place = { rows: rows.length, seed: VALIDATION_SEED, step: VALIDATION_STEP, position };
-        const losses = objective.run(objective.prepare({ ...batch, ...place }));
+        const losses = await objective.run(objective.prepare({ ...batch, ...place }));
         for (const [name, loss] of Object.entries(losses)) sums[name] = (sums[name] ?? 0) + loss * rows.length;
       }
     } finally {
