@@ -63,7 +63,7 @@ static OrtStatus *input(OrtKernelContext *context, size_t index, tensor_t *out) 
   return problem;
 }
 
-/* How many matrices there are, or 0 and something that is not a matrix. */
+/* How many matrices there are. */
 static size_t leading(const tensor_t *t) {
   size_t count = 1;
   for (size_t i = 0; i + 2 < t->rank; i++) count *= (size_t)t->dims[i];
@@ -92,8 +92,9 @@ static OrtStatus *compute(void *kernel, OrtKernelContext *context) {
   const char *shapes = "Product: the operands' shapes do not fit";
   if (db[p->trans_b ? 1 : 0] != k) return CreateStatus(api)(ORT_INVALID_ARGUMENT, shapes);
   if (inputs > 2 && (bias.rank != 1 || bias.dims[0] != n)) return CreateStatus(api)(ORT_INVALID_ARGUMENT, shapes);
-  tensor_t *larger = a.rank >= b.rank ? &a : &b;
-  size_t items = leading(larger), count_a = leading(&a), count_b = leading(&b);
+  size_t count_a = leading(&a), count_b = leading(&b);
+  tensor_t *larger = count_a > count_b || (count_a == count_b && a.rank >= b.rank) ? &a : &b;
+  size_t items = leading(larger);
   if ((count_a != items && count_a != 1) || (count_b != items && count_b != 1))
     return CreateStatus(api)(ORT_INVALID_ARGUMENT, shapes);
   gemm_t g = {.m = (size_t)m, .n = (size_t)n, .k = (size_t)k, .a = a.data, .lda = (size_t)da[1],

@@ -56,8 +56,8 @@ function report(found: Diagnosis): string[] {
 
 function describeBackend(backend: BackendFacts, chosen: boolean): string[] {
   if (!backend.works) return entry(backend.name, `${styleOut.yellow('unavailable')}: ${backend.problem}`, backend.hint);
-  const { name, version, gflops, gflops_bf16, devices, plugin } = backend;
-  const speed = `${gflops} GFLOPS in f32 products${gflops_bf16 === undefined ? '' : `, ${gflops_bf16} in bf16`}`;
+  const { name, version, gflops, gflops_bf16, units, devices, plugin } = backend;
+  const speed = `${gflops} GFLOPS in f32 products${gflops_bf16 === undefined ? '' : `, ${gflops_bf16} in bf16${units ? ` by ${units}` : ''}`}`;
   const choice = chosen ? ' (chosen by --backend auto)' : '';
   return entry(
     name,

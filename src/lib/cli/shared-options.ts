@@ -27,9 +27,9 @@ const ON_XLA = {
   holds: ({ backend }: { backend: string }): boolean => backend === 'auto' || backend === 'xla',
 };
 
-const ON_DEVICE = {
-  words: '--backend xla or webgpu',
-  holds: ({ backend }: { backend: string }): boolean => backend !== 'onnx' && !backend.startsWith('tensorflow'),
+const NOT_TENSORFLOW = {
+  words: '--backend onnx, xla or webgpu',
+  holds: ({ backend }: { backend: string }): boolean => !backend.startsWith('tensorflow'),
 };
 
 /** What computes, and on how many threads or devices. */
@@ -51,9 +51,9 @@ export const ENGINE = options({
   }),
   precision: choice(
     '--precision <type>',
-    'operands of matrix products: f32, bf16 with sums in f32 (xla), or f16 (webgpu)',
-    ['f32', 'bf16', 'f16'],
-    { defaultText: 'bf16 on accelerators of xla, else f32', needs: ON_DEVICE },
+    'operands of matrix products: f32; bf16 (onnx by AVX512-BF16 or AMX, xla); f32x2, the sum of two bf16 (onnx); f16 (webgpu)',
+    ['f32', 'f32x2', 'bf16', 'f16'],
+    { defaultText: 'bf16 on accelerators of xla, else f32', needs: NOT_TENSORFLOW },
   ),
   threads: integer('--threads <n>', 'threads of the tensor engine', {
     min: 1,

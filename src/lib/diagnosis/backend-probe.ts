@@ -3,6 +3,7 @@
  * It is one of its own because a process starts one backend, and because a broken native library may end it.
  */
 import { type BackendName, capture, engineInfo, selectBackend, tf } from '../engine/index.js';
+import { productUnits } from '../engine/onnx/native.js';
 import type { RepaError } from '../errors.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
 import type { BackendFacts } from './diagnose.js';
@@ -41,12 +42,21 @@ async function xlaFacts(threads: number) {
   return { ...devices, gflops_bf16: Math.round(measureProducts()) };
 }
 
+/** How fast in bf16, by which units of the processor; nothing where it has none. */
+async function processorFacts(threads: number) {
+  const units = productUnits();
+  if (!units) return {};
+  await selectBackend({ backend: 'onnx', threads, precision: 'bf16' });
+  return { units, gflops_bf16: Math.round(measureProducts()) };
+}
+
 async function probe(name: BackendName, threads: number): Promise<BackendFacts> {
   try {
     await selectBackend({ backend: name, threads, ...(name === 'xla' && { precision: 'f32' }) });
     const gflops = Math.round(measureProducts());
     const facts = { name, works: true, version: engineInfo().version, gflops } as const;
-    return name === 'xla' ? { ...facts, ...(await xlaFacts(threads)) } : facts;
+    if (name === 'xla') return { ...facts, ...(await xlaFacts(threads)) };
+    return name === 'onnx' ? { ...facts, ...(await processorFacts(threads)) } : facts;
   } catch (error) {
     const { message, hint } = error as RepaError;
     return { name, works: false, problem: message, hint };

@@ -28,6 +28,8 @@ export type BackendFacts = { name: BackendName } & (
       gflops: number;
       /** Of products of bf16, where they can be chosen. */
       gflops_bf16?: number;
+      /** Of the processor, that compute them. */
+      units?: string;
       /** The file of the plugin, and the devices it gives, with their memory where it is told. */
       plugin?: string;
       devices?: { kind: string; memory_bytes?: number }[];

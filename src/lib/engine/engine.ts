@@ -4,6 +4,9 @@ import type * as tf from './tfjs.js';
 
 export type BackendName = 'onnx' | 'webgpu' | 'xla' | 'tensorflow' | 'tensorflow-gpu';
 
+/** Of the operands of products: f32x2 is f32 as the sum of two bf16. Sums and all else are f32. */
+export type Precision = 'f32' | 'f32x2' | 'bf16' | 'f16';
+
 /** What ran, for provenance. */
 export interface EngineInfo {
   readonly backend: BackendName;
@@ -14,7 +17,7 @@ export interface EngineInfo {
   /** The devices that compute, as their makers call them, where they are told apart. */
   readonly devices?: readonly string[];
   /** Element type of the operands of products, where it can be chosen. */
-  readonly precision?: 'f32' | 'bf16' | 'f16';
+  readonly precision?: Precision;
 }
 
 export interface TensorSpec {

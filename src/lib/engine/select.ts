@@ -1,7 +1,7 @@
 /** The choice of what executes tensors, made before the first of them. */
 import os from 'node:os';
 import { UsageError } from '../errors.js';
-import type { BackendName, Engine, EngineInfo, Residency } from './engine.js';
+import type { BackendName, Engine, EngineInfo, Precision, Residency } from './engine.js';
 
 const NAMES = ['auto', 'onnx', 'webgpu', 'xla', 'tensorflow', 'tensorflow-gpu'] as const;
 type Name = (typeof NAMES)[number];
@@ -22,8 +22,8 @@ export interface BackendOptions {
   plugin?: string;
   /** Of xla: how many devices share the work. */
   devices?: number;
-  /** Element type of the operands of products: of xla f32 or bf16, of webgpu f32 or f16. */
-  precision?: 'f32' | 'bf16' | 'f16';
+  /** Element type of the operands of products: of onnx f32, f32x2 or bf16, of xla f32 or bf16, of webgpu f32 or f16. */
+  precision?: Precision;
 }
 
 let active: Engine | null = null;
@@ -52,7 +52,7 @@ export async function bestBackend(plugin?: string): Promise<BackendName> {
 }
 
 /** What the operands of products may be; the others compute in f32 alone. */
-const PRECISIONS = { xla: ['f32', 'bf16'], webgpu: ['f32', 'f16'] } as const;
+const PRECISIONS = { onnx: ['f32', 'f32x2', 'bf16'], xla: ['f32', 'bf16'], webgpu: ['f32', 'f16'] } as const;
 const WHOLE = ['f32'] as const;
 
 /** @throws UsageError when the backend has no products of this type */
@@ -80,8 +80,11 @@ async function start(backend: BackendName, threads: number, options: BackendOpti
     const products = precisionFor(backend, PRECISIONS.webgpu, precision);
     return (await import('./onnx/start.js')).startWebgpu(products ?? 'f32', threads);
   }
+  if (backend === 'onnx') {
+    const products = precisionFor(backend, PRECISIONS.onnx, precision);
+    return (await import('./onnx/start.js')).startOnnx(products ?? 'f32', threads);
+  }
   precisionFor(backend, WHOLE, precision);
-  if (backend === 'onnx') return (await import('./onnx/start.js')).startOnnx(threads);
   return (await import('./tensorflow/start.js')).startTensorflow(backend, threads);
 }
 
@@ -99,8 +102,8 @@ export function engineInfo(): EngineInfo {
   return { backend, version, threads, ...(devices && { devices }), ...(precision && { precision }) };
 }
 
-/** What computed a stream: values of other backends, or of other versions of them, differ in their last digits. */
+/** What computed a stream: values of other backends, versions and precisions differ in their last digits. */
 export function engineEntry(): string {
-  const { backend, version: library } = engineInfo();
-  return `${backend} ${library}`;
+  const { backend, version: library, precision = 'f32' } = engineInfo();
+  return `${backend} ${library}${precision === 'f32' ? '' : ` ${precision}`}`;
 }

@@ -49,6 +49,11 @@ export interface OnnxGraph {
 const IR_VERSION = 10;
 const OPSET = 21;
 export const CONTRIB_DOMAIN = 'com.microsoft';
+/** Of the operations in native/. */
+export const OWN_DOMAIN = 'repa';
+
+export const hasOwnOperations = ({ nodes }: OnnxGraph): boolean => nodes.some(({ domain }) => domain === OWN_DOMAIN);
+
 const ATTRIBUTE_KIND = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
 /** Data of an initializer that stays outside of the model, which knows it by name. */
@@ -69,6 +74,7 @@ export function encodeModel(graph: OnnxGraph, external?: ExternalData[]): Uint8A
   model.message(7, (writer) => writeGraph(writer, graph, external));
   writeOpset(model, '', OPSET);
   writeOpset(model, CONTRIB_DOMAIN, 1);
+  if (hasOwnOperations(graph)) writeOpset(model, OWN_DOMAIN, 1);
   return model.finish();
 }
 

@@ -1,7 +1,8 @@
 /** Graphs loaded to run on host memory, read and written without copies. */
 import { UnavailableError } from '../../errors.js';
 import type { TypedArray } from '../../numbers/typed-array.js';
-import type { OnnxGraph, TensorType } from './model.js';
+import { hasOwnOperations, type OnnxGraph, type TensorType } from './model.js';
+import { productLibrary } from './native.js';
 import { OrtSession, type RunPlan, type SessionOptions } from './runtime/session.js';
 import { HostTensor, newArray } from './runtime/tensor.js';
 
@@ -18,8 +19,10 @@ export class Session {
    * @param model what `encodeModel` makes of the graph
    * @throws UnavailableError when memory runs out
    */
-  constructor({ inputs, outputs }: OnnxGraph, model: Uint8Array<ArrayBuffer>, options: SessionOptions) {
-    this.#session = guard(() => new OrtSession(model, options));
+  constructor(graph: OnnxGraph, model: Uint8Array<ArrayBuffer>, options: SessionOptions) {
+    const { inputs, outputs } = graph;
+    const customOperations = hasOwnOperations(graph) ? [productLibrary()] : [];
+    this.#session = guard(() => new OrtSession(model, { ...options, customOperations }));
     this.#plan = this.#session.plan(
       inputs.map(({ name }) => name),
       outputs.map(({ name }) => name),

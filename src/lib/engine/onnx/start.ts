@@ -3,16 +3,23 @@ import type { Engine } from '../engine.js';
 import { useTarget } from '../graph/backend.js';
 import '../graph/kernels/index.js';
 import { compile } from '../graph/trace.js';
+import { processorLowering } from './lower/lowering.js';
+import { productLibrary } from './native.js';
 import { ort } from './runtime/library.js';
 import { OnnxTarget } from './target.js';
 import { WebgpuDevice } from './webgpu/device.js';
 import { DeviceCopies } from './webgpu/residency.js';
 import { WebgpuTarget } from './webgpu/target.js';
 
-export async function startOnnx(threads: number): Promise<Engine> {
+/**
+ * @param precision of the operands of products; all but f32 are computed by units for bf16
+ * @throws UnavailableError where there are no such units
+ */
+export async function startOnnx(precision: 'f32' | 'f32x2' | 'bf16', threads: number): Promise<Engine> {
   const { version } = ort();
-  await useTarget(new OnnxTarget(threads));
-  return { backend: 'onnx', version, threads, device: null, readsInPlace: true, compile };
+  if (precision !== 'f32') productLibrary();
+  await useTarget(new OnnxTarget(threads, processorLowering(precision)));
+  return { backend: 'onnx', version, threads, precision, device: null, readsInPlace: true, compile };
 }
 
 let gpu: WebgpuDevice | undefined;

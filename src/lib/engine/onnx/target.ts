@@ -1,10 +1,10 @@
 /** Recorded graphs computed by ONNX Runtime: loaded as ONNX models, those of eager tensors out of a cache. */
-import type { Program } from '../engine.js';
+import type { CompileOptions, Program } from '../engine.js';
 import type { Target } from '../graph/target.js';
 import type { Value } from '../graph/value.js';
 import { convolutionWeights } from './baking.js';
 import { lower } from './lower/index.js';
-import { CPU_LOWERING } from './lower/lowering.js';
+import { CPU_LOWERING, type Lowering } from './lower/lowering.js';
 import { type ExternalData, encodeModel } from './model.js';
 import { collectGarbage, returnLargeBlocks } from './reclaim.js';
 import { Session } from './session.js';
@@ -17,18 +17,26 @@ const WORTH_COLLECTING = 16 * 2 ** 20;
 export class OnnxTarget implements Target {
   readonly #sessions = new SessionCache(CACHED_SESSIONS);
   readonly #threads: number;
+  readonly #lowering: Lowering;
 
-  constructor(threads: number) {
+  constructor(threads: number, lowering: Lowering = CPU_LOWERING) {
     this.#threads = threads;
+    this.#lowering = lowering;
   }
 
   evaluate(wanted: readonly Value[]) {
-    const { graph, feeds } = lower(wanted, CPU_LOWERING, () => false);
+    const { graph, feeds } = lower(wanted, this.#lowering, () => false);
     return this.#sessions.get(graph, this.#threads).run(feeds.map((feed) => feed.data!));
   }
 
-  load(outputs: readonly Value[], inputs: readonly Value[], constants: 'feed' | 'bake'): Program {
-    const { session, feeds, bakedBytes } = open(outputs, constants, this.#threads);
+  load(
+    outputs: readonly Value[],
+    inputs: readonly Value[],
+    constants: 'feed' | 'bake',
+    { precision }: CompileOptions = {},
+  ): Program {
+    const lowering = precision === 'f32' ? CPU_LOWERING : this.#lowering;
+    const { session, feeds, bakedBytes } = open(outputs, constants, lowering, this.#threads);
     // Once the caller has let go of what was baked: not yet here.
     let isGarbageLeft = bakedBytes > WORTH_COLLECTING;
     const positions = feeds.map((feed) => inputs.indexOf(feed));
@@ -55,9 +63,9 @@ export class OnnxTarget implements Target {
 }
 
 /** A session that computes `outputs` of `feeds`. What is baked into it can be forgotten: nothing here refers to it. */
-function open(outputs: readonly Value[], constants: 'feed' | 'bake', threads: number) {
+function open(outputs: readonly Value[], constants: 'feed' | 'bake', lowering: Lowering, threads: number) {
   const baked = constants === 'bake' ? convolutionWeights(outputs) : new Set<Value>();
-  const { graph, feeds } = lower(outputs, CPU_LOWERING, (leaf) => baked.has(leaf));
+  const { graph, feeds } = lower(outputs, lowering, (leaf) => baked.has(leaf));
   // Weights that are part of a model's message are in memory four times while it loads.
   const externalData: ExternalData[] = [];
   const model = encodeModel(graph, externalData);

@@ -14,6 +14,8 @@ export interface Lowering {
   readonly complete: boolean;
   /** The element type of the operands of products; results and all else are float32. */
   readonly products: 'float32' | 'float16';
+  /** Products by units for bf16 (native/): of how many bf16 an operand is the sum. 0: ONNX Runtime's own products. */
+  readonly bf16Parts: 0 | 1 | 2;
 }
 
 /** ONNX Runtime's own kernels for the processor. */
@@ -25,7 +27,14 @@ export const CPU_LOWERING: Lowering = {
   scatter: true,
   complete: true,
   products: 'float32',
+  bf16Parts: 0,
 };
+
+/** The same with operands of products rounded to bf16, or to the sum of two bf16. */
+export const processorLowering = (precision: 'f32' | 'f32x2' | 'bf16'): Lowering => ({
+  ...CPU_LOWERING,
+  bf16Parts: ({ f32: 0, f32x2: 2, bf16: 1 } as const)[precision],
+});
 
 /**
  * The WebGPU provider (ONNX Runtime 1.30): its MultiHeadAttention computes wrong values on Vulkan, its LayerNormalization
@@ -40,4 +49,5 @@ export const WEBGPU_LOWERING: Lowering = {
   scatter: false,
   complete: false,
   products: 'float32',
+  bf16Parts: 0,
 };

@@ -39,10 +39,22 @@ const scaled = (writer: NodeWriter, x: string, scale: number): string =>
 const joinHeads = (writer: NodeWriter, x: string, { shape }: Value): string =>
   writer.reshape(x, [...shape.slice(0, 2), shape[2] * shape[3]]);
 
+/** Whether a batch's leading axes are the other's, or there is but one matrix to go with all of the other. */
+function fitsBatch(a: Value, b: Value): boolean {
+  const [left, right] = [a, b].map(({ shape }) => shape.slice(0, -2));
+  const isOne = (axes: readonly number[], other: readonly number[]) =>
+    axes.length <= other.length && axes.every((size) => size === 1);
+  return `${left}` === `${right}` || isOne(left, right) || isOne(right, left);
+}
+
 export const PRODUCT: Rules<'product' | 'attention'> = {
   product(writer, inputs, { attributes, inputs: operands }) {
     const { transposeA, transposeB, scale } = attributes;
     const transposes = { transA: flag(transposeA), transB: flag(transposeB) };
+    const { bf16Parts } = writer.lowering;
+    if (bf16Parts && fitsBatch(operands[0], operands[1])) {
+      return writer.ownNode('Product', inputs, { ...transposes, alpha: float(scale), parts: bf16Parts });
+    }
     const isFlat = operands.every(({ shape }) => shape.length <= 2);
     if (isFlat) return matrices(writer, inputs, scale === 1 ? transposes : { ...transposes, alpha: float(scale) });
     if (writer.lowering.fusedProduct) {

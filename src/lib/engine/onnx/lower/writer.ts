@@ -8,6 +8,7 @@ import {
   ONNX_TYPE,
   type ElementType as OnnxElementType,
   type OnnxNode,
+  OWN_DOMAIN,
 } from '../model.js';
 import type { Lowering } from './lowering.js';
 
@@ -48,6 +49,11 @@ export class NodeWriter {
   /** A node of ONNX Runtime's own set (com.microsoft). */
   contribNode(type: string, inputs: Inputs, attributes: Attributes = {}): string {
     return this.nodeOf(1, type, inputs, attributes, CONTRIB_DOMAIN)[0];
+  }
+
+  /** A node of the operations in native/. */
+  ownNode(type: string, inputs: Inputs, attributes: Attributes = {}): string {
+    return this.nodeOf(1, type, inputs, attributes, OWN_DOMAIN)[0];
   }
 
   constant(data: TypedArray, dtype: OnnxElementType, shape: readonly number[]): string {

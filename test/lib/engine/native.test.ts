@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { test } from 'node:test';
+import { operation, Value } from '../../../src/lib/engine/graph/value.js';
+import { lower } from '../../../src/lib/engine/onnx/lower/index.js';
+import { CPU_LOWERING, type Lowering, processorLowering } from '../../../src/lib/engine/onnx/lower/lowering.js';
+import { encodeModel } from '../../../src/lib/engine/onnx/model.js';
+import { productUnits } from '../../../src/lib/engine/onnx/native.js';
+import { Session } from '../../../src/lib/engine/onnx/session.js';
+import { fillNormal, PURPOSE } from '../../../src/lib/numbers/random.js';
+import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
+
+const skip = productUnits() ? false : 'no units for bf16, or native/ is not built';
+const hasCompiler = spawnSync('cc', ['--version']).status === 0;
+
+test('products of each level agree with f64, by a model of the tiles of AMX where there are none', {
+  skip: hasCompiler && process.arch === 'x64' && process.platform === 'linux' ? false : 'no C compiler for x64',
+}, () => {
+  const { status, stdout, stderr } = spawnSync('native/test/run.sh', { encoding: 'utf8' });
+  assert.equal(status, 0, stdout + stderr);
+});
+
+const normal = (shape: readonly number[], stream: number): Float32Array => {
+  const data = new Float32Array(sizeOf(shape));
+  fillNormal(data, stream, PURPOSE.noise, 0);
+  return data;
+};
+
+function compute(lowering: Lowering, shapes: readonly (readonly number[])[], a: boolean, b: boolean, scale: number) {
+  const inputs = shapes.map((shape) => new Value('float32', shape, { kind: 'input' }));
+  const outputs = operation('product', inputs, { transposeA: a, transposeB: b, scale });
+  const { graph, feeds } = lower(outputs, lowering, () => false);
+  const session = new Session(graph, encodeModel(graph), { threads: 2, reused: true });
+  const data = feeds.map((feed) => normal(feed.shape, inputs.indexOf(feed)));
+  const [y] = session.run(data);
+  session.dispose();
+  return { y: y as Float32Array, types: graph.nodes.map(({ type }) => type) };
+}
+
+/** The largest difference by the root mean square of what is expected. */
+function difference(y: Float32Array, expected: Float32Array): number {
+  const size = Math.sqrt(expected.reduce((sum, x) => sum + x * x, 0) / expected.length);
+  return y.reduce((worst, x, i) => Math.max(worst, Math.abs(x - expected[i])), 0) / size;
+}
+
+const CASES: [what: string, shapes: number[][], transposeA: boolean, transposeB: boolean][] = [
+  [
+    'matrices',
+    [
+      [130, 70],
+      [70, 45],
+    ],
+    false,
+    false,
+  ],
+  ['a bias', [[130, 70], [45, 70], [45]], false, true],
+  [
+    'the gradient of a weight',
+    [
+      [130, 45],
+      [130, 70],
+    ],
+    true,
+    false,
+  ],
+  [
+    'heads',
+    [
+      [2, 3, 40, 16],
+      [2, 3, 33, 16],
+    ],
+    false,
+    true,
+  ],
+  [
+    'one matrix for a batch',
+    [
+      [40, 16],
+      [2, 3, 16, 20],
+    ],
+    false,
+    false,
+  ],
+  [
+    'one matrix of as many axes',
+    [
+      [1, 1, 40, 16],
+      [2, 3, 16, 20],
+    ],
+    false,
+    false,
+  ],
+];
+
+for (const [what, shapes, transposeA, transposeB] of CASES) {
+  test(`an operation of ONNX Runtime multiplies ${what} by bf16 units`, { skip }, () => {
+    const expected = compute(CPU_LOWERING, shapes, transposeA, transposeB, 0.5);
+    for (const [precision, tolerance] of [
+      ['bf16', 2e-2],
+      ['f32x2', 1e-4],
+    ] as const) {
+      const { y, types } = compute(processorLowering(precision), shapes, transposeA, transposeB, 0.5);
+      assert.deepEqual(types, ['Product']);
+      const error = difference(y, expected.y);
+      assert.ok(error > 0 && error < tolerance, `${precision}: ${error}`);
+    }
+  });
+}
+
+test('a batch that broadcasts in both ways is left to ONNX Runtime', { skip }, () => {
+  const shapes = [
+    [2, 1, 40, 16],
+    [1, 3, 16, 20],
+  ];
+  const { y, types } = compute(processorLowering('bf16'), shapes, false, false, 1);
+  assert.deepEqual(types, ['FusedMatMul']);
+  assert.deepEqual(y, compute(CPU_LOWERING, shapes, false, false, 1).y);
+});
