@@ -180,7 +180,10 @@ function quantitiesOf(parameter: StoredParameter, averages: number): Quantities 
 }
 
 function unpack(packed: tf.Tensor, averages: number): Scalars {
-  const names = [...SCALARS, ...Array.from({ length: averages }, (_, i) => [`decay${i}`, `rest${i}`]).flat()];
+  const names = [
+    ...SCALARS,
+    ...Array.from({ length: averages }, (_, i) => [`averageDecay${i}`, `averageRest${i}`]).flat(),
+  ];
   return Object.fromEntries(tf.unstack(packed).map((scalar, i) => [names[i], scalar]));
 }
 
@@ -199,7 +202,7 @@ function updates(parameter: StoredParameter, own: Quantities, scalars: Scalars, 
     if (moments[1]) learned.push([parameter.secondMoment!, moments[1], own.second!]);
   }
   const averages = own.averages.map((old, i): Update => {
-    const next = tf.add(tf.mul(old, scalars[`decay${i}`]), tf.mul(value, scalars[`rest${i}`]));
+    const next = tf.add(tf.mul(old, scalars[`averageDecay${i}`]), tf.mul(value, scalars[`averageRest${i}`]));
     return [parameter.averages[i], next, old];
   });
   return [...learned, ...averages];
