@@ -57,7 +57,7 @@ test('the original SiT, whose time is reversed, on both paths', async (t) => {
   const run = (more: string[]) =>
     sampleAsOfficial(t, 'sit_transport', ['sample.z', 'y'], ['--model', 'SiT', '--heads', '3', ...more]);
   (await run(['--steps', '10'])).compare('ode.Linear.euler', 1e-4);
-  (await run(['--solver', 'dopri5', '--path', 'cosine'])).compare('ode.GVP.dopri5', 1e-4);
+  (await run(['--solver', 'dopri5', '--step-control', 'batch', '--path', 'cosine'])).compare('ode.GVP.dopri5', 1e-4);
 });
 
 test('DiT in respaced steps of DDIM, three of its channels guided', async (t) => {

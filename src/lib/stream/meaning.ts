@@ -17,6 +17,10 @@ const OF_THE_MAKING: ReadonlySet<string> = new Set([
 
 type Metadata = Readonly<Record<string, string>>;
 
+/** The entries that say what values mean. */
+export const meaningOf = (metadata: Metadata): Metadata =>
+  Object.fromEntries(Object.entries(metadata).filter(([name]) => !OF_THE_MAKING.has(name)));
+
 /** The entries in which values of the two would not mean the same, each with what either says. */
 export function meaningDifferences(a: Metadata, b: Metadata): string[] {
   return [...new Set([...Object.keys(a), ...Object.keys(b)])]

@@ -16,6 +16,7 @@ import {
 } from '../formats/json-shape.js';
 import { methodSettings } from '../repa/methods.js';
 import { type Network, networkParameters } from '../repa/network.js';
+import { meaningOf } from '../stream/meaning.js';
 import { fromFormat1 } from './record-format-1.js';
 
 /** The format of the records that are written; older ones are read. */
@@ -122,9 +123,27 @@ function settingsOf({ architecture, model, methods, training }: RunRecord): Map<
   ]);
 }
 
-/** Names of the settings in which two runs differ, as `model.depth (12, now 8)`. */
+/** What the data mean, by name: their scale, and what headers say of how the values were made. */
+function dataOf({ latent, data }: RunRecord): Map<string, unknown> {
+  const meaning = (prefix: string, { rows, metadata }: RunRecord['data']['latents']) => [
+    [`${prefix}.rows`, rows] as const,
+    ...Object.entries(meaningOf(metadata)).map(([key, value]) => [`${prefix}.${key}`, value] as const),
+  ];
+  return new Map<string, unknown>([
+    ['data.latent.scale', latent.scale],
+    ['data.latent.shift', latent.shift],
+    ...meaning('data.latents', data.latents),
+    ...data.features.flatMap((features, i) => meaning(`data.features.${i + 1}`, features)),
+  ]);
+}
+
+/** Names of the settings in which two runs differ, as `model.depth (12, now 8)`, and of the data. */
 export function differences(saved: RunRecord, wanted: RunRecord): string[] {
-  const [before, after] = [settingsOf(saved), settingsOf(wanted)];
+  // Weights from elsewhere do not tell what they were trained on.
+  const isTold = saved.data.latents.rows > 0;
+  const all = (record: RunRecord): Map<string, unknown> =>
+    new Map([...settingsOf(record), ...(isTold ? dataOf(record) : [])]);
+  const [before, after] = [all(saved), all(wanted)];
   return [...new Set([...before.keys(), ...after.keys()])]
     .filter((key) => !isDeepStrictEqual(before.get(key), after.get(key)))
     .map((key) => `${key} (${JSON.stringify(before.get(key))}, now ${JSON.stringify(after.get(key))})`);
@@ -142,14 +161,16 @@ function haveSameParameters(a: Network, b: Network): boolean {
  */
 export function checkContinuation(saved: RunRecord, wanted: RunRecord, folder: string, explicit: boolean): void {
   const changed = differences(saved, wanted);
+  // What the optimiser and the averages have gathered belongs to them as weights do.
   const isModel = (name: string): boolean =>
-    name.startsWith('model.') || (name.startsWith('methods.') && !haveSameParameters(saved, wanted));
+    /^(model\.|training\.(optimizer|emaDecays) )/.test(name) ||
+    (name.startsWith('methods.') && !haveSameParameters(saved, wanted));
   const blocking = explicit ? changed.filter(isModel) : changed;
   if (blocking.length === 0) return;
   throw new UsageError(
-    `${folder} holds a run with other settings: ${blocking.join(', ')}`,
+    `${folder} holds a run with other settings or data: ${blocking.join(', ')}`,
     explicit
-      ? 'A checkpoint continues only with the same model. Choose another --out for a new run.'
-      : 'Choose another --out for a new run, or add --resume to continue this one with the new settings.',
+      ? 'A checkpoint continues only with the same model, optimiser and averages. Choose another --out for a new run.'
+      : 'Choose another --out for a new run, or add --resume to continue this one with the new settings or data.',
   );
 }

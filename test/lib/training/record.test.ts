@@ -126,3 +126,36 @@ test('a run goes on with other settings when asked, with another model never', (
   assert.throws(go(wider, true), /methods\.repa\.projectorDim \(4, now 8\)/);
   assert.throws(go({ ...saved, model: { ...saved.model, depth: 3 } }, true), /model\.depth/);
 });
+
+test('a run goes on with data of the same meaning, and with others when asked', () => {
+  const fixture = record('repa');
+  const column = { rows: fixture.data.latents.rows, metadata: { 'repa.model': 'encoder' } };
+  const saved: RunRecord = { ...fixture, data: { ...fixture.data, features: [column] } };
+  const go =
+    (wanted: RunRecord, explicit = false) =>
+    () =>
+      checkContinuation(saved, wanted, 'ckpt', explicit);
+  const { latents, features } = saved.data;
+  const withData = (data: Partial<RunRecord['data']>): RunRecord => ({ ...saved, data: { ...saved.data, ...data } });
+  const entry = (metadata: Record<string, string>) => ({ ...latents, metadata: { ...latents.metadata, ...metadata } });
+  go(withData({ latents: entry({ 'repa.command': 'repa encode-vae elsewhere' }) }))();
+  const others: [RunRecord, RegExp][] = [
+    [{ ...saved, latent: { ...saved.latent, scale: [0.5] } }, /data\.latent\.scale \(.*, now \[0\.5\]\)/],
+    [withData({ latents: entry({ 'repa.model.sha256': 'other' }) }), /data\.latents\.repa\.model\.sha256/],
+    [withData({ latents: { ...latents, rows: latents.rows + 1 } }), /data\.latents\.rows/],
+    [
+      withData({ features: features.map((each) => ({ ...each, metadata: { 'repa.model': 'x' } })) }),
+      /data\.features\.1\./,
+    ],
+  ];
+  for (const [wanted, message] of others) {
+    assert.throws(go(wanted), message);
+    go(wanted, true)();
+  }
+  const averages = { ...saved, training: { ...saved.training, emaDecays: [0.25] } };
+  assert.throws(go(averages, true), /training\.emaDecays/);
+  const optimizer = saved.training.optimizer === 'muon' ? 'adamw' : 'muon';
+  assert.throws(go({ ...saved, training: { ...saved.training, optimizer } }, true), /training\.optimizer/);
+  const imported = { ...saved, data: { latents: { rows: 0, metadata: {} }, features: [] } };
+  checkContinuation(imported, saved, 'ckpt', false);
+});

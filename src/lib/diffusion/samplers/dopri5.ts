@@ -3,7 +3,7 @@
  * Solving Ordinary Differential Equations I, section II.4 (starting step included).
  */
 import { DataError } from '../../errors.js';
-import { number } from '../../options/option.js';
+import { choice, number } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
 import { odeNotes } from './ode.js';
 import { sampler } from './sampler.js';
@@ -228,11 +228,21 @@ function rootMeanSquare(values: Values, { start, end }: Part, scale: (i: number)
   return Math.sqrt(sum / (end - start));
 }
 
+/** Whose error chooses the steps: of each image its own, or, as in the official code, of a batch as if it were one image. */
+const STEP_CONTROLS = ['image', 'batch'] as const;
+
 interface Dopri5Settings extends Record<string, unknown> {
   solver: 'dopri5';
   atol: number;
   rtol: number;
+  stepControl: (typeof STEP_CONTROLS)[number];
 }
+
+/** The velocity of `rows` images that all step alike, as of one image. */
+const together =
+  (velocity: Predictor<Float64Array>, rows: number): Predictor<Float64Array> =>
+  (x, [t], [stepTime]) =>
+    velocity(x, new Float64Array(rows).fill(t), new Float64Array(rows).fill(stepTime));
 
 /** The probability flow in steps that follow it. */
 export const dopri5 = sampler({
@@ -248,15 +258,32 @@ export const dopri5 = sampler({
       defaultText: '1e-6',
     }),
     rtol: number('--rtol <x>', 'relative tolerance of dopri5', { min: 0, defaultText: '1e-3' }),
+    stepControl: choice(
+      '--step-control <how>',
+      'whose error chooses the steps of dopri5: of each image its own, or of the batch, as in the official code, which makes an image depend on the others',
+      STEP_CONTROLS,
+      { defaultText: 'image' },
+    ),
   },
   defaults: (): Dopri5Settings => ({
     solver: 'dopri5',
     atol: DOPRI5_TOLERANCES.absolute,
     rtol: DOPRI5_TOLERANCES.relative,
+    stepControl: 'image',
   }),
-  sample: (velocity, { states, rows }, { atol, rtol }) =>
-    sampleDopri5(velocity, states, rows, { absoluteTolerance: atol, relativeTolerance: rtol }),
-  // Without step_control, all images of a batch took the same steps: their numbers depended on it.
-  describe: ({ solver, atol, rtol }) => ({ mode: 'ode', solver, atol, rtol, steps: 'adaptive', step_control: 'image' }),
+  sample(velocity, { states, rows }, { atol, rtol, stepControl }) {
+    const tolerances = { absoluteTolerance: atol, relativeTolerance: rtol };
+    if (stepControl === 'batch') return sampleDopri5(together(velocity, rows), states, 1, tolerances);
+    return sampleDopri5(velocity, states, rows, tolerances);
+  },
+  // Headers without step_control are of the time when all images of a batch took the same steps.
+  describe: ({ solver, atol, rtol, stepControl }) => ({
+    mode: 'ode',
+    solver,
+    atol,
+    rtol,
+    steps: 'adaptive',
+    step_control: stepControl,
+  }),
   published: odeNotes,
 });
