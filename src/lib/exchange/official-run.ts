@@ -40,6 +40,7 @@ const RECIPE: TrainingSettings = {
   path: 'linear',
   time: 'uniform',
   timeShift: 1,
+  precision: 'f32',
 };
 
 /**

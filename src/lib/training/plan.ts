@@ -1,5 +1,6 @@
 /** What a training run will be: its options, checked against the data and against the run that it continues. */
 import { shiftForSize } from '../diffusion/time.js';
+import { engineInfo } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit.js';
 import { sizeOf } from '../numbers/typed-array.js';
@@ -60,6 +61,7 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
       path: options.path,
       time: options.time,
       timeShift: options.timeShift === 'auto' ? shiftForSize(sizeOf(set.latentShape)) : options.timeShift,
+      precision: engineInfo().precision ?? 'f32',
     },
     latent: { shape: [...set.latentShape], ...set.scale },
     data: {

@@ -61,6 +61,7 @@ const TRAINING_DEFAULTS = {
     schedule: 'constant',
     scheduleSteps: null,
     timeShift: 1,
+    precision: 'f32',
     route: null,
     pathDrop: 0,
   },

@@ -71,6 +71,8 @@ const TRAINING = fields({
   time: oneOf('uniform', 'lognormal'),
   /** By how much times are moved towards the noise; 1 for not at all. */
   timeShift: numeric,
+  /** Of the operands of products; weights, sums and everything else are f32. */
+  precision: oneOf('f32', 'f32x2', 'bf16', 'f16'),
 });
 
 /** Where the data came from, by content as far as the streams' headers tell. */
