@@ -5,6 +5,7 @@ import { test } from 'node:test';
 import { deflateRawSync } from 'node:zlib';
 import { fixturePath } from '../support.js';
 import { repa, temporaryFolder } from './binary.js';
+import { makeTensors } from './support.js';
 
 /** A safetensors file of this header and so many bytes. */
 function safetensors(header: object, bytes: number): Buffer {
@@ -93,4 +94,18 @@ test('hostile and damaged weights are refused with exit 65, in little memory, an
   }
   assert.equal(existsSync(path.join(cwd, 'repa-pickle-ran')), false);
   assert.deepEqual(readdirSync(cwd).sort(), FILES.map(([name]) => name).sort());
+});
+
+test('what every object has is no metric and no model', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeTensors(path.join(cwd, 'feats'), ['a', 'b', 'c'], { name: 'feature', dtype: 'f32', shape: [4] });
+  for (const args of [
+    ['fid', 'feats', '--ref', 'feats', '--net', 'emoji-vit', '--metrics', 'constructor'],
+    ['cknna', 'feats', 'feats', '--metric', 'toString'],
+    ['train', '--latents', 'feats', '--lambda', '0', '--model', 'SiT-constructor/2'],
+  ]) {
+    const { code, stderr } = await repa(args, { cwd });
+    assert.ok(code === 2 || code === 65, `${args.join(' ')}: ${code}, ${stderr}`);
+    assert.doesNotMatch(stderr, /bug of repa/);
+  }
 });

@@ -42,7 +42,7 @@ export async function* compareFeatures(
   { metrics, k, clamp }: AlignmentOptions,
 ): AsyncGenerator<Alignment> {
   for (const metric of metrics) {
-    if (metric in MEASURES) continue;
+    if (Object.hasOwn(MEASURES, metric)) continue;
     throw new UsageError(`there is no metric '${metric}'`, `There are ${Object.keys(MEASURES).join(', ')}.`);
   }
   if (a === '-' && b === '-') throw new UsageError('only one of the two can come from stdin');

@@ -123,7 +123,7 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
 /** @throws UsageError for a name that is none of them, or needs another network */
 export function checkMetrics(names: readonly string[], isInception: boolean): MetricName[] {
   return names.map((name) => {
-    if (!(name in METRICS))
+    if (!Object.hasOwn(METRICS, name))
       throw new UsageError(`there is no metric '${name}'`, `There are ${Object.keys(METRICS).join(', ')}.`);
     if (METRICS[name as MetricName].inceptionOnly && !isInception) {
       throw new UsageError(`${name} is defined for the Inception network only`, 'Measure it with --net inception.');

@@ -88,7 +88,7 @@ export function transformerConfig(
   overrides: Partial<TransformerConfig> = {},
 ): TransformerConfig {
   const [, size, patch] = new RegExp(`^${family}-(\\w+)/(\\d)$`).exec(name) ?? [];
-  if (!size || !(size in SIZES) || !PATCH_SIZES.includes(Number(patch))) {
+  if (!size || !Object.hasOwn(SIZES, size) || !PATCH_SIZES.includes(Number(patch))) {
     throw new UsageError(
       `there is no model ${name}`,
       `Models are ${family}-S, ${family}-B, ${family}-L and ${family}-XL, with patches of /2, /4 or /8: ${family}-XL/2.`,
