@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
@@ -219,6 +219,11 @@ test('a checkpoint that does not fit its configuration is refused', async (t) =>
   );
   const file = path.join(cwd, 'ckpt/step-0000002/config.json');
   const config = JSON.parse(readFileSync(file, 'utf8'));
+  writeFileSync(file, JSON.stringify(config));
+  const changed = await repa(['sample', '--num', '1'], { cwd });
+  assert.equal(changed.code, 65);
+  assert.match(changed.stderr, /config\.json: is damaged[\s\S]*SHA256SUMS/);
+  rmSync(path.join(path.dirname(file), 'SHA256SUMS')); // as somebody who means the change is told to
   const cases: [string, string, RegExp][] = [
     [
       'another depth',

@@ -58,6 +58,7 @@ export function weightsFormat(path: string): 'safetensors' | 'torch' | 'npz' {
   if (start[8] === 0x7b && start.subarray(5, 8).every((byte) => byte === 0)) return 'safetensors';
   if (first === 0x50 && second === 0x4b) return isNpz(path) ? 'npz' : 'torch'; // PK
   if (first === 0x80) return 'torch'; // a pickle of protocol 2 and on
+  if (start[8] === 0x7b) return 'safetensors'; // with a header of an absurd length, which opening it tells
   throw new DataError(
     `${path}: not a weights file that is known here`,
     'safetensors, PyTorch checkpoints (.pt, .pth, .bin) and .npz are read',

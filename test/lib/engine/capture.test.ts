@@ -127,7 +127,7 @@ describe('backend', () => {
 
   test('without products of a precision is an error that names those it has', async () => {
     for (const [backend, precision, known] of [
-      ['onnx', 'bf16', /--precision f32, /],
+      ['onnx', 'f16', /--precision f32 or f32x2 or bf16, /],
       ['webgpu', 'bf16', /--precision f32 or f16, /],
       ['xla', 'f16', /--precision f32 or bf16, /],
     ] as const) {

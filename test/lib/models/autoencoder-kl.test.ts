@@ -37,6 +37,7 @@ describe('the autoencoder of latent diffusion', () => {
       latentChannels: 4,
       quantConv: true,
       postQuantConv: true,
+      groups: 32,
     });
     assert.equal(downsampling(config), 8);
   });
