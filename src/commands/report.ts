@@ -6,6 +6,7 @@ import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError, MissingInputError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
+import { jsonObject } from '../lib/formats/json-object.js';
 import { list, text } from '../lib/options/option.js';
 import type { Facts } from '../lib/runs/run-view.js';
 
@@ -71,12 +72,8 @@ const dataUri = (bytes: Buffer, file: string): string =>
 function readResults(lines: string, source: string): Facts[] {
   return lines.split('\n').flatMap((line, i) => {
     if (line.trim() === '') return [];
-    try {
-      const value: unknown = JSON.parse(line);
-      if (typeof value === 'object' && value !== null && !Array.isArray(value)) return [value as Facts];
-    } catch {
-      // Told below.
-    }
+    const value = jsonObject(line);
+    if (value) return [value];
     throw new DataError(`${source}: line ${i + 1} is no JSON object`);
   });
 }

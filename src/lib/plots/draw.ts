@@ -1,6 +1,8 @@
 /** Curves as an SVG document: one panel above the other, each with its legend above it and its titles at its axes. */
+
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
+import { escaped } from '../formats/markup.js';
 import type { SpeedUp } from './speed-up.js';
 
 /** A point of a curve of one panel. */
@@ -80,10 +82,6 @@ function layOutLegend(curves: readonly string[]): { svg: string; height: number 
   });
   return { svg: entries.join(''), height: 14 + LEGEND_LINE * (line + 1) };
 }
-
-const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-export const escaped = (text: string): string => text.replace(/[&<>"]/g, (character) => ENTITIES[character]);
 
 function drawPanel(
   { title, points, speedUps = [] }: Panel,

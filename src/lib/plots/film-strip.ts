@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
 import { DataError } from '../errors.js';
-import { escaped } from './draw.js';
+import { escaped } from '../formats/markup.js';
 
 export interface Strip {
   /** Written at the row's left. */

@@ -1,6 +1,7 @@
 /** The page that shows runs: one HTML document with all that it needs inside. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { escaped } from '../formats/markup.js';
 import type { PageView } from './run-view.js';
 
 const asset = (name: string): string => readFileSync(new URL(`../../assets/${name}`, import.meta.url), 'utf8');
@@ -44,10 +45,6 @@ ${asset('page.css')}</style>
 `;
   return { html, policy };
 }
-
-const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
-
-const escaped = (text: string): string => text.replace(/[&<>"]/g, (character) => ENTITIES[character]);
 
 /** JSON that no text in it can end the script element it stands in. */
 const inScript = (value: unknown): string => JSON.stringify(value).replaceAll('<', '\\u003c');

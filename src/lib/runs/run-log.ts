@@ -1,6 +1,7 @@
 /** The log of a run, read while it grows. */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DataError } from '../errors.js';
+import { jsonObject } from '../formats/json-object.js';
 import type { LogLine } from './run-view.js';
 
 /** What became of a log since it was read last. */
@@ -58,12 +59,8 @@ export class RunLog {
     return text.split('\n').flatMap((line) => {
       if (line === '') return [];
       this.#line++;
-      try {
-        const value: unknown = JSON.parse(line);
-        if (typeof value === 'object' && value !== null && !Array.isArray(value)) return [value as LogLine];
-      } catch {
-        // Told below.
-      }
+      const value = jsonObject(line);
+      if (value) return [value];
       throw new DataError(`${this.#file}: line ${this.#line} is no JSON object`);
     });
   }
