@@ -101,7 +101,8 @@ test('a killed export leaves nothing under its name, and the next one removes wh
   );
   const child = spawn(process.execPath, [PROGRAM, 'export', 'images', '-o', 'out/'], { cwd, stdio: 'ignore' });
   const ended = new Promise((resolve) => child.on('exit', resolve));
-  const unfinished = () => readdirSync(cwd).filter((name) => name.startsWith('.out'));
+  // `.out.`: the folder itself. A `.output.` is there for a moment, too, when the verb tries whether it may write.
+  const unfinished = () => readdirSync(cwd).filter((name) => name.startsWith('.out.'));
   while (unfinished().length === 0 || readdirSync(path.join(cwd, unfinished()[0])).length < 20) await wait(2);
   child.kill('SIGKILL');
   await ended;
