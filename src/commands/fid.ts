@@ -24,7 +24,10 @@ features are kept in $REPA_HOME/cache by the content of the files, so that they 
 The samples have to be squares of one size, unless --size crops them. Greyscale images are taken as colour, and alpha
 is dropped, as Pillow does it.
 
-fd-infinity is the Frechet distance extrapolated to infinitely many samples (arXiv 1911.07023).
+fd-infinity is the Frechet distance extrapolated to infinitely many samples (arXiv 1911.07023). mind is the Monge
+inception distance (arXiv 2605.06797), the mean over 1,000 random directions of how far the sets are apart along each: it needs
+fewer samples (the paper takes 5,000 of each set) and no covariances. It falls with the number of images, that of the smaller set, so
+that only values of as many can be compared; in another network's features it is called MD(network).
 
 Everything that makes the number comparable is part of the result: the sampler of the images and their decoder, their
 number, the network and the hash of its weights, how images are resized. What the images do not tell is unknown there
@@ -57,7 +60,7 @@ export const command = verb({
   options: {
     ref: text('--ref <path>', 'the reference set'),
     ...FEATURE_NETWORK,
-    metrics: list('--metrics <names>', 'fid, sfid, is, pr (precision and recall), kid, fd-infinity', String, {
+    metrics: list('--metrics <names>', 'fid, sfid, is, pr (precision and recall), kid, mind, fd-infinity', String, {
       default: ['fid'],
     }),
     kidSubsets: integer('--kid-subsets <n>', 'subsets that KID is the mean over', { min: 1, default: 100 }),

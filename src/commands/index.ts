@@ -33,6 +33,11 @@ export const verbs: readonly ListedVerb[] = [
     load: async () => (await import('./fid.js')).command,
   },
   {
+    name: 'psnr',
+    summary: 'measure what an autoencoder loses of images',
+    load: async () => (await import('./psnr.js')).command,
+  },
+  {
     name: 'merge-stats',
     summary: 'merge the statistics of parts of a set of images',
     load: async () => (await import('./merge-stats.js')).command,

@@ -165,3 +165,20 @@ test('FD-infinity is below the distance of the same samples', async (t) => {
   assert.equal(code, 65);
   assert.match(stderr, /samples\.npz: holds statistics, but not images[\s\S]*fd-infinity need images/);
 });
+
+test('MIND of equal sets is nothing, and that of others depends on the seed alone', async (t) => {
+  const cwd = await sets(t);
+  const mind = async (...args: string[]) => {
+    const { results } = await run(cwd, 'fid', ...args, '--metrics', 'mind', '--json');
+    assert.deepEqual(
+      results.map(({ metric }) => metric),
+      ['MD(emoji-vit)'],
+    );
+    return results[0].value;
+  };
+  assert.equal(await mind('samples', 'samples'), 0);
+  const whole = await mind('samples', 'reference');
+  assert.ok(whole > 0);
+  assert.equal(await mind('samples', 'reference', '--seed', '0'), whole);
+  assert.notEqual(await mind('samples', 'reference', '--seed', '1'), whole);
+});

@@ -162,7 +162,7 @@ function checkImages(file: string, archive: NpzFile, missing: readonly Need[], i
   const what = missing.map((need) => (need === 'spatial' ? 'statistics of spatial features (sfid)' : 'images'));
   throw new DataError(
     `${file}: holds statistics, but not ${[...new Set(what)].join(' and ')}`,
-    'Of statistics alone, only fid and sfid can be computed; is, pr, kid and fd-infinity need images.',
+    'Of statistics alone, only fid and sfid can be computed; is, pr, kid, mind and fd-infinity need images.',
   );
 }
 

@@ -3,11 +3,12 @@ import { DataError, UsageError } from '../errors.js';
 import { frechetDistance } from '../metrics/frechet.js';
 import { frechetInfinity } from '../metrics/frechet-infinity.js';
 import { kernelDistance } from '../metrics/kid.js';
+import { mongeDistance } from '../metrics/mind.js';
 import { precisionRecall } from '../metrics/precision-recall.js';
 import type { FeatureKind } from '../metrics/statistics-file.js';
 import type { FeatureSet, Need } from './feature-set.js';
 
-export type MetricName = 'fid' | 'fd-infinity' | 'sfid' | 'is' | 'pr' | 'kid';
+export type MetricName = 'fid' | 'fd-infinity' | 'sfid' | 'is' | 'pr' | 'kid' | 'mind';
 
 export interface Score {
   /** As published where the network is the published one: `FID`; else with the network's name: `FD(emoji-vit)`. */
@@ -17,7 +18,7 @@ export interface Score {
   deviation?: number;
 }
 
-/** How KID draws its subsets; the seed also draws those of FD-infinity. */
+/** How KID draws its subsets; the seed also draws those of FD-infinity, and the directions of MIND. */
 export interface SubsetOptions {
   seed: number;
   kidSubsets: number;
@@ -116,6 +117,15 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
       const { seed, kidSubsets: subsets, kidSubsetSize = subsetSizeFor(Math.min(a.rows, b.rows)) } = context;
       const { mean, deviation } = kernelDistance(a, b, { subsets, subsetSize: kidSubsetSize, seed });
       return [{ metric: named('KID', 'KD', context), value: mean, deviation }];
+    },
+  },
+  mind: {
+    samples: ['rows'],
+    reference: ['rows'],
+    inceptionOnly: false,
+    scores(samples, reference, context) {
+      const value = mongeDistance(...rowsOf(samples, reference, 'mind'), context);
+      return [{ metric: named('MIND', 'MD', context), value }];
     },
   },
 };

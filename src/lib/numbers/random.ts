@@ -35,6 +35,8 @@ export const PURPOSE = {
   route: 15,
   pathDrop: 16,
   components: 17,
+  direction: 18,
+  transported: 19,
 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;

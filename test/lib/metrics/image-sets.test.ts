@@ -9,6 +9,7 @@ import { unitRows } from '../../../src/lib/metrics/features.js';
 import { InceptionScoreEstimate } from '../../../src/lib/metrics/inception-score.js';
 import { kernelDistance, pickRows, squaredDiscrepancy } from '../../../src/lib/metrics/kid.js';
 import { knnAccuracy } from '../../../src/lib/metrics/knn.js';
+import { mongeDistance, wassersteinAlong } from '../../../src/lib/metrics/mind.js';
 import { precisionRecall } from '../../../src/lib/metrics/precision-recall.js';
 import { fillNormal } from '../../../src/lib/numbers/random.js';
 import { fixturePath } from '../../support.js';
@@ -168,4 +169,33 @@ test('neighbours that are found in blocks of the candidates vote as those that a
   const accuracy = (blockElements?: number) =>
     knnAccuracy(train, labels(60), held, labels(40), { k: 7, blockElements });
   for (const rows of [4, 7, 25, 60]) assert.equal(accuracy(3 * rows), accuracy(), `${rows}`);
+});
+
+test('MIND is that of torch-fidelity along its directions', () => {
+  const mind = openSafetensors(fixturePath('metrics/mind.safetensors'));
+  const matrix = (name: string) => single(mind.read(name).data as Float32Array, 24);
+  const along = wassersteinAlong(matrix('a'), matrix('b'), matrix('directions'));
+  const value = (3 * 24 * along.reduce((sum, distance) => sum + distance, 0)) / along.length;
+  const [wanted] = mind.read('mind').data as Float32Array;
+  assertNear(value, wanted, 1e-6 * wanted, 'MIND');
+});
+
+test('MIND of a shift is three times its square, from either side and from any rows of the larger set', () => {
+  const columns = 8;
+  const a = single(normals(4000 * columns, 1), columns);
+  const moved = single(
+    a.data.map((value) => value + 0.5),
+    columns,
+  );
+  const distance = mongeDistance(a, moved, { seed: 0 });
+  // D times the mean over directions u of (u . shift)^2 is the shift's square: 8 x 0.25.
+  assertNear(distance, 3 * columns * 0.25, 0.3, 'of all rows');
+  assertNear(mongeDistance(moved, a, { seed: 0 }), distance, 1e-9, 'from the other side');
+  const some = pickRows(
+    moved,
+    Uint32Array.from({ length: 2000 }, (_, i) => 2 * i),
+  );
+  const apart = mongeDistance(a, some, { seed: 0 });
+  assertNear(apart, distance, 0.3, 'of half the rows');
+  assert.throws(() => mongeDistance(a, pickRows(a, [0]), { seed: 0 }), UsageError);
 });
