@@ -6,7 +6,7 @@ import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { MissingInputError, UsageError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
-import { choice, flag, integer, list, text, ValueProblem } from '../lib/options/option.js';
+import { choice, flag, integer, list, number, text, ValueProblem } from '../lib/options/option.js';
 import type { Axis, Point } from '../lib/plots/run-points.js';
 
 const description = `Draws the curves of one or more training logs, one panel for each field and one line for each run.
@@ -20,6 +20,11 @@ FID, or the like of FD(emoji-vit) in another network.
 --speed-up names the run that the others are compared with: a line is drawn at its last value, and for each other run to
 where it was there first. How many times sooner that was is drawn and printed; points between measures are taken from the
 straight line between them.
+
+--reach prints where each run first has a value, such as FID 2, and in which epoch where its checkpoint tells of how many images.
+
+Numbers that --eval-every measured in different ways (another number of samples, sampler, network, reference or held-out set) are
+refused, with what differs; --mixed draws them all the same.
 
 --bands takes runs whose names differ in the number at their end (repa-1, repa-2) as one: their mean, with the range.
 
@@ -65,6 +70,8 @@ export const command = verb({
     smooth: integer('--smooth <n>', 'average over this many neighbouring points', { min: 1, default: 1 }),
     bands: flag('--bands', 'runs that differ in the number at the end of their name as one, with their range'),
     speedUp: text('--speed-up <run>', 'mark where others reach the last value of this run'),
+    reach: number('--reach <value>', 'tell where each run first has this value'),
+    mixed: flag('--mixed', 'also numbers that were not measured alike'),
     film: flag('--film', 'the pictures of --eval-every, in place of curves', { conflicts: ['byBlock'] }),
     byBlock: flag('--by-block', 'curves along the blocks of a model, of results of cknna and probe'),
   },
@@ -92,6 +99,8 @@ interface CurveOptions {
   smooth: number;
   bands?: true | undefined;
   speedUp?: string | undefined;
+  reach?: number | undefined;
+  mixed?: true | undefined;
   quiet?: boolean;
 }
 
@@ -99,10 +108,14 @@ async function curves(logs: readonly string[], options: CurveOptions): Promise<s
   const { bands, curvesOf, readPoints, smooth, withoutSeed } = await import('../lib/plots/run-points.js');
   const { drawPanels, showFactor } = await import('../lib/plots/draw.js');
   const { speedUps } = await import('../lib/plots/speed-up.js');
-  const batchSizes = await Promise.all(logs.map((log) => (options.x === 'images' ? batchSizeOf(log) : undefined)));
+  if (!options.mixed) await checkLogs(logs, options.field);
+  const batchSizes = await Promise.all(
+    logs.map(async (log) => (options.x === 'images' ? (await recordOf(log)).training.batchSize : undefined)),
+  );
   const read = logs.flatMap((log, i) => {
     return readPoints({ path: logFile(log), name: runName(log), batchSize: batchSizes[i] }, options.field, options.x);
   });
+  if (options.reach !== undefined && !options.quiet) await tellReach(logs, options.field, options.reach);
   const measured = smooth(read, options.smooth);
   const points: Point[] = options.bands ? bands(measured) : measured;
   const reference = options.speedUp === undefined ? undefined : runName(options.speedUp);
@@ -148,11 +161,41 @@ async function film(logs: readonly string[]): Promise<string> {
   return drawFilmStrip(strips);
 }
 
-/** Images of a step of the run that a log belongs to. */
-async function batchSizeOf(log: string): Promise<number> {
+/** @throws DataError when what was measured on the way of the runs was not measured alike */
+async function checkLogs(logs: readonly string[], fields: readonly string[]): Promise<void> {
+  const { checkAlike } = await import('../lib/runs/comparison.js');
+  const { readEntries } = await import('../lib/plots/run-points.js');
+  checkAlike(
+    logs.map((log) => ({ name: runName(log), lines: readEntries(logFile(log)) })),
+    fields,
+  );
+}
+
+/** Says at which step, and in which epoch, each run first has a value. */
+async function tellReach(logs: readonly string[], fields: readonly string[], target: number): Promise<void> {
+  const { curvesOf, readPoints } = await import('../lib/plots/run-points.js');
+  const { reachesOf } = await import('../lib/plots/speed-up.js');
+  for (const log of logs) {
+    const points = readPoints({ path: logFile(log), name: runName(log) }, fields, 'step');
+    for (const { field, run, x } of reachesOf(curvesOf(points), target)) {
+      const epoch = x === undefined ? '' : await epochOf(log, x);
+      say(`${run}: ${field} ${target} ${x === undefined ? 'is not reached' : `at step ${Math.round(x)}${epoch}`}`);
+    }
+  }
+}
+
+/** `, epoch 12.5`; nothing for a log without a checkpoint beside it. */
+async function epochOf(log: string, step: number): Promise<string> {
+  const { checkpointSteps } = await import('../lib/training/checkpoint.js');
+  if (checkpointSteps(path.dirname(logFile(log))).length === 0) return '';
+  const { training, data } = await recordOf(log);
+  return data.latents.rows > 0 ? `, epoch ${((step * training.batchSize) / data.latents.rows).toFixed(1)}` : '';
+}
+
+/** The record of the run that a log belongs to. */
+async function recordOf(log: string) {
   const { findCheckpoint, readCheckpointRecord } = await import('../lib/training/checkpoint.js');
-  const folder = path.dirname(logFile(log));
-  return readCheckpointRecord(findCheckpoint(folder)).training.batchSize;
+  return readCheckpointRecord(findCheckpoint(path.dirname(logFile(log))));
 }
 
 const isFolder = (log: string): boolean => statSync(log, { throwIfNoEntry: false })?.isDirectory() ?? false;

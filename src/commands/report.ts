@@ -7,7 +7,7 @@ import { operand, verb } from '../lib/cli/verb.js';
 import { DataError, MissingInputError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
 import { jsonObject } from '../lib/formats/json-object.js';
-import { list, text } from '../lib/options/option.js';
+import { flag, list, text } from '../lib/options/option.js';
 import type { Facts } from '../lib/runs/run-view.js';
 
 const description = `Writes one HTML page about training runs: the curves of their logs, the samples of --eval-every beside each other,
@@ -15,7 +15,8 @@ their settings and where they differ, and numbers that were measured on them. It
 in the one file, which needs nothing from elsewhere.
 
 Numbers are read from files of the lines that --json prints, of fid, cknna or probe; each line is a row of the table,
-with all that it says of how it was measured. Those of hidden states by block (columns such as hidden.b4.t0.5) are drawn too.`;
+with all that it says of how it was measured. Numbers of one kind that were measured in different ways are refused, with what differs;
+--mixed shows them beside each other all the same. Those of hidden states by block (columns such as hidden.b4.t0.5) are drawn too.`;
 
 const examples = [
   { why: 'curves, samples and settings', command: 'repa report ckpt -o report.html' },
@@ -35,6 +36,7 @@ export const command = verb({
     out: text('-o, --out <file.html>', 'the page to write', { default: 'report.html', writes: 'file' }),
     results: list('--results <files>', 'lines of --json, in files separated by commas', String, { default: [] }),
     picture: list('--picture <files>', 'pictures to show, separated by commas: PNG or JPEG', String, { default: [] }),
+    mixed: flag('--mixed', 'also numbers that were not measured alike'),
     title: text('--title <text>', 'what the page is called', { defaultText: 'the names of the runs' }),
   },
   run: async (locations, options) => {
@@ -46,6 +48,11 @@ export const command = verb({
       return view;
     });
     const results = options.results.flatMap((file) => readResults(readFile(file).toString(), file));
+    if (!options.mixed) {
+      const { checkAlike } = await import('../lib/runs/comparison.js');
+      checkAlike(runs);
+      checkAlike(results.map((line, i) => ({ name: `result ${i + 1}`, lines: [line] })));
+    }
     const { html } = runPage({
       title: options.title ?? runs.map(({ name }) => name).join(', '),
       live: false,

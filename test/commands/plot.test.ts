@@ -69,6 +69,58 @@ test('curves along the blocks of results', async (t) => {
   for (const text of ['repa, t 0.5', 'cknna', 'knn', 'block']) assert.ok(svg.includes(`>${text}<`), text);
 });
 
+test('numbers that were not measured alike are refused, and drawn when asked', async (t) => {
+  const cwd = temporaryFolder(t);
+  const sampler = { mode: 'ode', steps: 25, cfg: 1, weights: 'ema 0.99', seed: 0 };
+  const write = (name: string, protocol: Record<string, unknown>) => {
+    const lines = [1, 2].map((step) => ({
+      step,
+      evaluation: 'samples',
+      FID: 9 - step,
+      count: 50,
+      sampler,
+      ...protocol,
+    }));
+    writeFileSync(path.join(cwd, name), lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  };
+  write('a.ndjson', {});
+  write('same.ndjson', { sampler: { ...sampler, seed: 1, weights: 'ema 0.999' } });
+  write('few.ndjson', { count: 10 });
+  write('guided.ndjson', { sampler: { ...sampler, cfg: 1.5 } });
+  write('raw.ndjson', { sampler: { ...sampler, weights: 'raw' } });
+  const plot = (...more: string[]) => repa(['plot', 'a.ndjson', ...more, '--field', 'FID', '-o', 'x.svg'], { cwd });
+  const report = (...more: string[]) => repa(['report', 'a.ndjson', ...more, '-o', 'x.html'], { cwd });
+  for (const verb of [plot, report]) {
+    assert.equal((await verb('same.ndjson')).code, 0);
+    for (const [other, message] of [
+      ['few', /samples was not measured alike: count is 50 in a, but 10 in few/],
+      ['guided', /sampler\.cfg is 1 in a, but 1\.5 in guided/],
+      ['raw', /sampler\.weights is "ema" in a, but "raw" in raw[\s\S]*--mixed/],
+    ] as const) {
+      const { code, stderr } = await verb(`${other}.ndjson`);
+      assert.equal(code, 65, stderr);
+      assert.match(stderr, message);
+      assert.equal((await verb(`${other}.ndjson`, '--mixed')).code, 0);
+    }
+  }
+  const results = [1, 2].map((cfg) => ({ metric: 'FID', value: 3, sampler: { ...sampler, cfg } }));
+  writeFileSync(path.join(cwd, 'fid.ndjson'), results.map((line) => `${JSON.stringify(line)}\n`).join(''));
+  const { code, stderr } = await report('--results', 'fid.ndjson');
+  assert.equal(code, 65);
+  assert.match(stderr, /FID was not measured alike: sampler\.cfg is 1 in result 1, but 2 in result 2/);
+});
+
+test('where runs first have a value', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeRun(cwd, 'repa', [8, 4, 2], 1);
+  await makeRun(cwd, 'plain', [9, 6, 4], 1);
+  const { code, stderr } = await repa(['plot', 'repa', 'plain', '--field', 'FD', '--reach', '3', '-o', 'x.svg'], {
+    cwd,
+  });
+  assert.equal(code, 0, stderr);
+  assert.equal(stderr, 'repa: FD 3 at step 25\nplain: FD 3 is not reached\n');
+});
+
 test('what cannot be drawn is told', async (t) => {
   const cwd = temporaryFolder(t);
   await makeRun(cwd, 'a', [2, 1], 1);

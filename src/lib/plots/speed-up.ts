@@ -47,3 +47,18 @@ export function speedUps(curves: readonly (readonly Point[])[], reference: strin
       });
     });
 }
+
+/** Where a curve first is at a value that was named. */
+export interface Reach {
+  field: string;
+  run: string;
+  /** Undefined if it never is. */
+  x: number | undefined;
+}
+
+/** Each curve against `target`, in the direction in which the curve went. */
+export const reachesOf = (curves: readonly (readonly Point[])[], target: number): Reach[] =>
+  curves.map((curve) => {
+    const { field, run, value } = curve[0];
+    return { field, run, x: reaches(curve, target, curve[curve.length - 1].value <= value) };
+  });
