@@ -18,6 +18,11 @@ export const verbs: readonly ListedVerb[] = [
     load: async () => (await import('./train.js')).command,
   },
   {
+    name: 'ema',
+    summary: 'average the weights of a run after the training',
+    load: async () => (await import('./ema.js')).command,
+  },
+  {
     name: 'sample',
     summary: 'sample images from a checkpoint',
     load: async () => (await import('./sample.js')).command,

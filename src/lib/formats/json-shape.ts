@@ -34,7 +34,8 @@ function shown(value: unknown): string {
 const wrong = (at: string, expected: string, value: unknown): ShapeProblem =>
   new ShapeProblem(`${at || 'the whole'}: ${expected} is expected, not ${shown(value)}`);
 
-const checked =
+/** A value that holds what is expected. */
+export const checked =
   <T>(expected: string, holds: (value: unknown) => boolean): Shape<T> =>
   (value, at) => {
     if (holds(value)) return value as T;

@@ -1,6 +1,7 @@
 /** The options of verbs that take a trained diffusion model: where it is, which of its weights, and how it is sampled. */
 import { SAMPLER_OPTIONS } from '../diffusion/samplers/index.js';
-import { choice, flag, integer, number, text } from '../options/option.js';
+import { parseAverage } from '../optim/average.js';
+import { choice, flag, integer, number, parsed, text } from '../options/option.js';
 import { options } from '../options/table.js';
 
 /** What a checkpoint file of the official code may leave open. */
@@ -21,11 +22,14 @@ export const CHECKPOINT_FILE = options({
 /** Which weights of a checkpoint. */
 export const WEIGHTS = options({
   raw: flag('--raw', 'the weights themselves, not their moving average', { conflicts: ['ema'] }),
-  ema: number('--ema <decay>', 'the moving average of this decay', {
-    min: 0,
-    max: 1,
-    defaultText: 'the first that was trained',
-  }),
+  ema: parsed(
+    '--ema <average>',
+    'the moving average of this decay, such as 0.9999, or width: sigma:0.05',
+    parseAverage,
+    {
+      defaultText: 'the first that was trained',
+    },
+  ),
 });
 
 /** A trained diffusion model. */

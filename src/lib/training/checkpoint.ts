@@ -18,15 +18,16 @@ import { checkChecksum, writeChecksums } from '../files/checksums.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { type LazyTensor, openSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
 import { parseUniqueJson } from '../formats/unique-json.js';
+import type { Average } from '../optim/average.js';
 import { type RunRecord, readRecord, writtenRecord } from './record.js';
 
 const CONFIG = 'config.json';
 const STEP_FOLDER = /^step-(\d{7,})$/;
 const UNFINISHED = /^\.step-\d{7,}\.tmp$/;
 
-/** Name of the file of a moving average: `ema` is that of the first decay, `ema-0.999` one of the further ones. */
-export const averagePart = (decays: readonly number[], index: number): string =>
-  index === 0 ? 'ema' : `ema-${decays[index]}`;
+/** Name of the file of a moving average: `ema` is the first one, `ema-0.999` and `ema-sigma-0.05` are further ones. */
+export const averagePart = (averages: readonly Average[], index: number): string =>
+  index === 0 ? 'ema' : `ema-${String(averages[index]).replace(':', '-')}`;
 
 /** Steps of the complete checkpoints below `folder`, in order. */
 export function checkpointSteps(folder: string): number[] {
@@ -136,14 +137,24 @@ function readConfigText(file: string): string {
   return readFileSync(file, 'utf8');
 }
 
+const partFile = (checkpoint: string, part: string): string => path.join(checkpoint, `${part}.safetensors`);
+
+export const hasPart = (checkpoint: string, part: string): boolean => existsSync(partFile(checkpoint, part));
+
 /**
  * Opens the file of one set of a checkpoint's arrays.
- * @throws DataError when the file is damaged, or another than was saved
+ * @throws MissingInputError when there is no such set; DataError when the file is damaged, or another than was saved
  */
 export function openCheckpointPart(checkpoint: string, part: string): SafetensorsFile {
-  const name = `${part}.safetensors`;
-  checkChecksum(checkpoint, name);
-  return openSafetensors(path.join(checkpoint, name));
+  const file = partFile(checkpoint, part);
+  if (!hasPart(checkpoint, part) && hasPart(checkpoint, 'ema')) {
+    throw new MissingInputError(
+      `${checkpoint} holds a moving average alone, and no ${path.basename(file)}`,
+      'It can be sampled and exported as .safetensors; training goes on from the run that it is of.',
+    );
+  }
+  checkChecksum(checkpoint, path.basename(file));
+  return openSafetensors(file);
 }
 
 /**

@@ -1,4 +1,6 @@
 /** The options of a training run: its data, its network, its steps. What methods add, they declare themselves. */
+
+import { type Average, parseAverage, sigmaOf } from '../optim/average.js';
 import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
 import { options, prefixed } from '../options/table.js';
 import { ENCODER } from '../pretrained/options.js';
@@ -85,9 +87,19 @@ export const STEPS = options({
   clip: number('--clip <norm>', 'gradients of a larger norm are scaled down to it', { above: 0, default: 1 }),
   ema: list(
     '--ema <decays>',
-    'decay of the moving average of the weights; of several, separated by commas, sample takes the first',
-    decimal(0, 1),
+    'moving averages of the weights, separated by commas: each a decay, or sigma: and the width of an average along a ' +
+      'power of the time, such as sigma:0.05 (see repa ema); sample takes the first',
+    parseAverage,
     { default: [0.9999] },
+  ),
+  averageDtype: choice(
+    '--average-dtype <type>',
+    'of averages along a power of the time, as they are kept for repa ema',
+    ['f16', 'f32'],
+    {
+      default: 'f16',
+      needs: { words: '--ema sigma:...', holds: ({ ema }) => ema.some((each: Average) => sigmaOf(each)) },
+    },
   ),
   labelDropout: number('--label-dropout <p>', 'chance that a label is replaced by the null class', {
     min: 0,

@@ -2,6 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { DataError, UsageError } from '../errors.js';
 import {
+  checked,
   count,
   dictionaryOf,
   fields,
@@ -14,6 +15,7 @@ import {
   truth,
   words,
 } from '../formats/json-shape.js';
+import { type Average, isAverage } from '../optim/average.js';
 import { methodSettings } from '../repa/methods.js';
 import { type Network, networkParameters } from '../repa/network.js';
 import { meaningOf } from '../stream/meaning.js';
@@ -63,8 +65,8 @@ const TRAINING = fields({
   weightDecay: numeric,
   /** Gradients with a larger norm are scaled down to it. */
   clip: numeric,
-  /** One moving average of the weights each; the first is what is sampled from. */
-  emaDecays: listOf(numeric),
+  /** One moving average of the weights each, of a decay or along a power of the time; the first is what is sampled from. */
+  emaDecays: listOf(checked<Average>('the decay of an average, or its width', isAverage)),
   /** Chance that a label is replaced by the null class. */
   labelDropout: numeric,
   path: oneOf('linear', 'cosine'),
@@ -152,7 +154,7 @@ export function differences(saved: RunRecord, wanted: RunRecord): string[] {
 }
 
 /** Whether weights of the one network are weights of the other. */
-function haveSameParameters(a: Network, b: Network): boolean {
+export function haveSameParameters(a: Network, b: Network): boolean {
   const shapes = (network: Network) => [...networkParameters(network)].map(([name, { shape }]) => [name, shape]);
   return isDeepStrictEqual(shapes(a), shapes(b));
 }

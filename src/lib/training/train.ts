@@ -7,6 +7,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { PlacedBatch } from '../diffusion/draws.js';
 import { DataError, UnavailableError } from '../errors.js';
 import { lockRun, type RunLock } from '../files/run-lock.js';
+import { decayAt } from '../optim/average.js';
 import type { ParameterStore } from '../optim/index.js';
 import { anyRank, type ProcessGroup } from '../parallel/group.js';
 import { activeMethods, areFollowing, methodsAt } from '../repa/methods.js';
@@ -18,6 +19,7 @@ import { type LogEntry, openLog } from './log.js';
 import { type CompiledLoss, compileLoss, type LossRun } from './loss.js';
 import { missingMeasures, type OpenMonitor } from './monitor.js';
 import type { RunPlan } from './plan.js';
+import { checkSnapshots, saveSnapshot } from './post-hoc.js';
 import { prepareMethods } from './preparation.js';
 import { checkRanksAgree, divideBatch, sumOverRanks } from './ranks.js';
 import { ADAM, type RunRecord, type TrainingSettings } from './record.js';
@@ -34,6 +36,8 @@ export interface TrainOptions {
   saveEvery: number;
   /** Newest checkpoints kept. */
   keep: number;
+  /** Of the averages along a power of the time that are kept of each checkpoint. */
+  averageDtype: 'f16' | 'f32';
   logEvery: number;
   out: string;
 }
@@ -90,7 +94,10 @@ async function trainLocked(
   const store = checkpoint ? restoreStore(record, checkpoint, share.passes > 1) : freshStore(record, share.passes > 1);
   checkRanksAgree(group, store, record);
   announce(context, options, { set, record, checkpoint, store });
-  if (writes) discardUnfinished(out);
+  if (writes) {
+    discardUnfinished(out);
+    if (!checkpoint) checkSnapshots(out, record);
+  }
   const log = writes ? await openLog(out, record.step, context.print) : undefined;
 
   // The data, with what methods generate beside the images.
@@ -118,6 +125,7 @@ async function trainLocked(
     lock?.check();
     if (writes) {
       store.fetch(); // the arrays of `parts` are views of the weights
+      saveSnapshot(out, { ...record, step }, parts, options.averageDtype);
       saveCheckpoint(out, { ...record, step }, parts, options.keep);
     }
     saved = step;
@@ -266,7 +274,8 @@ function optimise(store: ParameterStore, settings: TrainingSettings, step: numbe
   const { beta2, weightDecay, clip, emaDecays } = settings;
   const lr = learningRateAt(step, settings);
   try {
-    return store.step({ step, lr, ...ADAM, beta2, weightDecay, clip, emaDecays });
+    const decays = emaDecays.map((average) => decayAt(average, step));
+    return store.step({ step, lr, ...ADAM, beta2, weightDecay, clip, emaDecays: decays });
   } catch (error) {
     if (error instanceof DataError) return undefined;
     throw error;

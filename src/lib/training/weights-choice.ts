@@ -1,13 +1,14 @@
 /** Which weights of a checkpoint are meant. */
 import { UsageError } from '../errors.js';
+import type { Average } from '../optim/average.js';
 import { averagePart } from './checkpoint.js';
 import type { RunRecord } from './record.js';
 
 export interface WeightsChoice {
   /** Not a moving average, but the weights themselves. */
   raw?: boolean;
-  /** The moving average of this decay; default the run's first. */
-  ema?: number;
+  /** The moving average of this decay or width; default the run's first. */
+  ema?: Average;
 }
 
 /**
