@@ -13,6 +13,11 @@ export const verbs: readonly ListedVerb[] = [
     load: async () => (await import('./extract-dino.js')).command,
   },
   {
+    name: 'encode-text',
+    summary: 'encode captions with the text tower of a CLIP',
+    load: async () => (await import('./encode-text.js')).command,
+  },
+  {
     name: 'train',
     summary: 'train a SiT or DiT on cached latents, aligned with cached features',
     load: async () => (await import('./train.js')).command,

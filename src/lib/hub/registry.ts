@@ -44,6 +44,8 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
   web('jepa-vit-h', `${META}/ijepa/IN1K-vit.h.14-300e.pth.tar`),
   hub('clip-vit-b', 'openai/clip-vit-base-patch16', 'pytorch_model.bin'),
   hub('clip-vit-l', 'openai/clip-vit-large-patch14', 'model.safetensors'),
+  hub('clip-vocabulary', 'openai/clip-vit-large-patch14', 'vocab.json'),
+  hub('clip-merges', 'openai/clip-vit-large-patch14', 'merges.txt'),
   ...['siglip', 'siglip2'].flatMap((name) => [
     hub(`${name}-vit-b`, `google/${name}-base-patch16-256`, 'model.safetensors'),
     hub(`${name}-vit-l`, `google/${name}-large-patch16-256`, 'model.safetensors'),

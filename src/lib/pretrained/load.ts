@@ -7,11 +7,12 @@ import { toFloat32 } from '../formats/host-tensor.js';
 import { openWeights, type WeightsFile } from '../formats/weights-file.js';
 import { locateWeights } from '../hub/locate.js';
 import { toDiffusersNames } from '../models/autoencoder-kl.js';
+import { toClipTextNames } from '../models/clip-text.js';
 import type { Weight, Weights } from '../models/parameters.js';
 import { toTinyNames } from '../models/tiny-autoencoder.js';
 import { toHubNames } from '../models/vit.js';
 
-export type NetworkKind = 'vae' | 'vit' | 'inception';
+export type NetworkKind = 'vae' | 'vit' | 'inception' | 'clip-text';
 
 export interface NetworkRequest {
   kind: NetworkKind;
@@ -40,6 +41,7 @@ const TRANSLATE: Record<NetworkKind, (weights: Weights) => Weights> = {
   vae: (weights) => toTinyNames(toDiffusersNames(weights)),
   vit: toHubNames,
   inception: (weights) => weights,
+  'clip-text': toClipTextNames,
 };
 
 /** Only what the network takes is read, and nothing is kept of it here: a file may hold much more. */

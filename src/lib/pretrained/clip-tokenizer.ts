@@ -1,0 +1,118 @@
+/** CLIP's tokenizer: byte pairs, of texts in lower case, from the vocabulary files that are published with its weights. */
+import { existsSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { DataError, MissingInputError } from '../errors.js';
+import { jsonObject } from '../formats/json-object.js';
+
+const START = '<|startoftext|>';
+const END = '<|endoftext|>';
+/** Marks the last piece of a word. */
+const WORD_END = '</w>';
+/** Contractions, words, single digits, and runs of anything else. */
+const WORDS = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
+/** Texts in which a word is looked up rather than merged again. */
+const MOST_KNOWN = 1 << 16;
+
+export class ClipTokenizer {
+  readonly #vocabulary: ReadonlyMap<string, number>;
+  readonly #ranks: ReadonlyMap<string, number>;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #words = new Map<string, readonly number[]>();
+
+  /**
+   * @param folder with vocab.json and merges.txt
+   * @throws MissingInputError when one is not there; DataError when they are not CLIP's
+   */
+  constructor(folder: string) {
+    const file = (name: string): string => {
+      const place = path.join(folder, name);
+      if (existsSync(place)) return readFileSync(place, 'utf8');
+      throw new MissingInputError(
+        `${place}: no such file`,
+        'The vocabulary of CLIP is vocab.json and merges.txt, published beside its weights.',
+      );
+    };
+    const vocabulary = Object.entries(jsonObject(file('vocab.json')) ?? {});
+    this.#vocabulary = new Map(vocabulary.filter((entry): entry is [string, number] => Number.isInteger(entry[1])));
+    const merges = file('merges.txt')
+      .split('\n')
+      .filter((line) => /^\S+ \S+$/.test(line) && !line.startsWith('#version'));
+    this.#ranks = new Map(merges.map((line, rank) => [line, rank]));
+    const [start, end] = [this.#vocabulary.get(START), this.#vocabulary.get(END)];
+    if (start === undefined || end === undefined || merges.length === 0) {
+      throw new DataError(`${folder}: vocab.json and merges.txt are not those of CLIP`);
+    }
+    this.#start = start;
+    this.#end = end;
+  }
+
+  /** Tokens that there are. */
+  get size(): number {
+    return this.#vocabulary.size;
+  }
+
+  /**
+   * The tokens of a text between its start and its end, cut to `length` and filled up with the end, as transformers'
+   * CLIPTokenizer gives them (which was the check).
+   * @returns [length]
+   * @throws DataError for a piece that the vocabulary lacks
+   */
+  encode(text: string, length: number): Int32Array {
+    const words = lowerCase(text.normalize('NFC')).match(WORDS) ?? [];
+    const pieces = words.flatMap((word) => this.#word(word)).slice(0, length - 2);
+    return Int32Array.from({ length }, (_, i) => (i === 0 ? this.#start : (pieces[i - 1] ?? this.#end)));
+  }
+
+  #word(word: string): readonly number[] {
+    const known = this.#words.get(word);
+    if (known) return known;
+    const tokens = merged(lettersOf(word), this.#ranks).map((piece) => {
+      const token = this.#vocabulary.get(piece);
+      if (token !== undefined) return token;
+      throw new DataError(`vocab.json lacks '${piece}', a piece of '${word}': it does not belong to merges.txt`);
+    });
+    if (this.#words.size < MOST_KNOWN) this.#words.set(word, tokens);
+    return tokens;
+  }
+}
+
+/** Letter by letter: a sigma at the end of a word is like any other. */
+const lowerCase = (text: string): string => Array.from(text, (letter) => letter.toLowerCase()).join('');
+
+/** Bytes that stand for themselves; the others are written as letters from 256 on. */
+const isShown = (byte: number): boolean =>
+  (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174 && byte <= 255);
+
+const LETTERS: readonly string[] = (() => {
+  let hidden = 256;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(isShown(byte) ? byte : hidden++));
+})();
+
+/** The bytes of a word as letters, the last one with the mark. */
+function lettersOf(word: string): string[] {
+  const letters = Array.from(Buffer.from(word), (byte) => LETTERS[byte]);
+  letters[letters.length - 1] += WORD_END;
+  return letters;
+}
+
+/** Joins the pair of the lowest rank, everywhere, until no pair has one. */
+function merged(pieces: string[], ranks: ReadonlyMap<string, number>): string[] {
+  for (;;) {
+    let best = '';
+    let least = Number.POSITIVE_INFINITY;
+    for (let i = 0; i + 1 < pieces.length; i++) {
+      const pair = `${pieces[i]} ${pieces[i + 1]}`;
+      const rank = ranks.get(pair);
+      if (rank !== undefined && rank < least) [best, least] = [pair, rank];
+    }
+    if (least === Number.POSITIVE_INFINITY) return pieces;
+    const next: string[] = [];
+    for (let i = 0; i < pieces.length; i++) {
+      const pair = `${pieces[i]} ${pieces[i + 1]}`;
+      next.push(pair === best ? pair.replace(' ', '') : pieces[i]);
+      if (pair === best) i++;
+    }
+    pieces = next;
+  }
+}
