@@ -23,6 +23,7 @@ export const command = verb({
   options: {
     vae: text('--vae <name>', "a VAE's name, or pixels", { defaultText: "what the stream's header names" }),
     weights: text('--weights <file>', "the VAE's weights; its architecture is inferred"),
+    statistics: text('--statistics <file>', 'statistics of latents that are encoder tokens'),
     rounding: ROUNDING,
     batchSize: batchSize(4),
     out: OUT,
@@ -32,17 +33,19 @@ export const command = verb({
     checkBinaryOutput(options);
     const input = inputOrStdin(path, 'latents');
     const { selectBackend } = await import('../lib/engine/index.js');
-    const { checkDecoder, decoderRecord, openCodec } = await import('../lib/pretrained/codec.js');
+    const { checkDecoder, checkStandardised, decoderRecord, openCodec } = await import('../lib/pretrained/codec.js');
     const { openLatents } = await import('../lib/pretrained/latent-stream.js');
     const { fromSignedUnit } = await import('../lib/images/normalise.js');
     const { inBatches } = await import('../lib/batches.js');
 
     const source = await openLatents(input);
     await selectBackend(options);
-    const codec = await openCodec({ vae: options.vae ?? source.codec, weights: options.weights });
+    const codec = await openCodec({ ...options, vae: options.vae ?? source.codec });
     const [channels, size] = source.shape;
     const { 'repa.codec': encoder, 'repa.model': model } = source.metadata;
-    checkDecoder(codec, channels, encoder ?? model, input === '-' ? 'stdin' : input);
+    const where = input === '-' ? 'stdin' : input;
+    checkDecoder(codec, channels, encoder ?? model, where);
+    checkStandardised(codec, source.metadata, where);
     const side = size * codec.downsampling;
     const schema = {
       columns: [{ name: 'image', dtype: 'u8', shape: [side, side, 3], dimNames: ['H', 'W', 'C'] }] as const,

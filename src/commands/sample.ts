@@ -57,6 +57,7 @@ const OPTIONS = options({
   dtype: choice('--dtype <type>', 'how latents are stored', ['f16', 'f32'], { defaultText: 'f32', needs: 'latents' }),
   vae: text('--vae <name>', 'decoder', { defaultText: 'the codec that made the training latents' }),
   vaeWeights: text('--vae-weights <file>', "the decoder's weights"),
+  vaeStatistics: text('--vae-statistics <file>', 'statistics of its latents, of a decoder of encoder tokens'),
   rounding: ROUNDING,
   grid: text('--grid <file.png>', 'write a sheet of the images', { writes: 'file' }),
   png: text('--png <folder>', 'write each image as a PNG', { writes: 'folder' }),

@@ -3,6 +3,7 @@ import { inBatches } from '../batches.js';
 import { engineEntry } from '../engine/select.js';
 import { DataError, UsageError } from '../errors.js';
 import { portablePath } from '../files/portable-path.js';
+import type { ImageInput } from '../images/open-images.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { sizeOf } from '../numbers/typed-array.js';
@@ -43,9 +44,52 @@ export function checkSize(size: number, batchSize: number): void {
   );
 }
 
+/** The tensors of one image, by column. */
+interface ComputedRow {
+  key: string;
+  label: number;
+  tensors: Record<string, Float32Array>;
+}
+
+/** The rows of images in their order; `done` is told how many are. */
+async function* computedRows(
+  images: ImageInput['images'],
+  { batchSize }: ImageJobOptions,
+  { columns, compute }: ImageJob,
+  done: (count: number) => void,
+): AsyncGenerator<ComputedRow> {
+  for await (const batch of inBatches(images, batchSize)) {
+    const computed = compute(batch.map(({ image }) => image));
+    for (const [row, { key, label }] of batch.entries()) {
+      const tensors = columns.map(({ name, shape }) => {
+        const length = sizeOf(shape);
+        const values = computed[name].subarray(row * length, (row + 1) * length);
+        if (firstNonFinite(values) >= 0) throw notFinite(key, name);
+        return [name, values];
+      });
+      yield { key, label, tensors: Object.fromEntries(tensors) };
+    }
+    done(batch.length);
+  }
+}
+
+/** Runs a job over images for what `use` makes of each, and writes no stream. */
+export async function overImages(
+  input: string,
+  options: ImageJobOptions,
+  job: ImageJob,
+  use: (tensors: Record<string, Float32Array>) => void,
+): Promise<void> {
+  const source = await imageInput(input, job.size, options);
+  const progress = new Progress(job.name, { unit: 'images', total: source.total, quiet: options.quiet });
+  for await (const { tensors } of computedRows(source.images, options, job, (count) => progress.advance(count)))
+    use(tensors);
+  progress.finish();
+}
+
 /** Runs a job over a folder, an archive or a stream of images, and writes one stream. */
 export async function runImageJob(input: string, options: ImageJobOptions, job: ImageJob): Promise<void> {
-  const { name, kind, size, columns, compute } = job;
+  const { name, kind, size, columns } = job;
   const source = await imageInput(input, size, options);
   const reference = input === '-' ? source.metadata['repa.reference'] : portablePath(input);
   const classes = source.metadata['repa.classes'];
@@ -58,19 +102,8 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   });
   const progress = new Progress(name, { unit: 'images', total: source.total, quiet: options.quiet });
   const written = await writeStream(options, { columns: withScales(columns), metadata }, async (writer) => {
-    for await (const batch of inBatches(source.images, options.batchSize)) {
-      const computed = compute(batch.map(({ image }) => image));
-      for (const [row, { key, label }] of batch.entries()) {
-        const tensors = columns.map(({ name: column, shape }) => {
-          const length = sizeOf(shape);
-          const values = computed[column].subarray(row * length, (row + 1) * length);
-          if (firstNonFinite(values) >= 0) throw notFinite(key, column);
-          return [column, values];
-        });
-        await writer.append(key, label, Object.fromEntries(tensors));
-      }
-      progress.advance(batch.length);
-    }
+    const rows = computedRows(source.images, options, job, (count) => progress.advance(count));
+    for await (const { key, label, tensors } of rows) await writer.append(key, label, tensors);
   });
   if (written) progress.finish();
   else progress.say(`${options.out}: this part is finished already`);

@@ -17,6 +17,9 @@ export interface PublishedWeights {
 const META = 'https://dl.fbaipublicfiles.com';
 const SIZES = ['s', 'b', 'l', 'g'] as const;
 
+/** Decoders, statistics and diffusion transformers of RAE (arXiv 2510.11690). */
+const RAE = 'nyu-visionx/RAE-collections';
+
 const web = (name: string, url: string, more: { sha256?: string; model?: string } = {}): [string, PublishedWeights] => {
   const { model, ...rest } = more;
   return [name, { source: { url, ...rest }, ...(model && { model }) }];
@@ -55,6 +58,8 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
   hub('sd-vae-ft-mse', 'stabilityai/sd-vae-ft-mse', 'diffusion_pytorch_model.safetensors'),
   hub('taesd', 'madebyollin/taesd', 'diffusion_pytorch_model.safetensors'),
   hub('taef2', 'madebyollin/taef2', 'taef2.safetensors'),
+  hub('rae-dinov2reg-vit-b-decoder', RAE, 'decoders/dinov2/wReg_base/ViTXL_n08/model.pt'),
+  hub('rae-dinov2reg-vit-b-statistics', RAE, 'stats/dinov2/wReg_base/imagenet1k/stat.pt'),
   web(
     'inception-2015',
     'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth',

@@ -6,7 +6,7 @@
 import { tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
 import type { PlaneSize } from '../images/resample.js';
-import type { GeluForm } from '../nn/functional.js';
+import { type GeluForm, layerNorm } from '../nn/functional.js';
 import { mlp, norm, type Parameters, parameter, patchEmbed, selfAttention, swiglu } from '../nn/layers.js';
 import { type PositionResampling, resamplePositions } from '../nn/positions.js';
 import { concatenated } from '../numbers/typed-array.js';
@@ -63,8 +63,11 @@ function squareSide(count: number): number | undefined {
   return Number.isInteger(side) ? side : undefined;
 }
 
-/** @throws UsageError if the width cannot be split into that many heads. */
-function headsOf(width: number, heads = HEADS.get(width) ?? width / HEAD_DIM): number {
+/**
+ * Heads of a published model of this width, unless given.
+ * @throws UsageError if the width cannot be split into that many heads.
+ */
+export function headsOf(width: number, heads = HEADS.get(width) ?? width / HEAD_DIM): number {
   if (Number.isInteger(heads) && width % heads === 0) return heads;
   throw new UsageError(`a width of ${width} cannot be split into ${heads} heads`, 'Give the number of heads.');
 }
@@ -119,16 +122,17 @@ export function inferViTConfig(
 
 // ---------------------------------------------------------------------------------- the parts, each with its parameters
 
-type Entry = [string, { shape: readonly number[] }];
+/** A parameter by its name. */
+export type Entry = [string, { shape: readonly number[] }];
 
-const linearShapes = (name: string, outputs: number, inputs: number, bias = true): Entry[] => [
+export const linearShapes = (name: string, outputs: number, inputs: number, bias = true): Entry[] => [
   [`${name}.weight`, { shape: [outputs, inputs] }],
   ...(bias ? vectorShapes(`${name}.bias`, outputs) : []),
 ];
 
 const vectorShapes = (name: string, dim: number): Entry[] => [[name, { shape: [dim] }]];
 
-const normShapes = (name: string, dim: number): Entry[] => [
+export const normShapes = (name: string, dim: number): Entry[] => [
   ...vectorShapes(`${name}.weight`, dim),
   ...vectorShapes(`${name}.bias`, dim),
 ];
@@ -155,7 +159,16 @@ function embed(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.Tensor {
   return config.preNorm ? norm(p, 'norm_pre', tokens, config.epsilon) : tokens;
 }
 
-function blockShapes(name: string, { width, inner, feedForward, layerScale, qkvBias }: ViTConfig): Entry[] {
+/** What one block is. */
+export type ViTBlock = Pick<
+  ViTConfig,
+  'width' | 'inner' | 'heads' | 'feedForward' | 'activation' | 'qkvBias' | 'layerScale' | 'epsilon'
+>;
+
+export function blockShapes(
+  name: string,
+  { width, inner, feedForward, layerScale, qkvBias }: Omit<ViTBlock, 'heads' | 'activation' | 'epsilon'>,
+): Entry[] {
   return [
     ...normShapes(`${name}.norm1`, width),
     ...linearShapes(`${name}.attn.qkv`, 3 * width, width, qkvBias),
@@ -171,7 +184,8 @@ function blockShapes(name: string, { width, inner, feedForward, layerScale, qkvB
   ];
 }
 
-function block(p: Parameters, name: string, config: ViTConfig, x: tf.Tensor): tf.Tensor {
+/** One block: `x` [B, N, D] to [B, N, D]. */
+export function block(p: Parameters, name: string, config: ViTBlock, x: tf.Tensor): tf.Tensor {
   const scaled = (layer: string, y: tf.Tensor): tf.Tensor =>
     config.layerScale ? tf.mul(y, parameter(p, `${name}.${layer}.gamma`)) : y;
   const feedForward = (y: tf.Tensor): tf.Tensor =>
@@ -207,17 +221,37 @@ export interface ViTOutput {
   cls: tf.Tensor | null;
 }
 
+/** The tokens after each block, [B, P + T, D]. */
+function hiddenStates(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.Tensor[] {
+  const states = [embed(p, config, images)]; // [B, P + T, D] each
+  for (let i = 0; i < config.depth; i++) states.push(block(p, `blocks.${i}`, config, states[i]));
+  return states.slice(1);
+}
+
+/** Of tokens [B, P + T, D], those of patches: [B, T, D]. */
+const patchesOf = ({ classToken, registers }: ViTConfig, tokens: tf.Tensor): tf.Tensor =>
+  tf.slice(tokens, [0, Number(classToken) + registers, 0], [-1, -1, -1]);
+
 /** Features of normalised `images` [B, 3, H, W], whose grid of patches is `config.grid`, after the final norm where there is one. */
 export function vit(p: Parameters, config: ViTConfig, images: tf.Tensor): ViTOutput {
-  let tokens = embed(p, config, images); // [B, P + T, D]
-  for (let i = 0; i < config.depth; i++) tokens = block(p, `blocks.${i}`, config, tokens);
-  if (config.finalNorm) tokens = norm(p, 'norm', tokens, config.epsilon);
-  const prefix = Number(config.classToken) + config.registers;
-  const patchTokens = tf.slice(tokens, [0, prefix, 0], [-1, -1, -1]); // [B, T, D]
+  const last = hiddenStates(p, config, images).at(-1)!; // [B, P + T, D]
+  const tokens = config.finalNorm ? norm(p, 'norm', last, config.epsilon) : last;
+  const patchTokens = patchesOf(config, tokens); // [B, T, D]
   const cls = config.classToken
     ? tf.squeeze(tf.slice(tokens, [0, 0, 0], [-1, 1, -1]), [1]) // [B, D]
     : null;
   return { patchTokens, cls };
+}
+
+/**
+ * Patch tokens as latents, [B, T, D]: the mean of those after the last `blocks` blocks, each through a layer norm without
+ * scale and shift (RAE, arXiv 2510.11690, section 3, of one block; RAEv2, arXiv 2605.18324, of several). Checked against
+ * the published code (fixture published/rae).
+ */
+export function latentTokens(p: Parameters, config: ViTConfig, images: tf.Tensor, blocks: number): tf.Tensor {
+  const states = hiddenStates(p, config, images).slice(-blocks);
+  const plain = states.map((state) => layerNorm(patchesOf(config, state), { epsilon: config.epsilon })); // [B, T, D] each
+  return tf.div(tf.addN(plain), blocks);
 }
 
 /**

@@ -14,6 +14,8 @@ export interface Codec {
   readonly downsampling: number;
   /** Of its latents; undefined where nothing tells it. */
   readonly scale: LatentScale | undefined;
+  /** SHA-256 of the statistics that each position of its latents is standardised by, where it is. */
+  readonly statistics?: string;
   /** What was left out of its file, one sentence each. */
   readonly notes?: readonly string[];
   /** Moments [N, 2C, h, w] or latents [N, C, h, w], as `column` says, of `count` square images of `size` pixels. */

@@ -9,8 +9,12 @@ import { klCodec } from './kl-codec.js';
 import { checkScale, type LatentScale } from './latent-scale.js';
 import { openNetwork } from './load.js';
 import { tinyCodec } from './tiny-codec.js';
+import { isTokenCodec, openTokenCodec } from './token-codec.js';
 
 export type { Codec } from './codec-interface.js';
+
+/** Of a stream's header: the SHA-256 of the statistics of its latents. */
+export const STATISTICS_KEY = 'repa.latent.statistics';
 
 const pixels: Codec = {
   name: 'pixels',
@@ -24,10 +28,16 @@ const pixels: Codec = {
 };
 
 export interface CodecOptions {
-  /** `pixels`, or the name of a VAE that was pulled. */
+  /** `pixels`, the name of a VAE that was pulled, or `rae:` and that of an encoder. */
   vae: string;
   /** A weights file, in place of a name. */
   weights?: string;
+  /** Of encoder tokens: the file of their statistics, in place of the name's own. */
+  statistics?: string;
+  /** Of encoder tokens: the half that is used; the decoder by default. */
+  half?: 'encoder' | 'decoder';
+  /** Of encoder tokens: without statistics, which are to be made. */
+  raw?: boolean;
   /** Overrides what is known of the latents' scale. */
   latentScale?: readonly number[];
   latentShift?: readonly number[];
@@ -38,9 +48,18 @@ export interface CodecOptions {
  * @throws UnavailableError for a name whose weights are not here; DataError for weights of another network
  */
 export async function openCodec(options: CodecOptions): Promise<Codec> {
+  if ((options.statistics ?? options.raw) && !isTokenCodec(options.vae)) {
+    throw new UsageError(`statistics are for encoder tokens, such as rae:dinov2reg-vit-b, not for ${options.vae}`);
+  }
   if (options.vae === 'pixels' && !options.weights) {
     if (options.latentScale ?? options.latentShift) throw new UsageError('pixels have no scale to change');
     return pixels;
+  }
+  if (isTokenCodec(options.vae)) {
+    if (options.latentScale ?? options.latentShift) {
+      throw new UsageError(`${options.vae}: its statistics take the place of --latent-scale and --latent-shift`);
+    }
+    return openTokenCodec({ half: 'decoder', ...options });
   }
   const network = await openNetwork({ kind: 'vae', name: options.vae, file: options.weights });
   try {
@@ -91,6 +110,25 @@ export function checkDecoder(codec: Codec, channels: number, made: string | unde
   }
   if (codec.name !== pixels.name || made === undefined || made === pixels.name) return;
   throw new DataError(`${where}: holds latents of ${made}, which are no pixels`, 'Name their codec with --vae.');
+}
+
+/**
+ * Checks that a decoder takes latents by the statistics that they were standardised by.
+ * @param metadata what their header says
+ * @throws DataError when they are others
+ */
+export function checkStandardised(
+  { name, statistics }: Codec,
+  metadata: Readonly<Record<string, string>>,
+  where: string,
+): void {
+  const made = metadata[STATISTICS_KEY];
+  if (made === statistics) return;
+  const short = (sha256: string | undefined): string => (sha256 ? `statistics ${sha256.slice(0, 8)}` : 'no statistics');
+  throw new DataError(
+    `${where}: latents were standardised by ${short(made)}, but ${name} has ${short(statistics)}`,
+    'Name the file that they were encoded with: --statistics of decode-vae, --vae-statistics of sample.',
+  );
 }
 
 /** What turned latents into bytes, as told with images and numbers. */

@@ -9,10 +9,11 @@ import { locateWeights } from '../hub/locate.js';
 import { toDiffusersNames } from '../models/autoencoder-kl.js';
 import { toClipTextNames } from '../models/clip-text.js';
 import type { Weight, Weights } from '../models/parameters.js';
+import { toRaeDecoderNames } from '../models/rae-decoder.js';
 import { toTinyNames } from '../models/tiny-autoencoder.js';
 import { toHubNames } from '../models/vit.js';
 
-export type NetworkKind = 'vae' | 'vit' | 'inception' | 'clip-text';
+export type NetworkKind = 'vae' | 'vit' | 'rae-decoder' | 'inception' | 'clip-text';
 
 export interface NetworkRequest {
   kind: NetworkKind;
@@ -40,6 +41,7 @@ export interface OpenNetwork extends LoadedNetwork {
 const TRANSLATE: Record<NetworkKind, (weights: Weights) => Weights> = {
   vae: (weights) => toTinyNames(toDiffusersNames(weights)),
   vit: toHubNames,
+  'rae-decoder': toRaeDecoderNames,
   inception: (weights) => weights,
   'clip-text': toClipTextNames,
 };

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { engineEntry } from '../engine/select.js';
 import { portablePath } from '../files/portable-path.js';
 import { bytesOf } from '../numbers/typed-array.js';
-import { decoderRecord } from '../pretrained/codec.js';
+import { decoderRecord, STATISTICS_KEY } from '../pretrained/codec.js';
 import type { TensorColumn } from '../stream/schema.js';
 import type { Job, SamplingOptions } from './job.js';
 import type { Noise } from './noise-file.js';
@@ -53,6 +53,7 @@ export function headerOf(
     'repa.seed': String(settings.seed),
     'repa.reference': record.data.latents.metadata['repa.reference'],
     'repa.codec': options.latents && (options.vae ?? record.data.latents.metadata['repa.model']),
+    [STATISTICS_KEY]: options.latents && record.data.latents.metadata[STATISTICS_KEY],
     'repa.latent.scale': options.latents && JSON.stringify(scale),
     'repa.latent.shift': options.latents && JSON.stringify(shift),
   };

@@ -2,7 +2,7 @@
 import { DataError, UsageError } from '../errors.js';
 import type { ByteRounding } from '../images/normalise.js';
 import { sizeOf } from '../numbers/typed-array.js';
-import { type Codec, openCodec } from '../pretrained/codec.js';
+import { type Codec, checkStandardised, openCodec } from '../pretrained/codec.js';
 import {
   checkHints,
   compiledNetwork,
@@ -28,6 +28,7 @@ export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'cod
   dtype?: 'f16' | 'f32';
   vae?: string;
   vaeWeights?: string;
+  vaeStatistics?: string;
   rounding: ByteRounding;
   batchSize: number;
 }
@@ -87,18 +88,24 @@ function labelPlan(text: string): LabelPlan {
   throw new UsageError(`--labels ${text}: it takes random, balanced, or class numbers such as 0,1,7`);
 }
 
-const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights }: SamplingOptions): Promise<Codec> =>
-  openCodec({ vae, weights: vaeWeights });
+const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights, vaeStatistics }: SamplingOptions): Promise<Codec> =>
+  openCodec({ vae, weights: vaeWeights, statistics: vaeStatistics });
 
 /** The codec of the training latents, unless the command line names another. */
-function openSampleCodec({ record }: DiffusionModel, { vae, vaeWeights }: SamplingOptions): Promise<Codec> {
+function openSampleCodec(
+  { record }: DiffusionModel,
+  { vae, vaeWeights, vaeStatistics }: SamplingOptions,
+): Promise<Codec> {
   const trained = record.data.latents.metadata['repa.model'];
-  return openCodec({ vae: vae ?? trained, weights: vaeWeights });
+  return openCodec({ vae: vae ?? trained, weights: vaeWeights, statistics: vaeStatistics });
 }
 
 /** @throws DataError when a codec is not of these latents */
-function checkCodec({ name, channels }: Codec, { source, record }: DiffusionModel): void {
+function checkCodec(codec: Codec, { source, record }: DiffusionModel): void {
+  const { name, channels } = codec;
   const [own] = record.latent.shape;
+  // Weights from elsewhere do not tell what they were trained on.
+  if (channels === own && record.data.latents.rows > 0) checkStandardised(codec, record.data.latents.metadata, source);
   if (channels === own) return;
   throw new DataError(
     `${name} decodes latents of ${channels} channels, but those of ${source} have ${own}`,

@@ -37,6 +37,9 @@ export const WHILE_TRAINING = options({
     defaultText: 'those of the codec that made the latents',
     needs: isSampled,
   }),
+  evalVaeStatistics: text('--eval-vae-statistics <file>', 'statistics of its latents, of a decoder of encoder tokens', {
+    needs: isSampled,
+  }),
   evalBatchSize: integer('--eval-batch-size <n>', 'images computed at a time while measuring', {
     min: 1,
     default: 16,

@@ -7,7 +7,7 @@ import { contactSheet, writePng } from '../../images/png.js';
 import type { RgbImage } from '../../images/rgb-image.js';
 import type { Gaussian } from '../../metrics/statistics.js';
 import { anyRank } from '../../parallel/group.js';
-import { type Codec, decoderRecord, openCodec } from '../../pretrained/codec.js';
+import { type Codec, checkStandardised, decoderRecord, openCodec } from '../../pretrained/codec.js';
 import { type FeatureNetwork, openFeatureNetwork } from '../../pretrained/feature-network.js';
 import { compiledNetwork, type DiffusionModel } from '../../sampling/diffusion-model.js';
 import { type SampleJob, sampleImages } from '../../sampling/images.js';
@@ -76,7 +76,8 @@ export class SampleMeasure implements Measure {
       throw new MissingInputError(`--eval-ref ${options.evalRef}: no such file or folder`);
     }
     const vae = record.data.latents.metadata['repa.model'];
-    const decoder = await openCodec({ vae, weights: options.evalVaeWeights });
+    const decoder = await openCodec({ vae, weights: options.evalVaeWeights, statistics: options.evalVaeStatistics });
+    checkStandardised(decoder, record.data.latents.metadata, record.data.latents.metadata['repa.model'] ?? 'the run');
     const model = { source: out, record, config: record.model, parameters: store.emaTensors };
     const side = record.model.inputSize * decoder.downsampling;
     const comparison = compared > 0 ? await openComparison(options, side, group.rank === 0, inputs) : undefined;
