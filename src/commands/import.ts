@@ -13,7 +13,9 @@ const description = `Makes ours of what other tools keep. What comes out depends
 
 A checkpoint of the official code of REPA, SiT or DiT (.pt, .safetensors), with its moving average and its optimiser where it
 has them, becomes a checkpoint folder, ./ckpt or -o, from which train continues and sample samples. Its architecture is
-inferred; weights alone become the start of a run at step 0.
+inferred; weights alone become the start of a run at step 0. Checkpoints of other training loops are read too: averages are found
+under the names that are usual (model_ema, shadow, Lightning's), what is no weight (arguments, paths, objects of any class) is not
+run and not needed, and an optimiser that is not Adam is left out, with a note.
 
 Data becomes a tensor stream, on stdout or in -o: images of one size (or --size) in a folder, a .zip or Parquet, a WebDataset .tar of images and
 .npy files, an .npy of one row an image, an .npz (ADM's arr_0, or a column an array), or the folder of official
@@ -22,6 +24,7 @@ preprocessing (img-mean-std-*.npy and dataset.json), whose moments get the keys 
 const examples = [
   { why: 'continue a run of the official code', command: 'repa import 0400000.pt -o ckpt && repa train --resume' },
   { why: 'train on what the official preprocessing made', command: 'repa import data/vae-sd > latents' },
+  { why: 'one of several sets of weights in a file', command: 'repa import run.ckpt --key state_dict.model_ema' },
   {
     why: 'features that Python computed, row by row of the latents',
     command: 'repa import feats.npy --like latents > feats',
@@ -53,9 +56,14 @@ export const command = verb({
     const codec = { name: options.vae, scale: options.latentScale, shift: options.latentShift };
     if (!isData(input)) {
       const { importCheckpoint } = await import('../lib/exchange/import-checkpoint.js');
-      const { folder, record, hasMoments } = importCheckpoint(input, options.out ?? 'ckpt', { ...options, codec });
+      const { folder, record, hasMoments, notes } = importCheckpoint(input, options.out ?? 'ckpt', {
+        ...options,
+        codec,
+      });
       const state = hasMoments ? `at step ${record.step}, with its optimiser` : 'to be trained on from step 0';
-      if (!options.quiet) say(`${folder}: a ${record.architecture} ${state}`);
+      if (options.quiet) return;
+      for (const note of notes) say(`note: ${input}: ${note}`);
+      say(`${folder}: a ${record.architecture} ${state}`);
       return;
     }
     checkBinaryOutput(options);

@@ -3,7 +3,12 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
-import { openSafetensors } from '../../src/lib/formats/safetensors.js';
+import type { HostTensor } from '../../src/lib/formats/host-tensor.js';
+import { isDict, type PickleDict } from '../../src/lib/formats/pickle.js';
+import { openSafetensors, writeSafetensors } from '../../src/lib/formats/safetensors.js';
+import { openTorch } from '../../src/lib/formats/torch.js';
+import { TorchTensor } from '../../src/lib/formats/torch-tensor.js';
+import { type Savable, writeTorch } from '../../src/lib/formats/torch-writer.js';
 import { networkParameters } from '../../src/lib/repa/network.js';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
 import { readCheckpointRecord } from '../../src/lib/training/checkpoint.js';
@@ -112,6 +117,110 @@ test('exported weights are sampled as the folder is, with nothing to be said abo
   assert.equal(await pixels('--ckpt', 'all.pt', '--raw'), raw);
   assert.equal(await pixels('--ckpt', 'm.safetensors'), ema);
   assert.equal(await pixels('--ckpt', 'r.safetensors'), raw);
+});
+
+test('steps that were taken elsewhere are counted, and what a file tells of itself is not overruled', async (t) => {
+  const cwd = temporaryFolder(t);
+  const run = (...args: string[]) => repa(args, { cwd });
+  assert.equal((await run('import', TRAINING, '--heads', '2', '-o', 'ckpt')).code, 0);
+  assert.equal((await run('export', 'ckpt', '-o', 'a.pt')).code, 0);
+  // A script that went on for five steps and kept the arguments, our record among them.
+  const file = openTorch(path.join(cwd, 'a.pt'));
+  const root = file.root as Record<string, PickleDict>;
+  const read = (value: unknown): Savable => {
+    if (value instanceof TorchTensor) return value.read();
+    if (Array.isArray(value)) return value.map(read);
+    return isDict(value) ? new Map(Object.entries(value).map(([k, v]) => [k, read(v)])) : (value as Savable);
+  };
+  const state = new Map(Object.entries(root.opt.state as PickleDict).map(([n, each]) => [Number(n), read(each)]));
+  const groups = read(root.opt.param_groups);
+  const saved = { model: read(root.model), ema: read(root.ema), args: read(root.args), steps: 6 };
+  await writeTorch(path.join(cwd, 'b.pt'), { ...saved, opt: { state, param_groups: groups } });
+  file.close();
+  const again = await run('import', 'b.pt', '-o', 'b');
+  assert.equal(again.code, 0, again.stderr);
+  assert.match(again.stderr, /b\/step-0000006: a SiT at step 6, with its optimiser/);
+  const { training, ...record } = readCheckpointRecord(path.join(cwd, 'b/step-0000006'));
+  assert.deepEqual([record.step, training.path], [6, 'cosine']);
+
+  const contradictions: [string[], RegExp][] = [
+    [['--path', 'linear'], /--path linear: b\.pt tells that it was trained on the cosine one/],
+    [['--latent-scale', '0.5'], /--latent-scale 0\.5: b\.pt tells that its latents are of 0\.18215/],
+    [['--vae', 'sdxl-vae'], /--vae sdxl-vae: b\.pt tells that its latents are of sd-vae-ft-ema/],
+  ];
+  for (const [args, message] of contradictions) {
+    const { code, stderr } = await run('import', 'b.pt', ...args, '-o', 'c');
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, message);
+  }
+  assert.equal((await run('import', 'b.pt', '--path', 'cosine', '--latent-scale', '0.18215', '-o', 'c')).code, 0);
+  // Of a file that tells nothing, what is said is kept.
+  const told = ['--latent-scale', '0.5', '--path', 'linear', '--vae', 'other'];
+  assert.equal((await run('import', TRAINING, '--heads', '2', ...told, '-o', 'd')).code, 0);
+  const said = readCheckpointRecord(path.join(cwd, 'd/step-0000001'));
+  assert.deepEqual([said.training.path, said.latent.scale], ['linear', [0.5]]);
+  assert.equal(said.data.latents.metadata['repa.model'], 'other');
+});
+
+test('which weights were read is told by whatever is made of them', async (t) => {
+  const cwd = await prepared(t);
+  const ran = async (...args: string[]) => {
+    const outcome = await repa(args, { cwd });
+    assert.equal(outcome.code, 0, outcome.stderr);
+    return outcome.stderr;
+  };
+  await ran('train', ...RUN, '--ema', '0.5,0.9', '--steps', '2');
+  const weightsOf = async (...args: string[]): Promise<string> => {
+    await ran('sample', '--num', '1', '--steps', '1', '--latents', '-o', 'z', ...args);
+    return JSON.parse((await openTensorStream(path.join(cwd, 'z'))).schema.metadata['repa.sampler']).weights;
+  };
+  const choices: [string[], string][] = [
+    [[], 'ema 0.5'],
+    [['--ema', '0.9'], 'ema 0.9'],
+    [['--raw'], 'raw'],
+  ];
+  for (const [choice, told] of choices) {
+    assert.equal(await weightsOf('--ckpt', 'ckpt', ...choice), told);
+    await ran('export', 'ckpt', ...choice, '-o', 'w.safetensors');
+    assert.equal(await weightsOf('--ckpt', 'w.safetensors'), told);
+    assert.equal(await weightsOf('--ckpt', 'w.safetensors', ...choice), told);
+    await ran('import', 'w.safetensors', '-o', told);
+    const { training } = readCheckpointRecord(path.join(cwd, told, 'step-0000000'));
+    assert.deepEqual(training.emaDecays, [told === 'ema 0.9' ? 0.9 : 0.5]);
+  }
+  await ran('export', 'ckpt', '-o', 'all.pt');
+  assert.equal(await weightsOf('--ckpt', 'all.pt'), 'ema 0.5');
+  const wrong = await repa(['sample', '--ckpt', 'w.safetensors', '--ema', '0.9', '--num', '1', '-o', 'z'], { cwd });
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.stderr, /--ema 0\.9: w\.safetensors does not tell of such an average, but of raw/);
+});
+
+test('weights that are not finite are imported, sampled and exported by nobody', async (t) => {
+  const cwd = temporaryFolder(t);
+  assert.equal((await repa(['import', TRAINING, '--heads', '2'], { cwd })).code, 0);
+  const folder = path.join(cwd, 'ckpt/step-0000001');
+  const broken = (from: string, to: string) => {
+    const file = openSafetensors(from);
+    const tensors = file.names.map((name): [string, HostTensor] => [name, file.read(name)]);
+    tensors.find(([name]) => name === 'blocks.1.mlp.fc1.bias')![1].data[2] = Number.NaN;
+    file.close();
+    writeSafetensors(to, tensors);
+  };
+  broken(path.join(folder, 'ema.safetensors'), path.join(cwd, 'flat.safetensors'));
+  renameSync(path.join(folder, 'SHA256SUMS'), path.join(cwd, 'sums')); // as of before there were checksums
+  broken(path.join(folder, 'ema.safetensors'), path.join(folder, 'ema.safetensors'));
+  for (const args of [
+    ['import', 'flat.safetensors', '--heads', '2', '-o', 'a'],
+    ['sample', '--ckpt', 'flat.safetensors', '--heads', '2', '--num', '1', '--latents', '-o', 'z'],
+    ['sample', '--num', '1', '--latents', '-o', 'z'],
+    ['export', 'ckpt', '-o', 'w.safetensors'],
+    ['export', 'ckpt', '-o', 'w.pt'],
+  ]) {
+    const { code, stderr } = await repa(args, { cwd });
+    assert.equal(code, 65, `${args.join(' ')}: ${stderr}`);
+    assert.match(stderr, /element 2 of blocks\.1\.mlp\.fc1\.bias is NaN/);
+  }
+  assert.deepEqual(readdirSync(cwd).sort(), ['ckpt', 'flat.safetensors', 'sums']);
 });
 
 test('weights alone become the start of a run', async (t) => {

@@ -5,24 +5,26 @@ import type { HostTensor } from '../formats/host-tensor.js';
 import { Tuple } from '../formats/pickle-writer.js';
 import { type LazyTensor, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
 import { type Savable, writeTorch } from '../formats/torch-writer.js';
+import { checkFinite } from '../models/parameters.js';
 import { isFrozen } from '../models/start.js';
+import { WEIGHTS_KEY } from '../pretrained/official-checkpoint.js';
 import { networkParameters } from '../repa/network.js';
 import { findCheckpoint, openCheckpointPart, readCheckpointRecord } from '../training/checkpoint.js';
 import { ADAM, type RunRecord, writtenRecord } from '../training/record.js';
-import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
+import { type WeightsChoice, weightsName, weightsPart } from '../training/weights-choice.js';
 import { RUN_KEY, toOfficialArguments } from './official-run.js';
 
 /**
  * Writes a checkpoint as `.safetensors` (one set of weights) or as `.pt` (all that train.py saves: model, ema, opt, args,
  * steps).
- * @throws MissingInputError when there is no checkpoint; UsageError for another extension
+ * @throws MissingInputError when there is no checkpoint; UsageError for another extension; DataError for weights that are not finite
  */
 export async function exportCheckpoint(location: string, file: string, choice: WeightsChoice): Promise<void> {
   const checkpoint = findCheckpoint(location);
   const record = readCheckpointRecord(checkpoint);
   switch (path.extname(file)) {
     case '.safetensors':
-      return exportSafetensors(checkpoint, record, file, weightsPart(record, choice));
+      return exportSafetensors(checkpoint, record, file, choice);
     case '.pt':
       if (choice.raw || choice.ema !== undefined) {
         throw new UsageError('a .pt holds both the weights and their moving average: drop --raw and --ema');
@@ -36,16 +38,20 @@ export async function exportCheckpoint(location: string, file: string, choice: W
 /** Parameters in the order of the official module, which is how its optimiser numbers them. */
 const parameterNames = (record: RunRecord): string[] => [...networkParameters(record).keys()];
 
+/** @throws DataError, when it is loaded, for a tensor that holds infinities or NaN */
 const lazily = (file: SafetensorsFile, name: string): LazyTensor => ({
   ...file.info(name),
-  load: () => file.read(name).data,
+  load: () => checkFinite(file.read(name).data as Float32Array, name, file.path),
 });
 
-function exportSafetensors(checkpoint: string, record: RunRecord, file: string, part: string): void {
-  const source = openCheckpointPart(checkpoint, part);
+function exportSafetensors(checkpoint: string, record: RunRecord, file: string, choice: WeightsChoice): void {
+  const source = openCheckpointPart(checkpoint, weightsPart(record, choice));
   try {
-    // 'format' says whose names and layouts these are: loaders of Hugging Face ask for it.
-    const metadata = { format: 'pt', [RUN_KEY]: JSON.stringify(writtenRecord(record)) };
+    const metadata = {
+      format: 'pt', // says whose names and layouts these are: loaders of Hugging Face ask for it
+      [RUN_KEY]: JSON.stringify(writtenRecord(record)),
+      [WEIGHTS_KEY]: weightsName(record, choice),
+    };
     const tensors = parameterNames(record).map((name) => [name, lazily(source, name)] as const);
     writeSafetensors(file, tensors, metadata);
   } finally {

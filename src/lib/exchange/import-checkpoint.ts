@@ -8,9 +8,14 @@ import { toFloat32 } from '../formats/host-tensor.js';
 import type { LazyTensor } from '../formats/safetensors.js';
 import { locateWeights } from '../hub/locate.js';
 import { REGISTRY } from '../hub/registry.js';
-import { matchWeights, type Shapes } from '../models/parameters.js';
+import { checkFinite, matchWeights, type Shapes } from '../models/parameters.js';
 import { isFrozen, type ParameterPlan } from '../models/start.js';
-import { openOfficialCheckpoint, type StateDict, type StoredTensor } from '../pretrained/official-checkpoint.js';
+import {
+  type OfficialCheckpoint,
+  openOfficialCheckpoint,
+  type StateDict,
+  type StoredTensor,
+} from '../pretrained/official-checkpoint.js';
 import { networkParameters } from '../repa/network.js';
 import { checkpointSteps, saveCheckpoint, stepFolder } from '../training/checkpoint.js';
 import type { RunRecord } from '../training/record.js';
@@ -22,35 +27,35 @@ export interface ImportedCheckpoint {
   record: RunRecord;
   /** Whether the optimiser's state came along. */
   hasMoments: boolean;
+  /** What the file does not tell, or has that is left out. */
+  notes: string[];
 }
 
 /**
  * Imports a file, or weights that were pulled by their name, to `folder/step-...`: weights, their moving average (the same where the file has one set) and the optimiser's
  * moments where it has them. Without moments, training from here starts at step 0.
- * @throws UsageError when `folder` holds a run already; DataError when the file does not hold the model that it seems to
+ * @throws UsageError when `folder` holds a run already, or what the hints say is not so; DataError when the file does not hold the
+ *   model that it seems to, or weights that are not finite
  */
 export function importCheckpoint(input: string, folder: string, hints: OfficialHints): ImportedCheckpoint {
   const published = existsSync(input) ? undefined : REGISTRY.get(input);
   const file = published ? locateWeights(input) : input;
-  const checkpoint = openOfficialCheckpoint(file);
+  const checkpoint = openOfficialCheckpoint(file, hints.key);
   try {
-    const { moments } = checkpoint;
+    const moments = checkpoint.optimiser?.moments;
     const described = describeOfficial(checkpoint, { ...hints, model: hints.model ?? published?.model });
-    const { training } = described;
-    const record: RunRecord = {
-      ...described,
-      step: moments ? described.step : 0,
-      training: { ...training, emaDecays: training.emaDecays.slice(0, 1) }, // there is one average
-    };
+    const record: RunRecord = { ...described.record, step: moments ? described.record.step : 0 };
+    checkCodec(record, hints, file);
     const expected = networkParameters(record);
     const arrays = (tensors: StateDict, shapes: Shapes) =>
-      [...matchWeights(tensors, shapes, file)].map(([name, tensor]) => [name, asFloats(tensor)] as const);
+      [...matchWeights(tensors, shapes, file)].map(([name, tensor]) => [name, asFloats(tensor, name, file)] as const);
     const parts = new Map([
       ['model', arrays(checkpoint.model, expected)],
       ['ema', arrays(checkpoint.ema, expected)],
     ]);
     if (moments) parts.set('optimizer', arrays(moments, momentShapes(expected)));
-    return { folder: saveOnce(folder, record, parts), record, hasMoments: moments !== undefined };
+    const notes = notesOn(checkpoint, described.weights.ema, record);
+    return { folder: saveOnce(folder, record, parts), record, hasMoments: moments !== undefined, notes };
   } finally {
     checkpoint.close();
   }
@@ -76,11 +81,35 @@ function saveOnce(folder: string, record: RunRecord, parts: Parameters<typeof sa
   throw new UsageError(`${folder} holds checkpoints already`, 'Choose another folder with --out.');
 }
 
-const asFloats = (tensor: StoredTensor): LazyTensor => ({
+const asFloats = (tensor: StoredTensor, name: string, file: string): LazyTensor => ({
   shape: tensor.shape,
   dtype: 'f32',
-  load: () => toFloat32(tensor.read()),
+  load: () => checkFinite(toFloat32(tensor.read()), name, file),
 });
+
+/** @throws UsageError for a codec that is not that of the record, which an exported file tells */
+function checkCodec({ latent, data }: RunRecord, { codec = {} }: OfficialHints, file: string): void {
+  const told = data.latents.metadata['repa.model'];
+  const facts = [
+    ['--vae', codec.name, told],
+    ['--latent-scale', codec.scale, latent.scale],
+    ['--latent-shift', codec.shift, latent.shift],
+  ] as const;
+  for (const [flag, given, own] of facts) {
+    if (given === undefined || own === undefined || String(given) === String(own)) continue;
+    throw new UsageError(`${flag} ${given}: ${file} tells that its latents are of ${own}`, 'Drop it.');
+  }
+}
+
+/** What whoever trains on should know. */
+function notesOn({ optimiser, holds }: OfficialCheckpoint, weights: string, { training }: RunRecord): string[] {
+  const [decay] = training.emaDecays;
+  return [
+    ...(optimiser?.problem ? [`its optimiser's state is left out: ${optimiser.problem}`] : []),
+    ...(holds === 'one' ? [`it has one set of weights (${weights}), which becomes the moving average too`] : []),
+    ...(weights === 'ema' ? [`it does not tell the decay of its moving average: training goes on with ${decay}`] : []),
+  ];
+}
 
 const momentShapes = (parameters: ReadonlyMap<string, ParameterPlan>): Shapes =>
   new Map(

@@ -2,6 +2,7 @@
 import { DataError, UsageError } from '../errors.js';
 import { showPlain } from '../formats/pickle.js';
 import { publishedName, type TransformerConfig, transformerConfig } from '../models/dit.js';
+import type { Average } from '../optim/average.js';
 import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
 import type { OfficialCheckpoint } from '../pretrained/official-checkpoint.js';
 import { inferNetwork, type Network } from '../repa/network.js';
@@ -18,6 +19,8 @@ export interface OfficialHints {
   /** Attention heads, where they are not those of the published model of this width. */
   heads?: number;
   path?: 'linear' | 'cosine';
+  /** Where its weights lie, where a file holds several sets of them. */
+  key?: string;
   /** The codec of its latents. */
   codec?: CodecHints;
 }
@@ -43,24 +46,60 @@ const RECIPE: TrainingSettings = {
   precision: 'f32',
 };
 
+/** A checkpoint as config.json describes one of ours, and which weights it has. */
+export interface DescribedCheckpoint {
+  record: RunRecord;
+  /** What is told of `model` and of `ema`: `raw`, `ema 0.9999`, `ema` of a decay that is not told, or the file's only set. */
+  weights: { model: string; ema: string };
+}
+
 /**
- * Describes a checkpoint as config.json describes one of ours: in the very words of config.json if it was exported from one.
- * @throws DataError when it holds no SiT or DiT, or one of another objective; UsageError when something has to be named
+ * Describes a checkpoint: in the very words of config.json if it was exported from one of ours.
+ * @throws DataError when it holds no SiT or DiT, or one of another objective; UsageError when something has to be named, or what
+ *   is named is not so
  */
-export function describeOfficial(checkpoint: OfficialCheckpoint, hints: OfficialHints): RunRecord {
+export function describeOfficial(checkpoint: OfficialCheckpoint, hints: OfficialHints): DescribedCheckpoint {
   const exported = exportedRecord(checkpoint);
-  if (exported) return exported;
+  if (exported) checkPath(exported, hints, checkpoint.source);
+  const record = exported ?? foreignRecord(checkpoint, hints);
+  const decay = decayOf(checkpoint, exported);
+  const { step = record.step } = checkpoint; // a script that trained on may have kept our record among the arguments
+  const emaDecays = [decay ?? record.training.emaDecays[0]];
+  return {
+    record: { ...record, step, training: { ...record.training, emaDecays } },
+    weights: weightsTold(checkpoint, decay),
+  };
+}
+
+function foreignRecord(checkpoint: OfficialCheckpoint, hints: OfficialHints): RunRecord {
   const kind = recogniseModel(checkpoint, hints);
   const { inChannels, inputSize } = kind.model;
   const codec = settleCodec(inChannels, hints.codec ?? {}, checkpoint.source);
   return {
-    step: checkpoint.step ?? 0,
+    step: 0,
     version,
     ...kind,
     training: trainingSettings(checkpoint, hints),
     latent: { shape: [inChannels, inputSize, inputSize], ...codec.scale },
     data: { latents: { rows: 0, metadata: codecMetadata(codec, inputSize) }, features: [] },
   };
+}
+
+/** Of the moving average: what the file tells, its run, or the official code, whose constant it is. */
+function decayOf({ holds, decay, isOfficial }: OfficialCheckpoint, exported?: RunRecord): Average | undefined {
+  if (decay !== undefined || holds === 'one') return decay;
+  return exported?.training.emaDecays[0] ?? (isOfficial ? RECIPE.emaDecays[0] : undefined);
+}
+
+function weightsTold({ holds, only }: OfficialCheckpoint, decay: Average | undefined) {
+  const ema = holds === 'one' ? only : decay === undefined ? 'ema' : `ema ${decay}`;
+  return { model: holds === 'both' ? 'raw' : ema, ema };
+}
+
+/** @throws UsageError for a path that is not that of the record */
+function checkPath({ training }: RunRecord, { path }: OfficialHints, source: string): void {
+  if (path === undefined || path === training.path) return;
+  throw new UsageError(`--path ${path}: ${source} tells that it was trained on the ${training.path} one`, 'Drop it.');
 }
 
 /** @throws DataError when it is damaged */

@@ -1,6 +1,6 @@
 /**
  * A pickle machine that cannot run anything: it builds numbers, texts, lists and dictionaries, and asks the caller about
- * every global by name. An unknown global or opcode ends the reading before anything is made of it.
+ * every global by name. A global that the caller refuses, or an unknown opcode, ends the reading before anything is made of it.
  * Opcodes: Python's `pickletools`; the subset is what torch.save writes with protocols 2 to 4.
  */
 import { DataError } from '../errors.js';
@@ -28,6 +28,19 @@ export interface PickleOptions {
 }
 
 export const newDict = (): PickleDict => Object.create(null) as PickleDict;
+
+/** Marks the stand-in of an object whose class is not known here. */
+const FOREIGN = Symbol('foreign');
+
+/**
+ * What stands for an object of a class `name` that is not known: a dictionary of the fields and items that the pickle gives it.
+ * Nothing that would make the real one is run.
+ */
+export const foreignObject = (name: string): PickleDict => Object.assign(newDict(), { [FOREIGN]: name });
+
+/** The class that a value stands for, if that is not known here. */
+export const foreignName = (value: unknown): string | undefined =>
+  isDict(value) ? (value as { [FOREIGN]?: string })[FOREIGN] : undefined;
 
 /**
  * Reads one pickle from `offset`.
@@ -66,7 +79,6 @@ const REFUSED: Record<string, string> = {
   '\x82': 'EXT1',
   '\x83': 'EXT2',
   '\x84': 'EXT4',
-  '\x92': 'NEWOBJ_EX',
   '\x96': 'BYTEARRAY8',
   '\x97': 'NEXT_BUFFER',
   '\x98': 'READONLY_BUFFER',
@@ -157,6 +169,7 @@ class Machine {
 
   append(values: readonly unknown[]): void {
     const list = this.peek();
+    if (foreignName(list) !== undefined) return;
     if (!Array.isArray(list)) throw this.damaged('it appends to what is not a list');
     for (const value of values) list.push(value);
   }
@@ -164,12 +177,11 @@ class Machine {
   setItems(items: readonly unknown[]): void {
     const dict = this.peek();
     if (!isDict(dict) || items.length % 2 !== 0) throw this.damaged('it sets items of what is not a dictionary');
-    for (let i = 0; i < items.length; i += 2) dict[this.#key(items[i])] = items[i + 1];
-  }
-
-  #key(key: unknown): string {
-    if (typeof key === 'string' || typeof key === 'number') return String(key);
-    throw this.damaged('a dictionary key that is neither a text nor a number');
+    for (let i = 0; i < items.length; i += 2) {
+      const key = items[i];
+      // Nothing that is looked for here has a key of another kind.
+      if (typeof key === 'string' || typeof key === 'number') dict[String(key)] = items[i + 1];
+    }
   }
 
   global(module: unknown, name: unknown): void {
@@ -182,6 +194,11 @@ class Machine {
   reduce(): void {
     const args = this.pop();
     const callable = this.pop();
+    const foreign = foreignName(callable);
+    if (foreign !== undefined) {
+      this.push(foreignObject(foreign));
+      return;
+    }
     if (!isCallable(callable) || !Array.isArray(args)) throw this.refused('a call of what cannot be called');
     for (const value of args) this.charge(sizeOf(value));
     const made = callable.call(args);
@@ -192,10 +209,23 @@ class Machine {
   build(): void {
     const state = this.pop();
     const instance = this.peek();
+    if (foreignName(instance) !== undefined) {
+      this.#giveFields(instance as PickleDict, state);
+      return;
+    }
     const build = this.#makers.get(instance)?.build;
     if (!build) throw this.refused('a state for an object that has none');
     this.charge(sizeOf(state));
     build(instance as object, state);
+  }
+
+  /** A state is a dictionary of fields, or a pair of them: those of the object, and of its slots. */
+  #giveFields(instance: PickleDict, state: unknown): void {
+    const parts = Array.isArray(state) && state.length === 2 ? state : [state];
+    for (const part of parts.filter(isDict)) {
+      this.charge(sizeOf(part));
+      for (const [name, value] of Object.entries(part)) instance[name] = value;
+    }
   }
 
   persistent(): void {
@@ -287,6 +317,10 @@ const STEPS: Record<string, (machine: Machine, cursor: PickleCursor) => void> = 
   },
   R: (m) => m.reduce(),
   '\x81': (m) => m.reduce(), // NEWOBJ
+  '\x92': (m) => {
+    m.pop(); // arguments by name, which only foreign classes take
+    m.reduce();
+  }, // NEWOBJ_EX
   b: (m) => m.build(),
   Q: (m) => m.persistent(), // BINPERSID
 };

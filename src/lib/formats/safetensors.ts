@@ -48,6 +48,10 @@ export class SafetensorsFile {
     this.names = [...entries.keys()];
   }
 
+  get path(): string {
+    return this.#file.path;
+  }
+
   has(name: string): boolean {
     return this.#entries.has(name);
   }

@@ -1,7 +1,18 @@
-/** The only globals that a checkpoint may name, each with a stand-in of ours. No Python ever runs. */
+/**
+ * What the globals of a checkpoint stand for: tensors and plain values for what they are, any other class for an object of
+ * fields (a path, an array, the configuration of somebody's script). No Python ever runs.
+ */
 import { DataError } from '../errors.js';
 import type { HostDType } from './host-tensor.js';
-import { isDict, newDict, type PickleCallable, type PickleDict, type PickleGlobal } from './pickle.js';
+import {
+  foreignName,
+  foreignObject,
+  isDict,
+  newDict,
+  type PickleCallable,
+  type PickleDict,
+  type PickleGlobal,
+} from './pickle.js';
 import { type ReadStorage, TorchStorage, TorchTensor } from './torch-tensor.js';
 
 /** Storage classes by name. */
@@ -29,6 +40,21 @@ export class StorageType {
   }
 }
 
+/**
+ * Modules and functions that run programs. No weights need them: a file that names one was made to do harm, and is refused
+ * though nothing of it would be run.
+ */
+const PROGRAM_MODULES = new Set(
+  (
+    'os posix nt sys subprocess _posixsubprocess pty socket shutil runpy importlib imp ctypes code codeop pdb bdb timeit ' +
+    'webbrowser commands pip pickle _pickle marshal multiprocessing asyncio'
+  ).split(' '),
+);
+const PROGRAM_FUNCTIONS = /^(__builtin__|builtins) (eval|exec|execfile|compile|open|input|breakpoint|__import__)$/;
+
+const runsPrograms = (name: string): boolean =>
+  PROGRAM_MODULES.has(/^[^. ]*/.exec(name)![0]) || PROGRAM_FUNCTIONS.test(name);
+
 /** The table of the globals; tensors made through it are fetched by `read`. */
 export function torchGlobals(read: ReadStorage, where: string): (name: string) => PickleGlobal | undefined {
   const fail = (what: string): never => {
@@ -36,6 +62,7 @@ export function torchGlobals(read: ReadStorage, where: string): (name: string) =
   };
   const text = (value: unknown): string => (typeof value === 'string' ? value : fail('a name that is not a text'));
   const rebuildTensor = callable(([storage, offset, shape, strides]) => {
+    if (foreignName(storage) !== undefined) return storage; // of elements that are not known
     if (!(storage instanceof TorchStorage)) return fail('a tensor without a storage');
     if (!areCounts([offset]) || !areCounts(shape) || !areCounts(strides)) return fail('a tensor of absurd sizes');
     return new TorchTensor(storage, offset as number, shape, strides, read, where);
@@ -53,13 +80,14 @@ export function torchGlobals(read: ReadStorage, where: string): (name: string) =
     'torch._utils _rebuild_tensor': rebuildTensor,
     'torch._utils _rebuild_tensor_v2': rebuildTensor,
     'torch._utils _rebuild_parameter': callable(([tensor]) => tensor),
+    'torch._utils _rebuild_parameter_with_state': callable(([tensor]) => tensor),
     'torch Size': callable(([sizes]) => sizes),
     'torch device': callable(([type, index]) => (typeof index === 'number' ? `${text(type)}:${index}` : text(type))),
     'numpy dtype': {
       ...callable(([type]) => new NumpyType(text(type))),
       build: (type, state) => (type as NumpyType).build(state),
     },
-    'numpy.core.multiarray scalar': callable((args) => numpyScalar(args) ?? fail('a NumPy number of an unknown type')),
+    'numpy.core.multiarray scalar': callable((args) => numpyScalar(args) ?? foreignObject('numpy.generic')),
     '_codecs encode': callable(([value]) => Uint8Array.from(Buffer.from(text(value), 'latin1'))),
     '__builtin__ set': callable(([items]) => items),
   };
@@ -70,7 +98,8 @@ export function torchGlobals(read: ReadStorage, where: string): (name: string) =
     if (Object.hasOwn(STORAGES, name)) return { value: new StorageType(STORAGES[name]) };
     const dtype = TORCH_DTYPE.exec(name)?.[1];
     if (dtype) return { value: `torch.${dtype}` };
-    return Object.hasOwn(callables, name) ? callables[name] : undefined;
+    if (Object.hasOwn(callables, name)) return callables[name];
+    return runsPrograms(name) ? undefined : { value: foreignObject(name.replace(' ', '.')) };
   };
 }
 

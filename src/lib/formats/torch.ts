@@ -1,12 +1,12 @@
 /**
  * PyTorch checkpoints (.pt, .pth, .bin): the zip of PyTorch 1.6 and on, and the sequence of pickles from before. The
- * pickle is read by a machine that knows tensors and plain values only; tensors are fetched one by one.
+ * pickle is read by a machine that runs nothing and knows tensors and plain values only; tensors are fetched one by one.
  * Layouts: `torch.serialization` (`_load` for zip, `_legacy_load`).
  */
 import { DataError } from '../errors.js';
 import { BinaryFile } from './binary-file.js';
 import { bytesPerElement } from './host-tensor.js';
-import { type PickleOptions, showPlain, unpickle } from './pickle.js';
+import { foreignName, type PickleOptions, showPlain, unpickle } from './pickle.js';
 import type { PickleSource } from './pickle-cursor.js';
 import { StorageType, torchGlobals } from './torch-globals.js';
 import { type ReadStorage, TorchStorage } from './torch-tensor.js';
@@ -27,8 +27,8 @@ const LEGACY_MAGIC = 0x1950a86a20f9469cfc6cn;
 const LEGACY_PROTOCOL = 1001;
 
 /**
- * @throws MissingInputError when there is no such file; DataError when it is no checkpoint, is damaged, or names any
- *   global or opcode beyond what tensors and plain values need. Nothing of the file is ever executed.
+ * @throws MissingInputError when there is no such file; DataError when it is no checkpoint, is damaged, or names an
+ *   opcode beyond what tensors and plain values need, or a function that runs programs. Nothing of the file is ever executed.
  */
 export function openTorch(path: string): TorchFile {
   const file = new BinaryFile(path);
@@ -160,6 +160,7 @@ function pickleOptions(where: string, read: ReadStorage, check: (storage: TorchS
     where,
     findGlobal: torchGlobals(read, where),
     persistentLoad: (id) => {
+      if (Array.isArray(id) && foreignName(id[1]) !== undefined) return id[1]; // of elements that are not known
       const storage = parseStorage(id, where);
       check(storage);
       return viewOf(storage, id as unknown[], where);

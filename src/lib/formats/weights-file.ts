@@ -37,7 +37,7 @@ const PARALLEL_PREFIX = 'module.';
 /**
  * Opens safetensors, a PyTorch checkpoint (zip or legacy) or a .npz. Of a PyTorch checkpoint, the state dict is the
  * dictionary at `key`, else the first of `ema`, `model`, `state_dict`, `teacher`, `encoder` that holds tensors, else
- * the file's own dictionary; `module.` is taken off when all names start with it.
+ * the file's own dictionary, or the only one in it that holds tensors; `module.` is taken off when all names start with it.
  * @throws MissingInputError when there is no such file; DataError when it is none of these, or holds no tensors there.
  */
 export function openWeights(path: string, { key }: WeightsOptions = {}): WeightsFile {
@@ -121,7 +121,7 @@ function findStateDict(root: unknown, key: string | undefined, path: string): un
   const keys = isDict(root) ? Object.keys(root).slice(0, 20).join(', ') : '';
   throw new DataError(
     `${path}: holds no tensors ${key === undefined ? 'where they are looked for' : `at '${key}'`}`,
-    `it holds ${keys || 'no dictionary'}; --key names the dictionary of the weights`,
+    `It holds ${keys || 'no dictionary'}: save the dictionary of the weights alone, or as safetensors.`,
   );
 }
 
@@ -130,7 +130,10 @@ const member = (value: unknown, name: string): unknown => (isDict(value) ? value
 function defaultStateDict(root: unknown): unknown {
   const dict: PickleDict = isDict(root) ? root : {};
   const key = STATE_DICT_KEYS.find((name) => tensorsOf(dict[name]).size > 0);
-  return key === undefined ? root : dict[key];
+  if (key !== undefined) return dict[key];
+  if (tensorsOf(dict).size > 0) return dict;
+  const others = Object.values(dict).filter((value) => tensorsOf(value).size > 0);
+  return others.length === 1 ? others[0] : root;
 }
 
 function withoutPrefix(tensors: Map<string, TorchTensor>): Map<string, TorchTensor> {

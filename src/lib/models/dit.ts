@@ -467,16 +467,17 @@ export function inferTransformer(
   });
 }
 
-const LANDMARKS = ['x_embedder.proj.weight'];
+/** The parameter by which the weights of such a network are found among others. */
+export const LANDMARK = 'x_embedder.proj.weight';
 
 /**
  * A state dict of SiT or DiT under today's names. Checkpoints from before REPA's release split the blocks in two lists:
  * `decoder_blocks.i` follows the last of `blocks`.
  */
 export function toOfficialNames<T>(weights: ReadonlyMap<string, T>): Map<string, T> {
-  const own = unwrapped(weights, LANDMARKS);
+  const own = unwrapped(weights, [LANDMARK]);
   const blocks = [...own.keys()].map((name) => Number(/^blocks\.(\d+)\./.exec(name)?.[1] ?? -1));
-  const first = Math.max(...blocks) + 1;
+  const first = blocks.reduce((highest, number) => Math.max(highest, number), -1) + 1;
   return new Map(
     [...own].map(([name, weight]) => [
       name.replace(/^decoder_blocks\.(\d+)\./, (_, number) => `blocks.${first + Number(number)}.`),

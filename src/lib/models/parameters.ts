@@ -2,6 +2,7 @@
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import type { Parameters } from '../nn/layers.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import { sameShape, showShape } from '../numbers/typed-array.js';
 
 export type { Parameters } from '../nn/layers.js';
@@ -23,6 +24,19 @@ export function countLayers(shapes: Shapes, prefix: string, rest: string): numbe
   let count = 0;
   while (shapes.has(`${prefix}${count}.${rest}`)) count++;
   return count;
+}
+
+/**
+ * Values of a weight, which are numbers.
+ * @throws DataError naming the tensor of `source` that holds an infinity or NaN
+ */
+export function checkFinite(data: Float32Array, name: string, source: string): Float32Array {
+  const index = firstNonFinite(data);
+  if (index < 0) return data;
+  throw new DataError(
+    `${source}: element ${index} of ${name} is ${data[index]}, not a finite number`,
+    'Weights of a run that diverged: take those of an earlier step.',
+  );
 }
 
 /** The weights as tensors; dispose them with `tf.dispose(Object.values(parameters))`. */

@@ -1,30 +1,40 @@
 /**
  * Checkpoints of diffusion transformers as the official code of REPA, SiT and DiT saves them, `{model, ema, opt, args,
- * steps}`, and files of one set of weights, as they are published.
+ * steps}`, as other training loops save them, and files of one set of weights, as they are published.
  */
 import { DataError } from '../errors.js';
-import type { HostTensor, TensorInfo } from '../formats/host-tensor.js';
 import { isDict, type PickleDict } from '../formats/pickle.js';
 import { openTorch } from '../formats/torch.js';
-import { TorchTensor } from '../formats/torch-tensor.js';
-import { openWeights, stateDictOf, weightsFormat } from '../formats/weights-file.js';
-import { toOfficialNames } from '../models/dit.js';
+import { openWeights, weightsFormat } from '../formats/weights-file.js';
+import { LANDMARK } from '../models/dit.js';
+import { type Average, isAverage } from '../optim/average.js';
+import { type AdamState, readAdam } from './adam-state.js';
+import {
+  chooseSets,
+  contentsOf,
+  type FileContents,
+  type StateDict,
+  type StoredTensor,
+  weightSetsOf,
+} from './weight-sets.js';
 
-/** A tensor of a file, fetched when it is asked for. */
-export interface StoredTensor extends TensorInfo {
-  read(): HostTensor;
-}
-
-/** Tensors by today's official names, in the order of the module's parameters. */
-export type StateDict = ReadonlyMap<string, StoredTensor>;
+export type { StateDict, StoredTensor } from './weight-sets.js';
 
 export interface OfficialCheckpoint {
   readonly source: string;
   /** The weights after the last step. A file of one set of weights has it here and in `ema`. */
   readonly model: StateDict;
   readonly ema: StateDict;
-  /** Adam's of each trained parameter, as `exp_avg.<name>` and `exp_avg_sq.<name>`; undefined where they were not saved. */
-  readonly moments: StateDict | undefined;
+  /** What the file has: both sets, a moving average alone, or one set of which nothing tells what it is. */
+  readonly holds: 'both' | 'average' | 'one';
+  /** Of the average, where the file tells it. */
+  readonly decay: Average | undefined;
+  /** Whether it is of the layout of the official code. */
+  readonly isOfficial: boolean;
+  /** What a file with one set tells of it: where it lies, or in our exports what it is. */
+  readonly only: string;
+  /** The optimiser's state; undefined where it was not saved. */
+  readonly optimiser: AdamState | undefined;
   /** The command line of the run, as far as it was saved. */
   readonly args: Readonly<Record<string, unknown>>;
   /** Steps of training; undefined where the file does not say. */
@@ -34,46 +44,52 @@ export interface OfficialCheckpoint {
   close(): void;
 }
 
+/** Where our exports tell what a file of one set of weights is: `raw`, or `ema 0.9999`. */
+export const WEIGHTS_KEY = 'repa.weights';
+
 /**
- * Opens safetensors, a PyTorch checkpoint or an .npz; no tensor is read yet.
- * @throws MissingInputError when there is no such file; DataError when it holds no state dict, or is damaged
+ * Opens safetensors, a PyTorch checkpoint or an .npz; no weights are read yet.
+ * @param key the path of the weights in it, where it holds several sets
+ * @throws MissingInputError when there is no such file; DataError when it holds no weights of a diffusion transformer, or is
+ *   damaged; UsageError when it holds several sets
  */
-export function openOfficialCheckpoint(source: string): OfficialCheckpoint {
-  return (weightsFormat(source) === 'torch' && openTraining(source)) || openFlat(source);
+export function openOfficialCheckpoint(source: string, key?: string): OfficialCheckpoint {
+  return weightsFormat(source) === 'torch' ? openPickled(source, key) : openFlat(source, key);
 }
 
-/** A file of one state dict. */
-function openFlat(source: string): OfficialCheckpoint {
+function openFlat(source: string, key: string | undefined): OfficialCheckpoint {
   const file = openWeights(source);
-  const tensors = file.names.map((name): [string, StoredTensor] => [
-    name,
-    { ...file.info(name), read: () => file.read(name) },
-  ]);
-  const weights = toOfficialNames(new Map(tensors));
-  const { metadata } = file;
-  const close = () => file.close();
-  return { source, model: weights, ema: weights, moments: undefined, args: {}, step: undefined, metadata, close };
+  const close = (): void => file.close();
+  try {
+    const tensors = file.names.map((name): [string, StoredTensor] => [
+      name,
+      { ...file.info(name), read: () => file.read(name) },
+    ]);
+    const contents = { tensors: new Map(tensors), lists: new Map(), numbers: new Map(), foreign: new Set<string>() };
+    const { metadata } = file;
+    const found = findWeights(contents, source, { key, told: metadata[WEIGHTS_KEY] });
+    return { source, ...found, optimiser: undefined, args: {}, step: undefined, metadata, close };
+  } catch (error) {
+    close();
+    throw error;
+  }
 }
 
-/** What train.py saves; undefined if the file holds something else. */
-function openTraining(source: string): OfficialCheckpoint | undefined {
+function openPickled(source: string, key: string | undefined): OfficialCheckpoint {
   const file = openTorch(source);
   try {
     const root: PickleDict = isDict(file.root) ? file.root : {};
-    const [model, ema] = [stateDictOf(root.model), stateDictOf(root.ema)];
-    if (model.size === 0 || ema.size === 0) {
-      file.close();
-      return undefined;
-    }
-    const named = toOfficialNames(model);
-    const optimiser = readAdam(root.opt, [...named.keys()], source);
+    const found = findWeights(contentsOf(file.root), source, { key });
+    const optimiser = readAdam(optimiserOf(root), found.model);
+    const steps = STEP_KEYS.map((name) => root[name]).find(isCount);
+    const args = isDict(root.args) ? root.args : {};
+    // SiT and DiT do not save the step themselves.
     return {
       source,
-      model: named,
-      ema: toOfficialNames(ema),
-      moments: optimiser?.moments,
-      args: isDict(root.args) ? root.args : {},
-      step: typeof root.steps === 'number' ? root.steps : optimiser?.step, // SiT and DiT do not save it themselves
+      ...found,
+      optimiser,
+      args,
+      step: steps ?? optimiser?.step,
       metadata: {},
       close: () => file.close(),
     };
@@ -83,24 +99,52 @@ function openTraining(source: string): OfficialCheckpoint | undefined {
   }
 }
 
-/**
- * PyTorch's optimisers number parameters in the order of the module, which is that of its state dict: these modules
- * have no buffers. A parameter that is not trained has a number and no state.
- * @param names of the parameters, in that order.
- */
-function readAdam(saved: unknown, names: readonly string[], source: string) {
-  const state = isDict(saved) && isDict(saved.state) ? Object.entries(saved.state) : [];
-  if (state.length === 0) return undefined;
-  const moments = new Map<string, StoredTensor>();
-  let step: number | undefined;
-  for (const [number, entry] of state) {
-    const name = names[Number(number)];
-    const { exp_avg: first, exp_avg_sq: second, step: taken } = isDict(entry) ? entry : {};
-    if (name === undefined || !(first instanceof TorchTensor) || !(second instanceof TorchTensor)) {
-      throw new DataError(`${source}: number ${number} of the optimiser's state is not Adam's of a parameter`);
-    }
-    moments.set(`exp_avg.${name}`, first).set(`exp_avg_sq.${name}`, second);
-    step ??= taken instanceof TorchTensor ? Number(taken.read().data[0]) : Number(taken);
-  }
-  return { moments, step };
+/** Under which names training loops save their steps, and their optimiser. */
+const STEP_KEYS = ['steps', 'step', 'global_step', 'train_steps'];
+const OPTIMISER_KEYS = ['opt', 'optimizer', 'optimizer_state_dict', 'optimizer_states'];
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+function optimiserOf(root: PickleDict): unknown {
+  const saved = root[OPTIMISER_KEYS.find((name) => name in root) ?? ''];
+  return Array.isArray(saved) ? saved[0] : saved;
+}
+
+/** The two sets of weights to use, and what is known of them. */
+function findWeights(
+  contents: FileContents,
+  source: string,
+  { key, told }: { key?: string; told?: string },
+): Pick<OfficialCheckpoint, 'model' | 'ema' | 'holds' | 'decay' | 'isOfficial' | 'only'> {
+  const sets = weightSetsOf(contents);
+  if (sets.length === 0) throw noWeights(contents, source);
+  const { weights, average } = chooseSets(sets, source, key);
+  const [model, ema] = [(weights ?? average)!, (average ?? weights)!];
+  const decay = average?.decay ?? toldAverage(told);
+  const isAverage = average !== undefined || decay !== undefined;
+  return {
+    model: model.tensors,
+    ema: ema.tensors,
+    holds: weights && average ? 'both' : isAverage ? 'average' : 'one',
+    decay,
+    isOfficial: model.where === 'model' && ema.where === 'ema',
+    only: told ?? (ema.where ? `the only set, '${ema.where}'` : 'the only set'),
+  };
+}
+
+/** The average that a header names. */
+function toldAverage(told: string | undefined): Average | undefined {
+  const name = /^ema (.+)$/.exec(told ?? '')?.[1];
+  const average = Number.isNaN(Number(name)) ? name : Number(name);
+  return isAverage(average) ? average : undefined;
+}
+
+function noWeights({ tensors, foreign }: FileContents, source: string): DataError {
+  const names = [...new Set([...tensors.keys()].map((name) => name.split('.')[0]))].slice(0, 10);
+  const held = names.length > 0 ? `It holds tensors of ${names.join(', ')}` : 'It holds no tensors';
+  const others = foreign.size > 0 ? `, and objects that are not read here: ${[...foreign].slice(0, 5).join(', ')}` : '';
+  return new DataError(
+    `${source}: not the weights of a SiT or DiT: ${LANDMARK} is missing`,
+    `${held}${others}. repa info FILE lists them; of sharded checkpoints, gather a full state dict first.`,
+  );
 }

@@ -9,14 +9,14 @@ import { type HostTensor, toFloat32 } from '../formats/host-tensor.js';
 import { locateWeights } from '../hub/locate.js';
 import { REGISTRY } from '../hub/registry.js';
 import type { TransformerConfig } from '../models/dit.js';
-import { matchWeights, type Parameters, toParameters, type Weights } from '../models/parameters.js';
+import { checkFinite, matchWeights, type Parameters, toParameters, type Weights } from '../models/parameters.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import { inUse } from '../options/resolve.js';
 import { openOfficialCheckpoint, type StateDict } from '../pretrained/official-checkpoint.js';
 import { companionSize, forward as networkForward, networkParameters, weakerPrediction } from '../repa/network.js';
 import { findCheckpoint, readCheckpointPart, readCheckpointRecord } from '../training/checkpoint.js';
 import type { RunRecord } from '../training/record.js';
-import { type WeightsChoice, weightsPart } from '../training/weights-choice.js';
+import { type WeightsChoice, weightsName, weightsPart } from '../training/weights-choice.js';
 import { CHECKPOINT_FILE } from './options.js';
 import { packStates, stateSize, unpackStates } from './state.js';
 
@@ -26,7 +26,9 @@ export interface DiffusionModel {
   record: RunRecord;
   config: TransformerConfig;
   parameters: Parameters;
-  /** Of weights that were loaded, and are not in training: a checkpoint of the same name may hold others tomorrow. */
+  /** Of weights that were loaded, and are not in training, which of the checkpoint they are: `raw`, `ema 0.9999`. */
+  weights?: string;
+  /** Of these too: a checkpoint of the same name may hold others tomorrow. */
   sha256?: string;
 }
 
@@ -57,13 +59,14 @@ export function checkHints(ckpt: string, hints: OfficialHints, guide?: string): 
  *   name of such weights
  * @param options hints count for files: a folder tells what it holds
  * @throws MissingInputError when there is none; DataError when it holds another architecture; UsageError when a file
- *   does not tell enough, or a checkpoint has no moving average of that decay
+ *   does not tell enough, or a checkpoint has no such weights; DataError also for weights that are not finite
  */
 export function loadDiffusionModel(location: string, options: ModelOptions = {}): DiffusionModel {
   if (isWeightsFile(location)) return loadOfficial(location, options);
   const source = findCheckpoint(location);
   const record = readCheckpointRecord(source);
-  return assemble(source, record, readCheckpointPart(source, weightsPart(record, options)));
+  const part = weightsPart(record, options);
+  return assemble(source, record, weightsName(record, options), readCheckpointPart(source, part));
 }
 
 /**
@@ -91,14 +94,17 @@ export function loadGuide(location: string, model: DiffusionModel, options: Mode
 
 function loadOfficial(location: string, { raw = false, ema, ...hints }: ModelOptions): DiffusionModel {
   const file = existsSync(location) ? location : locateWeights(location);
-  const checkpoint = openOfficialCheckpoint(file);
+  const checkpoint = openOfficialCheckpoint(file, hints.key);
   try {
-    if (raw && checkpoint.model === checkpoint.ema)
-      throw new UsageError(`${file} holds one set of weights: drop --raw`);
-    if (ema !== undefined) throw new UsageError(`${file} holds one moving average: drop --ema`);
     const model = hints.model ?? REGISTRY.get(location)?.model;
-    const record = describeOfficial(checkpoint, { ...hints, model });
-    return assemble(file, record, readAll(raw ? checkpoint.model : checkpoint.ema));
+    const { record, weights } = describeOfficial(checkpoint, { ...hints, model });
+    if (raw && checkpoint.holds !== 'both' && weights.model !== 'raw') {
+      throw new UsageError(`${file} holds one set of weights (${weights.ema}): drop --raw`);
+    }
+    if (ema !== undefined && weights.ema !== `ema ${ema}`) {
+      throw new UsageError(`--ema ${ema}: ${file} does not tell of such an average, but of ${weights.ema}`, 'Drop it.');
+    }
+    return assemble(file, record, raw ? weights.model : weights.ema, readAll(raw ? checkpoint.model : checkpoint.ema));
   } finally {
     checkpoint.close();
   }
@@ -108,11 +114,19 @@ function* readAll(weights: StateDict): Generator<[string, HostTensor]> {
   for (const [name, tensor] of weights) yield [name, tensor.read()];
 }
 
-function assemble(source: string, record: RunRecord, tensors: Iterable<[string, HostTensor]>): DiffusionModel {
-  const weights: Weights = new Map();
-  for (const [name, tensor] of tensors) weights.set(name, { shape: tensor.shape, data: toFloat32(tensor) });
-  const matched = matchWeights(weights, networkParameters(record), source);
-  return { source, record, config: record.model, parameters: toParameters(matched), sha256: weightsHash(matched) };
+function assemble(
+  source: string,
+  record: RunRecord,
+  weights: string,
+  tensors: Iterable<[string, HostTensor]>,
+): DiffusionModel {
+  const read: Weights = new Map();
+  for (const [name, tensor] of tensors) {
+    read.set(name, { shape: tensor.shape, data: checkFinite(toFloat32(tensor), name, source) });
+  }
+  const matched = matchWeights(read, networkParameters(record), source);
+  const sha256 = weightsHash(matched);
+  return { source, record, config: record.model, parameters: toParameters(matched), weights, sha256 };
 }
 
 /** SHA-256 over the names and the values of weights. */

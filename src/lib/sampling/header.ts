@@ -25,7 +25,7 @@ export function headerOf(
 ): SampleHeader {
   const { record, source } = model;
   const { shape, scale, shift } = record.latent;
-  const { labels, raw, ema = record.training.emaDecays[0], rounding } = options;
+  const { labels, rounding } = options;
   const side = shape[1] * (decoder?.downsampling ?? 1);
   const column: TensorColumn = decoder
     ? { name: 'image', dtype: 'u8', shape: [side, side, 3], dimNames: ['H', 'W', 'C'] }
@@ -42,7 +42,7 @@ export function headerOf(
       : { noise: portablePath(options.noise), noise_sha256: noise && noiseHash(noise) }),
     checkpoint: portablePath(source),
     step: record.step,
-    weights: raw ? 'raw' : `ema ${ema}`,
+    weights: model.weights,
   };
   const metadata = {
     'repa.model': portablePath(source),

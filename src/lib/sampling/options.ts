@@ -14,6 +14,13 @@ export const CHECKPOINT_FILE = options({
     min: 1,
     defaultText: 'those of the published model of its width',
   }),
+  key: text(
+    '--key <path>',
+    'where the weights lie in a checkpoint file that holds several sets: ema, state_dict.model',
+    {
+      defaultText: 'the moving average, or the only set',
+    },
+  ),
   path: choice('--path <name>', 'path that a checkpoint file was trained on', ['linear', 'cosine'], {
     defaultText: 'as it says, or linear',
   }),

@@ -80,8 +80,9 @@ export function saveCheckpoint(
 ): string {
   const target = stepFolder(folder, record.step);
   const temporary = hiddenFolder(folder, record.step);
+  let made: string | undefined;
   try {
-    mkdirSync(temporary, { recursive: true });
+    made = mkdirSync(temporary, { recursive: true }); // the first folder that was not there
     for (const [part, tensors] of parts) writeSafetensors(path.join(temporary, `${part}.safetensors`), tensors);
     const text = `${JSON.stringify(writtenRecord(record), null, 2)}\n`;
     writeFileAtomic(path.join(temporary, 'config.json'), (fd) => writeFully(fd, Buffer.from(text)));
@@ -89,7 +90,7 @@ export function saveCheckpoint(
     rmSync(target, { recursive: true, force: true });
     renameSync(temporary, target);
   } catch (error) {
-    rmSync(temporary, { recursive: true, force: true });
+    rmSync(made ?? temporary, { recursive: true, force: true });
     throw notSaved(folder, record.step, error);
   }
   syncFolder(folder);

@@ -21,3 +21,7 @@ export function weightsPart({ training }: RunRecord, { raw = false, ema }: Weigh
   if (index >= 0) return averagePart(training.emaDecays, index);
   throw new UsageError(`--ema ${ema}: the checkpoint has moving averages of ${training.emaDecays.join(', ')}`);
 }
+
+/** What the chosen weights are called in records: `raw`, or `ema 0.9999`. */
+export const weightsName = ({ training }: RunRecord, { raw = false, ema }: WeightsChoice): string =>
+  raw ? 'raw' : `ema ${ema ?? training.emaDecays[0]}`;
