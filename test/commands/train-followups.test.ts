@@ -21,6 +21,11 @@ const FOLLOW_UPS: [name: string, args: string[], weights: Record<string, number>
   ['irepa', ['--preset', 'irepa'], { velocity_loss: 1, projection_loss: 1 }],
   ['u-repa', ['--preset', 'u-repa'], { velocity_loss: 1, projection_loss: 0.5, manifold_loss: 1.5 }],
   ['delta-fm', ['--contrastive', '0.05', '--lambda', '0'], { velocity_loss: 1, contrastive_loss: -0.05 }],
+  [
+    'delta-fm, drawn',
+    ['--preset', 'delta-fm', '--contrastive-labelled'],
+    { velocity_loss: 1, contrastive_loss: -0.05, projection_loss: 0.5 },
+  ],
   ['direction', ['--direction', '1', '--lambda', '0'], { velocity_loss: 1, direction_loss: 1 }],
   ['layer-sync', ['--preset', 'layer-sync'], { velocity_loss: 1, layer_sync_loss: 0.2 }],
   ['dispersive', ['--preset', 'dispersive'], { velocity_loss: 1, dispersive_loss: 0.5 }],

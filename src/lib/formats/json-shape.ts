@@ -96,14 +96,26 @@ export const someFields =
       }),
     );
 
-/** An object of these fields, all of them and no others. */
+/** A field that came in later: one that is absent means what was so before. */
+export const later = <T>(shape: Shape<T>, before: T): Shape<T> => {
+  const read: Shape<T> = (value, at) => (value === undefined ? before : shape(value, at));
+  LATER.add(read as Shape<unknown>);
+  return read;
+};
+
+const LATER = new WeakSet<Shape<unknown>>();
+
+/** An object of these fields, no others, and all of them but those that came in later. */
 export const fields =
   <const F extends Readonly<Record<string, Shape<unknown>>>>(
     shapes: F,
   ): Shape<{ -readonly [K in keyof F]: ShapeOf<F[K]> }> =>
   (value, at) => {
     const found = someFields(shapes)(value, at);
-    const absent = Object.keys(shapes).find((key) => !(key in found));
-    if (absent !== undefined) throw new ShapeProblem(`${below(at, absent)} is missing`);
+    for (const [key, shape] of Object.entries(shapes)) {
+      if (key in found) continue;
+      if (!LATER.has(shape)) throw new ShapeProblem(`${below(at, key)} is missing`);
+      found[key] = shape(undefined, at);
+    }
     return found as { -readonly [K in keyof F]: ShapeOf<F[K]> };
   };

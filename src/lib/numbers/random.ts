@@ -37,6 +37,7 @@ export const PURPOSE = {
   components: 17,
   direction: 18,
   transported: 19,
+  negative: 30,
 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;

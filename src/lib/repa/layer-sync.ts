@@ -1,6 +1,6 @@
 /**
- * LayerSync (arXiv 2510.12581): an early block follows a later one of the same network, without an encoder. From the paper's
- * equation; not checked against code.
+ * LayerSync (arXiv 2510.12581): an early block follows a later one of the same network, without an encoder. Checked
+ * against the published code: losses and gradients (fixture published/layer-sync).
  */
 import { detach, tf } from '../engine/index.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';

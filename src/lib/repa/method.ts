@@ -175,8 +175,14 @@ export interface Method<T extends Table = Table, S = unknown> {
 
   /** Its parameters, under their official names. Their start is numbered by their order. */
   parameters?(settings: S, surroundings: Surroundings): PlannedParameter[];
-  /** What it draws for each image, by name; `training` is false where nothing may be left out. */
-  draws?(settings: S, surroundings: Surroundings & { t: Draw; training: boolean }): Readonly<Record<string, Draw>>;
+  /**
+   * What it draws for each image, by name, besides times `t` and classes `y`; `training` is false where nothing may be left
+   * out.
+   */
+  draws?(
+    settings: S,
+    surroundings: Surroundings & { t: Draw; y: Draw; training: boolean },
+  ): Readonly<Record<string, Draw>>;
   /** Channels that are generated with the latents. */
   channels?(settings: S): number;
   readonly companion?: Companion<S>;

@@ -12,7 +12,7 @@ import { PURPOSE } from '../numbers/random.js';
 import { flag, number } from '../options/option.js';
 import { options } from '../options/table.js';
 import { method } from './method.js';
-import { drawRoute, joinTokens, partStream, routeOf, seenTokens } from './token-route.js';
+import { type CountKept, drawRoute, joinTokens, partStream, routeOf, seenTokens } from './token-route.js';
 import { middleOf, tread } from './tread.js';
 
 const SETTINGS = fields({
@@ -23,6 +23,9 @@ const SETTINGS = fields({
   /** Chance that an image's middle blocks are left out. */
   pathDrop: numeric,
 });
+
+/** Those that are kept are rounded down; one is at least. */
+export const keptInMiddle: CountKept = (tokens, share) => Math.max(1, Math.trunc(tokens * (1 - share)));
 
 /** The paper's split: all but two blocks at either end. */
 const ENDS = [2, 2] as const;
@@ -71,7 +74,7 @@ export const sprint = method({
   }),
   partial: ({ share, from, to }) => (share > 0 ? { from, to, option: '--route', range: '--middle-blocks' } : undefined),
   passage({ share, from, to }, p, { route: drawn, pathKept }) {
-    const route = drawn && routeOf(drawn, share);
+    const route = drawn && routeOf(drawn, share, keptInMiddle);
     let entered: { tokens: tf.Tensor } & ReturnType<typeof partStream>;
     return {
       enter(stream, block) {

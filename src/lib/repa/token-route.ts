@@ -31,13 +31,13 @@ export const drawRoute = (tokens: number): Draw => ({
   },
 });
 
-/** How many of `tokens` are kept where `share` of them skip blocks; at least one is (as the published codes count). */
-export const keptTokens = (tokens: number, share: number): number => Math.max(1, Math.trunc(tokens * (1 - share)));
+/** How many of `tokens` a method keeps where `share` of them skip blocks: the published codes round differently. */
+export type CountKept = (tokens: number, share: number) => number;
 
 /** The route that was drawn, [B, 2, T], where `share` of the tokens skip blocks. */
-export function routeOf(drawn: tf.Tensor, share: number): Route {
+export function routeOf(drawn: tf.Tensor, share: number, kept: CountKept): Route {
   const [order, places] = tf.unstack(drawn, 1); // [B, T] each
-  return { order, places, kept: keptTokens(order.shape[1]!, share) };
+  return { order, places, kept: kept(order.shape[1]!, share) };
 }
 
 /** [B, T] indices within an image as indices into all rows of a batch: [B * T]. */

@@ -1,13 +1,13 @@
 /**
  * TREAD (arXiv 2501.04765): in training a random share of each image's tokens skips the middle blocks, and comes back behind
- * them as it was. From the paper; not checked against code.
+ * them as it was. Checked against the published code, with the tokens that it drew: losses and gradients (fixture published/tread).
  */
 import { UsageError } from '../errors.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
 import { blockPair, number } from '../options/option.js';
 import { options } from '../options/table.js';
 import { method } from './method.js';
-import { drawRoute, joinTokens, partStream, type Route, routeOf, seenTokens } from './token-route.js';
+import { type CountKept, drawRoute, joinTokens, partStream, type Route, routeOf, seenTokens } from './token-route.js';
 
 const SETTINGS = fields({
   /** The share of an image's tokens that skip the blocks. */
@@ -44,6 +44,9 @@ export function middleOf(
   );
 }
 
+/** Those that skip are rounded down. */
+export const keptOnRoute: CountKept = (tokens, share) => tokens - Math.trunc(tokens * share);
+
 /** All but the first two and the last four of 28 blocks, and in proportion. */
 const endsOf = (depth: number): [number, number] => [
   Math.max(1, Math.round((2 * depth) / 28)),
@@ -64,7 +67,7 @@ export const tread = method({
   partial: ({ from, to }) => ({ from, to, option: '--route', range: '--middle-blocks' }),
   passage({ share, from, to }, _, { route: drawn }) {
     if (!drawn) return {}; // in sampling all tokens see all blocks
-    const route: Route = routeOf(drawn, share);
+    const route: Route = routeOf(drawn, share, keptOnRoute);
     let all = {} as ReturnType<typeof partStream>;
     return {
       enter(stream, block) {

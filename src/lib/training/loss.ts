@@ -191,17 +191,18 @@ function drawsOf(
   const [, ...sides] = latentShape;
   const shape = [model.inChannels, ...sides];
   const t = architecture === 'SiT' ? draws.times(training.time, training.path, training.timeShift) : draws.timesteps;
+  const y = draws.labels(isTraining ? training.labelDropout : 0, model.numClasses);
   const following = areFollowing(methods) ? features : [];
   const surroundings = surroundingsOf(network);
   const all: Record<string, Draw> = {
     x: draws.latents(shape),
     noise: draws.normals(shape, PURPOSE.noise),
-    y: draws.labels(isTraining ? training.labelDropout : 0, model.numClasses),
+    y,
     t,
     ...Object.fromEntries(following.map((source, i) => [`features.${i}`, draws.features(source, i)])),
   };
   for (const { method, settings } of activeMethods(network.methods)) {
-    const own = method.draws?.(settings, { ...surroundings, t, training: isTraining }) ?? {};
+    const own = method.draws?.(settings, { ...surroundings, t, y, training: isTraining }) ?? {};
     for (const [name, draw] of Object.entries(own)) all[`${method.name}.${name}`] = draw;
     if (!method.companion) continue;
     all['companion.clean'] = method.companion.clean(settings);

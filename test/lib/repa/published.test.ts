@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { capture, selectBackend, type TensorSpec, tf } from '../../../src/lib/engine/index.js';
 import { toParameters, type Weights } from '../../../src/lib/models/parameters.js';
-import { captureGradients } from '../../../src/lib/optim/index.js';
+import { captureGradients, type ParameterStore } from '../../../src/lib/optim/index.js';
 import {
   forward,
   inferNetwork,
@@ -19,6 +19,11 @@ before(() => selectBackend());
 
 /** Of the largest magnitude: f32 sums of a few hundred products in another order. */
 const TOLERANCE = 2e-5;
+
+/** Inputs that are indices. */
+const INTEGERS = ['y', 'other', 'route'];
+
+type Inputs = (tensors: Record<string, tf.Tensor>) => LossInputs;
 
 class Fixture {
   readonly #tensors: Weights;
@@ -36,7 +41,7 @@ class Fixture {
 
   input(name: string): { spec: TensorSpec; data: Float32Array | Int32Array } {
     const { shape, data } = this.#tensors.get(`inputs.${name}`)!;
-    if (name === 'y') return { spec: { shape, dtype: 'int32' }, data: Int32Array.from(data) };
+    if (INTEGERS.includes(name)) return { spec: { shape, dtype: 'int32' }, data: Int32Array.from(data) };
     return { spec: { shape, dtype: 'float32' }, data: Float32Array.from(data) };
   }
 
@@ -45,10 +50,28 @@ class Fixture {
   /** Compares losses by name, and the gradient of every parameter that has one. */
   checkLoss(
     names: readonly string[],
-    inputsOf: (tensors: Record<string, tf.Tensor>) => LossInputs,
+    inputsOf: Inputs,
     losses: Readonly<Record<string, string>>,
     average?: Weights,
   ): void {
+    const store = this.checkLosses(names, inputsOf, losses, average);
+    const gradients = this.group('gradients');
+    assert.ok(gradients.size > 20);
+    for (const { name, gradient } of store.parameters) {
+      const wanted = gradients.get(name)?.data;
+      if (!wanted) continue;
+      assertClose(gradient!, wanted, TOLERANCE * Math.max(1, largestMagnitude(wanted)), name);
+    }
+    store.dispose();
+  }
+
+  /** Compares losses by name; their gradients are then in the store. */
+  checkLosses(
+    names: readonly string[],
+    inputsOf: Inputs,
+    losses: Readonly<Record<string, string>>,
+    average?: Weights,
+  ): ParameterStore {
     const store = modelStore(this.network, { weights: this.group('weights') });
     const inputs = names.map((name) => this.input(name));
     const teacher = average && toParameters(average);
@@ -67,14 +90,8 @@ class Fixture {
     for (const [name, output] of Object.entries(losses)) {
       assertClose([values[computed.indexOf(name)]], this.expected(`outputs.${output}`), TOLERANCE * 10, name);
     }
-    const gradients = this.group('gradients');
-    assert.ok(gradients.size > 20);
-    for (const { name, gradient } of store.parameters) {
-      const wanted = gradients.get(name)?.data;
-      if (!wanted) continue;
-      assertClose(gradient!, wanted, TOLERANCE * Math.max(1, largestMagnitude(wanted)), name);
-    }
     program.dispose();
+    return store;
   }
 
   /** Runs a function of the weights on inputs. */
@@ -162,5 +179,82 @@ describe('SRA', () => {
     };
     const losses = { velocity: 'loss', self_alignment: 'align_loss' };
     fixture.checkLoss(['x', 'noise', 't', 'y', 'share'], inputs, losses, fixture.group('teacher'));
+  });
+});
+
+/** Of a network whose time runs the other way, as the original SiT's does. */
+const REVERSED = { reversedTime: true };
+const plain = ({ x, noise, t, y }: Record<string, tf.Tensor>): LossInputs => ({ x, noise, t, y });
+
+describe('LayerSync', () => {
+  const fixture = new Fixture('layer-sync', {
+    ...REVERSED,
+    methods: { 'layer-sync': { weight: 0.2, block: 1, teacher: 3 } },
+  });
+
+  test('losses and gradients', () => {
+    fixture.checkLoss(['x', 'noise', 't', 'y'], plain, { velocity: 'loss', layer_sync: 'reg' });
+  });
+});
+
+describe('Dispersive Loss', () => {
+  // The published PyTorch code has a weight of 0.25 and a temperature of 1, at the last block.
+  const fixture = new Fixture('dispersive', {
+    ...REVERSED,
+    methods: { dispersive: { weight: 0.25, block: 2, temperature: 1 } },
+  });
+
+  test('losses and gradients', () => {
+    fixture.checkLoss(['x', 'noise', 't', 'y'], plain, { velocity: 'loss', dispersive: 'disp' });
+  });
+});
+
+describe('Delta-FM', () => {
+  const repa = { lambda: 0.5, projectionLoss: 'cosine', projectorDim: 16, dims: [12] };
+  const names = ['x', 'noise', 't', 'y', 'features', 'other', 'share'];
+
+  test('losses and gradients, with the images that were drawn, without those that have no label', () => {
+    const methods = { repa, 'delta-fm': { weight: 0.05, from: 'random', labelled: true } };
+    const fixture = new Fixture('delta-fm', { methods });
+    const inputs = ({ features, other, share, ...others }: Record<string, tf.Tensor>): LossInputs => ({
+      ...plain(others),
+      features: [features],
+      draws: { 'delta-fm': { other, share } },
+    });
+    const losses = { velocity: 'flow_loss', projection: 'projection_loss', contrastive: 'contrastive_loss' };
+    fixture.checkLoss(names, inputs, losses);
+  });
+
+  test('with all images', () => {
+    const fixture = new Fixture('delta-fm', {
+      methods: { repa, 'delta-fm': { weight: 0.05, from: 'random', labelled: false } },
+    });
+    const inputs = ({ features, other, share: _, ...others }: Record<string, tf.Tensor>): LossInputs => ({
+      ...plain(others),
+      features: [features],
+      draws: { 'delta-fm': { other } },
+    });
+    fixture.checkLosses(names, inputs, { contrastive: 'contrastive_all' }).dispose();
+  });
+});
+
+describe('TREAD', () => {
+  const methods = { tread: { share: 0.3, from: 2, to: 3 } };
+  const fixture = new Fixture('tread', { methods });
+
+  test('losses and gradients, with the tokens that were drawn', () => {
+    const inputs = ({ route, ...others }: Record<string, tf.Tensor>): LossInputs => ({
+      ...plain(others),
+      draws: { tread: { route } },
+    });
+    fixture.checkLoss(['x', 'noise', 't', 'y', 'route'], inputs, { velocity: 'loss' });
+  });
+
+  test('without a route it predicts what the published network does in sampling', () => {
+    const [velocity] = fixture.outputs(['x', 'noise', 't', 'y'], (p, { x, noise, t, y }) => [
+      forward(p, fixture.network, { x: noisy(x, noise, t), t, y }).output,
+    ]);
+    const wanted = fixture.expected('outputs.velocity');
+    assertClose(velocity, wanted, TOLERANCE * largestMagnitude(wanted), 'velocity');
   });
 });

@@ -138,7 +138,9 @@ describe('terms on hidden states', () => {
       const loss = dispersiveLoss(asTokens(shifted)).dataSync();
       assertClose(loss, [Math.log(mean(affinities))], offset === 0 ? 1e-6 : 1e-4, `dispersive, offset ${offset}`);
     }
-    checkGradient(dispersiveLoss, h, shape, 'the dispersive loss');
+    const half = dispersiveLoss(asTokens(h), 0.5).dataSync();
+    assertClose(half, dispersiveLoss(asTokens(h.map((value) => Math.SQRT2 * value))).dataSync(), 1e-6, 'temperature');
+    checkGradient((x) => dispersiveLoss(x), h, shape, 'the dispersive loss');
   });
 
   test('SRA: smooth l1 to the teacher, into which no gradient flows', () => {

@@ -4,7 +4,9 @@ import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { matchWeights, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
 import { captureGradients } from '../../../src/lib/optim/index.js';
 import { forward, inferNetwork, networkParameters, startingNetwork } from '../../../src/lib/repa/network.js';
-import { joinTokens, keptTokens, partTokens, type Route, routeOf } from '../../../src/lib/repa/token-route.js';
+import { keptInMiddle } from '../../../src/lib/repa/sprint.js';
+import { joinTokens, partTokens, type Route, routeOf } from '../../../src/lib/repa/token-route.js';
+import { keptOnRoute } from '../../../src/lib/repa/tread.js';
 import { modelStore } from '../../../src/lib/training/store.js';
 import { networkOf, repaOf } from '../../networks.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';
@@ -110,7 +112,7 @@ test('tokens that are parted and joined again are where they were, and so are gr
     'int32',
   );
   const doubled = (x: tf.Tensor): tf.Tensor => {
-    const parted: Route = { ...routeOf(drawn(order), 0), kept: 5 };
+    const parted: Route = routeOf(drawn(order), 0, () => 5);
     const [kept, skipping] = partTokens(x, parted);
     assert.deepEqual(
       [kept.shape, skipping.shape],
@@ -136,7 +138,8 @@ test('tokens that are parted and joined again are where they were, and so are gr
 });
 
 test('how many tokens are kept is what the published codes keep, and at least one', () => {
-  assert.deepEqual([keptTokens(257, 0.75), keptTokens(256, 0.5), keptTokens(4, 0.99)], [64, 128, 1]);
+  assert.deepEqual([keptInMiddle(257, 0.75), keptInMiddle(256, 0.5), keptInMiddle(4, 0.99)], [64, 128, 1]);
+  assert.deepEqual([keptOnRoute(257, 0.75), keptOnRoute(256, 0.5), keptOnRoute(4, 0.99)], [65, 128, 1]);
 });
 
 test('variants start from the same trunk, and new parts as published', () => {
