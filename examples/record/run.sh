@@ -66,18 +66,22 @@ for part in train val; do
   once "feats-$part" repa extract-dino "$set/$part" --encoder "$encoder" $encoder_options -o "feats-$part" "${threads[@]}"
 done
 # A control: each picture with the features of another. The order of the files is turned by half of them.
-if [ ! -e feats-shuffled ]; then
+shuffle() {
+  [ ! -e feats-shuffled ] || return 0
   node "$here/shuffle.mjs" "$set/train" shuffled-images
   # shellcheck disable=SC2086
   repa extract-dino shuffled-images --encoder "$encoder" $encoder_options -o feats-shuffled "${threads[@]}"
-fi
+}
 
 # train NAME SEED OPTIONS...
 train() {
   local name=$1 seed=$2
   shift 2
   local feats=feats-train
-  [[ $name != *shuffled* ]] || feats=feats-shuffled
+  if [[ $name == *shuffled* ]]; then
+    shuffle
+    feats=feats-shuffled
+  fi
   # shellcheck disable=SC2086
   repa train --latents latents-train --feats $feats --out "$name-seed$seed" --seed "$seed" \
     --model SiT-S/2 --depth 6 --width 192 --heads 4 --align-depth 3 --projector-dim 256 --num-classes "$classes" \
@@ -86,7 +90,7 @@ train() {
     --eval-steps 25 --val-latents latents-val --val-feats feats-val "${threads[@]}" "$@" > /dev/null
 }
 
-classes=$(find "$set/train" -mindepth 1 -maxdepth 1 -type d | wc -l)
+classes=$(find "$set/train/" -mindepth 1 -maxdepth 1 -type d | wc -l)
 while read -r name options; do
   [[ -n $name && $name != '#'* ]] || continue
   [[ -z $only || " $only " == *" $name "* ]] || continue

@@ -11,6 +11,8 @@ export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'ones' | 'positi
 export interface ParameterPlan {
   shape: readonly number[];
   start: Start;
+  /** Of a bias that starts as its weight does: inputs of the layer. */
+  inputs?: number;
   /** Whether it is a map between hidden states, which Muon may learn. */
   hidden?: true;
 }
@@ -45,16 +47,16 @@ const NORMAL_STD = 0.02;
 /** Glorot's uniform bound for a weight seen as a matrix [out, in * receptive field]. */
 const xavierBound = ([outputs, ...inputs]: readonly number[]): number => Math.sqrt(6 / (outputs + sizeOf(inputs)));
 
-/** The bound of PyTorch's convolutions. */
-const kaimingBound = ([, ...inputs]: readonly number[]): number => 1 / Math.sqrt(sizeOf(inputs));
+/** The bound of PyTorch's convolutions and linear layers, of their weights and of their biases. */
+const kaimingBound = ([, ...sides]: readonly number[], inputs = sizeOf(sides)): number => 1 / Math.sqrt(inputs);
 
 /** The first values of one parameter; `row` numbers the parameters that are drawn. */
-function firstValues({ shape, start }: ParameterPlan, seed: number, row: number): Float32Array {
+function firstValues({ shape, start, inputs }: ParameterPlan, seed: number, row: number): Float32Array {
   const values = new Float32Array(sizeOf(shape));
   switch (start) {
     case 'xavier':
     case 'kaiming': {
-      const bound = start === 'xavier' ? xavierBound(shape) : kaimingBound(shape);
+      const bound = start === 'xavier' ? xavierBound(shape) : kaimingBound(shape, inputs);
       fillUniform(values, seed, PURPOSE.init, row);
       return values.map((u) => (2 * u - 1) * bound);
     }
