@@ -14,8 +14,8 @@ A checkpoint: .safetensors holds the moving average of its weights (--raw: the w
 train.py saves: model, ema, opt, args, steps. Names and layouts are those of the official code, which loads them with
 strict=True and continues the run.
 
-A stream: .npy holds one column [N, ...]; .npz every column and the labels, images as ADM's arr_0 and arr_1; .tar is a WebDataset; a
-name that ends in / is a folder, of PNG files and dataset.json from images, of the files of the official preprocessing
+A stream: .npy holds one column [N, ...]; .npz every column and the labels, images as ADM's arr_0 and arr_1; .tar is a WebDataset; .parquet
+has a row a sample, whose tensors pyarrow, polars, DuckDB and Hugging Face's datasets read in their shape; a name that ends in / is a folder, of PNG files and dataset.json from images, of the files of the official preprocessing
 (img-mean-std-*.npy and dataset.json) from moments.
 
 A training folder, with --to: tensorboard writes its log, samples and settings as an event file into the folder -o, which TensorBoard
@@ -25,6 +25,7 @@ const examples = [
   { why: 'weights for Python', command: 'repa export ckpt -o model.safetensors' },
   { why: 'go on with the official code', command: 'repa export ckpt -o 0400000.pt' },
   { why: "samples for ADM's evaluator", command: 'repa sample --num 50000 | repa export -o samples.npz' },
+  { why: 'features for polars or DuckDB', command: 'repa export feats -o feats.parquet' },
   { why: 'curves and samples in TensorBoard', command: 'repa export ckpt --to tensorboard -o runs/repa/' },
   { why: 'latents for the official training code', command: 'repa export latents -o data/vae-sd/' },
 ];
@@ -36,10 +37,14 @@ export const command = verb({
     operand('[input]', 'a training folder, a checkpoint in it, a stream, a shard folder, or - for a stream on stdin'),
   ],
   options: {
-    out: text('-o, --out <path>', '.safetensors, .pt, .npy, .npz, .tar, or a folder (a name that ends in /)', {
-      required: true,
-      writes: true,
-    }),
+    out: text(
+      '-o, --out <path>',
+      '.safetensors, .pt, .npy, .npz, .tar, .parquet, or a folder (a name that ends in /)',
+      {
+        required: true,
+        writes: true,
+      },
+    ),
     ...WEIGHTS,
     to: choice('--to <what>', 'of a training folder, its log: for TensorBoard, or as a table', ['tensorboard', 'csv']),
     column: text('--column <name>', 'of a stream, only this column'),

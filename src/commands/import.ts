@@ -18,7 +18,7 @@ under the names that are usual (model_ema, shadow, Lightning's), what is no weig
 run and not needed, and an optimiser that is not Adam is left out, with a note.
 
 Data becomes a tensor stream, on stdout or in -o: images of one size (or --size) in a folder, a .zip or Parquet, a WebDataset .tar of images and
-.npy files, an .npy of one row an image, an .npz (ADM's arr_0, or a column an array), or the folder of official
+.npy files, Parquet with columns of lists of numbers, an .npy of one row an image, an .npz (ADM's arr_0, or a column an array), or the folder of official
 preprocessing (img-mean-std-*.npy and dataset.json), whose moments get the keys of the images that they were made of.`;
 
 const examples = [
@@ -71,7 +71,7 @@ export const command = verb({
     const { latentMetadata, kindOf } = await import('../lib/exchange/rows.js');
     const { columns, rows, total, metadata: told, notes = [] } = await openRows(input, options);
     if (!options.quiet) for (const note of notes) say(`note: ${note}`);
-    const metadata = provenance(kindOf(columns), { ...told, ...latentMetadata(columns, codec, input) });
+    const metadata = provenance(kindOf(columns), { ...told, ...latentMetadata(columns, codec, input, told) });
     const progress = new Progress('import', { unit: 'rows', total, quiet: options.quiet });
     const written = await writeStream(options, { columns, metadata }, async (writer) => {
       for await (const { key, label, tensors } of rows) {

@@ -28,8 +28,8 @@ export interface TensorExport {
 }
 
 /**
- * Writes a stream as `.npy` (one column), `.npz` (images as ADM's arr_0), `.tar` (WebDataset), or, where `out` ends in /,
- * a folder: PNG files of images, the official preprocessing's files of moments.
+ * Writes a stream as `.npy` (one column), `.npz` (images as ADM's arr_0), `.tar` (WebDataset), `.parquet`, or, where `out`
+ * ends in /, a folder: PNG files of images, the official preprocessing's files of moments.
  * @param input a file, a shard folder, or '-' for stdin.
  * @returns what is not kept or not as one may think, one sentence each
  * @throws UsageError for another extension, or a column that the format does not take; DataError for a damaged stream
@@ -39,13 +39,19 @@ export async function exportTensors(input: string, out: string, options: TensorE
   switch (path.extname(out)) {
     case '.tar':
       return exportTar(input, out, options);
+    case '.parquet': {
+      const { exportParquet } = await import('./export-parquet.js');
+      const reader = await openTensorStream(input);
+      await exportParquet(reader, chosenColumns(reader, options), out);
+      return [];
+    }
     case '.npy':
     case '.npz':
       await withFile(input, out, (file) => exportArrays(file, out, options));
       return ['rows of arrays have no keys: they are numbered when they are read (import takes keys back with --like)'];
     default:
       throw new UsageError(
-        `-o ${out}: a stream is written as .npy, .npz, .tar, or to a folder (a name that ends in /)`,
+        `-o ${out}: a stream is written as .npy, .npz, .tar, .parquet, or to a folder (a name that ends in /)`,
       );
   }
 }

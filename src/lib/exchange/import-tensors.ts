@@ -2,9 +2,9 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
+import { isParquet } from '../formats/parquet.js';
 import { centerCrop } from '../images/crop.js';
 import { openImages } from '../images/open-images.js';
-import { isParquet } from '../images/parquet-images.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { isTarName, openTarFiles } from '../images/tar-files.js';
 import { isZipName } from '../images/zip-files.js';
@@ -12,6 +12,7 @@ import { firstNonFinite } from '../numbers/finite.js';
 import { openTensorFile } from '../stream/file.js';
 import { isNpzOfImages, readNpyRows, readNpzRows } from './arrays.js';
 import { imageRows } from './image-folder.js';
+import { readParquetRows } from './parquet-rows.js';
 import { isPreprocessed, readPreprocessed } from './preprocessed.js';
 import type { Row, RowSource } from './rows.js';
 import { holdsArrays, readTarRows } from './webdataset.js';
@@ -42,6 +43,10 @@ async function openSource(input: string, column: string | undefined, size: numbe
     const archive = await openTarFiles(input);
     const crop = (image: RgbImage) => (size === undefined ? image : centerCrop(image, size));
     if (holdsArrays(archive)) return readTarRows(archive, crop);
+  }
+  if (isParquet(input)) {
+    const rows = await readParquetRows(input);
+    if (rows) return rows;
   }
   if (isFolder || isTarName(input) || isZipName(input) || isParquet(input) || isNpzOfImages(input)) {
     return imageRows(await openImages(input, { crop: size }), input);

@@ -105,14 +105,20 @@ export function kindOf(columns: StreamSchema['columns']): string {
   return names.includes('feature') ? 'features' : 'hidden';
 }
 
-/** The header's entries about latents; none for other columns. @throws UsageError when their scale cannot be told */
+/**
+ * The header's entries about latents; none for other columns, and where nothing is hinted at and the data tell them.
+ * @param told entries that came with the data
+ * @throws UsageError when their scale cannot be told
+ */
 export function latentMetadata(
   columns: StreamSchema['columns'],
   hints: CodecHints,
   where: string,
+  told: Readonly<Record<string, string>> = {},
 ): Record<string, string> {
   const latents = columns.find(({ name, shape }) => shape.length === 3 && (name === 'moments' || name === 'latent'));
-  if (!latents) return {};
+  const isHinted = [hints.name, hints.scale, hints.shift].some((hint) => hint !== undefined);
+  if (!latents || (!isHinted && told['repa.latent.scale'] !== undefined)) return {};
   const [planes, side] = latents.shape;
   const channels = latents.name === 'moments' ? planes / 2 : planes;
   return codecMetadata(settleCodec(channels, hints, where), side);

@@ -14,13 +14,14 @@ export function classDifference(
   a: Readonly<Record<string, string>>,
   b: Readonly<Record<string, string>>,
 ): string | undefined {
-  const [one, other] = [classesOf(a), classesOf(b)];
+  const [one, other] = [classNames(a), classNames(b)];
   if (!one || !other) return undefined;
   const at = one.findIndex((name, index) => index < other.length && other[index] !== name);
   return at < 0 ? undefined : `class ${at} is '${one[at]}' in one and '${other[at]}' in the other`;
 }
 
-function classesOf(metadata: Readonly<Record<string, string>>): string[] | undefined {
+/** The names of classes in the order of their numbers, as a header tells them; undefined where it does not. */
+export function classNames(metadata: Readonly<Record<string, string>>): string[] | undefined {
   try {
     const classes = JSON.parse(metadata[CLASSES_KEY] ?? 'null') as unknown;
     return Array.isArray(classes) ? classes.map(String) : undefined;

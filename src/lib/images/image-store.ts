@@ -2,13 +2,13 @@
 import { existsSync, statSync } from 'node:fs';
 import { MissingInputError, UsageError } from '../errors.js';
 import { BinaryFile } from '../formats/binary-file.js';
+import { isParquet } from '../formats/parquet.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { openTensorFile, type TensorFile } from '../stream/file.js';
 import { findColumn } from '../stream/schema.js';
 import { decodeImage } from './decode.js';
 import { listImages, noImages } from './list.js';
 import { isImageFolder } from './open-images.js';
-import { isParquet } from './parquet-images.js';
 import { pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
 import { isTarName, openTarFiles } from './tar-files.js';

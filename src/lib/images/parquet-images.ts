@@ -2,151 +2,93 @@
  * Images from Parquet files as Hugging Face's datasets write them: a column of `{bytes, path}`, and one of class numbers whose
  * names stand in the file's metadata.
  */
-import { readdirSync, statSync } from 'node:fs';
-import path from 'node:path';
-import { asyncBufferFromFile, type FileMetaData, parquetMetadataAsync, parquetReadObjects } from 'hyparquet';
-import { compressors } from 'hyparquet-compressors';
 import { DataError } from '../errors.js';
+import { openParquet, type ParquetColumn, type ParquetSet } from '../formats/parquet.js';
 import { numberedKey } from './array-rows.js';
 import type { ImageSource } from './decode-images.js';
 import { isClass } from './picture-set.js';
 
-/** Bytes of a row group, unpacked: one is held in memory at a time. */
-const LARGEST_GROUP = 2 ** 31;
 const LABEL_COLUMNS = ['label', 'labels', 'fine_label', 'class'];
-
-interface ParquetFile {
-  path: string;
-  buffer: Awaited<ReturnType<typeof asyncBufferFromFile>>;
-  metadata: FileMetaData;
-  /** Of its first row, over all files. */
-  start: number;
-  rows: number;
-}
+const KEY_COLUMN = 'key';
 
 export interface ParquetImages {
   readonly total: number;
   /** Names of the classes, in the order of their numbers. */
   readonly classes: readonly string[] | undefined;
   readonly notes: readonly string[];
-  /** The images from one row to another; a row's key is its number. */
+  /** The images from one row to another. */
   images(from: number, to: number): AsyncGenerator<ImageSource>;
 }
 
-const isParquetName = (name: string): boolean => /\.parquet$/i.test(name);
+/** The column that holds images; undefined where none does. */
+export const imageColumn = ({ columns }: ParquetSet): ParquetColumn | undefined =>
+  columns.find(({ name, parts, element }) => parts.includes('bytes') || (name === 'image' && isBytes(element)));
 
-/** Whether `input` is a Parquet file, or a folder that holds some. */
-export const isParquet = (input: string): boolean =>
-  statSync(input).isDirectory() ? readdirSync(input).some(isParquetName) : isParquetName(input);
+const isBytes = (element: ParquetColumn['element']): boolean => element?.type === 'BYTE_ARRAY';
+
+/** How the rows of a file are called and classed. */
+export interface ParquetNames {
+  /** The columns that tell it. */
+  readonly columns: readonly string[];
+  readonly classes: readonly string[] | undefined;
+  of(row: { number: number; where: string; cells: Readonly<Record<string, unknown>> }): { key: string; label: number };
+}
+
+/** A column `key` of texts gives keys, else they are the rows' numbers; classes are those of the first column called so. */
+export function parquetNames({ columns, metadata }: ParquetSet): ParquetNames {
+  const key = columns.find(({ name, lists, element }) => name === KEY_COLUMN && lists === 0 && isBytes(element))?.name;
+  const label = LABEL_COLUMNS.find((name) => columns.some((column) => column.name === name));
+  const text = (value: unknown, where: string): string => {
+    if (value instanceof Uint8Array) return new TextDecoder().decode(value);
+    if (typeof value === 'string') return value;
+    throw new DataError(`${where}: has no key`);
+  };
+  return {
+    columns: [key, label].filter((name) => name !== undefined),
+    classes: label === undefined ? undefined : classNames(metadata, label),
+    of: ({ number, where, cells }) => ({
+      key: key === undefined ? numberedKey(number) : text(cells[key], where),
+      label: labelOf(label === undefined ? null : cells[label], where),
+    }),
+  };
+}
 
 /**
  * Opens a Parquet file, or all of a folder in the order of their names.
  * @throws DataError when one is damaged or holds no column of images
  */
 export async function openParquetImages(input: string): Promise<ParquetImages> {
-  const paths = statSync(input).isDirectory()
-    ? readdirSync(input)
-        .filter(isParquetName)
-        .sort()
-        .map((name) => path.join(input, name))
-    : [input];
-  const files: ParquetFile[] = [];
-  for (const file of paths) {
-    const { buffer, metadata } = await reading(file, async () => {
-      const buffer = await asyncBufferFromFile(file);
-      return { buffer, metadata: await parquetMetadataAsync(buffer) };
-    });
-    const last = files.at(-1);
-    const rows = Number(metadata.num_rows);
-    files.push({ path: file, buffer, metadata, start: last ? last.start + last.rows : 0, rows });
-  }
-  const [first] = files;
-  const columns = columnsOf(first.metadata);
-  const image = columns.find(({ name, parts }) => parts.includes('bytes') || name === 'image');
+  const set = await openParquet(input);
+  const image = imageColumn(set);
   if (!image) {
-    const names = columns.map(({ name }) => name).join(', ');
+    const columns = set.columns.map(({ name }) => name).join(', ');
     throw new DataError(
-      `${first.path}: holds no column of images`,
-      `Its columns are ${names}; one of {bytes, path} is looked for.`,
+      `${input}: holds no column of images`,
+      `Its columns are ${columns}; one of {bytes, path} is looked for.`,
     );
   }
-  const label = LABEL_COLUMNS.find((name) => columns.some((column) => column.name === name));
-  const total = files.reduce((sum, { rows }) => sum + rows, 0);
-  const others = columns.filter(({ name }) => name !== image.name && name !== label).map(({ name }) => name);
-  const notes = others.length > 0 ? [`columns that are not taken: ${others.join(', ')}`] : [];
-  const names = label === undefined ? undefined : classNames(first.metadata, label);
+  const names = parquetNames(set);
+  const taken = [image.name, ...names.columns];
+  const others = set.columns.map(({ name }) => name).filter((name) => !taken.includes(name));
   async function* images(from: number, to: number): AsyncGenerator<ImageSource> {
-    for (const file of files) yield* fileImages(file, image!.name, label, from, to);
+    for await (const row of set.rows(taken, from, to)) {
+      const cell = row.cells[image!.name] as { bytes?: unknown } | null | undefined;
+      const bytes: unknown = cell?.bytes ?? cell;
+      if (!(bytes instanceof Uint8Array)) throw new DataError(`${row.where}: its image has no bytes`);
+      yield { ...names.of(row), bytes, path: row.where };
+    }
   }
-  return { total, classes: names, notes, images };
-}
-
-/** What the reader throws of a damaged file is no error of its own kind. */
-async function reading<T>(file: string, read: () => Promise<T>): Promise<T> {
-  try {
-    return await read();
-  } catch (error) {
-    if (error instanceof DataError || (error as NodeJS.ErrnoException).code !== undefined) throw error;
-    throw new DataError(`${file}: cannot be read as Parquet: ${(error as Error).message}`);
-  }
-}
-
-/** The columns at the top, with the parts of those that have some. */
-function columnsOf({ schema }: FileMetaData): { name: string; parts: string[] }[] {
-  const columns: { name: string; parts: string[] }[] = [];
-  for (let i = 1; i < schema.length; i++) {
-    const { name, num_children: children = 0 } = schema[i];
-    columns.push({ name, parts: schema.slice(i + 1, i + 1 + children).map((part) => part.name) });
-    i += children;
-  }
-  return columns;
+  const notes = others.length > 0 ? [`columns that are not taken: ${others.join(', ')}`] : [];
+  return { total: set.total, classes: names.classes, notes, images };
 }
 
 /** The names that datasets keeps of a column of class numbers. */
-function classNames({ key_value_metadata: entries = [] }: FileMetaData, label: string): string[] | undefined {
-  const text = entries.find(({ key }) => key === 'huggingface')?.value;
+function classNames(metadata: ParquetSet['metadata'], label: string): string[] | undefined {
   try {
-    const names = JSON.parse(text ?? 'null')?.info?.features?.[label]?.names as unknown;
+    const names = JSON.parse(metadata.get('huggingface') ?? 'null')?.info?.features?.[label]?.names as unknown;
     return Array.isArray(names) ? names.map(String) : undefined;
   } catch {
     return undefined;
-  }
-}
-
-async function* fileImages(
-  { path: file, buffer, metadata, start }: ParquetFile,
-  image: string,
-  label: string | undefined,
-  from: number,
-  to: number,
-): AsyncGenerator<ImageSource> {
-  let first = 0;
-  for (const { num_rows: count, total_byte_size: bytes } of metadata.row_groups) {
-    const [rowStart, rowEnd] = [Math.max(first, from - start), Math.min(first + Number(count), to - start)];
-    first += Number(count);
-    if (rowStart >= rowEnd) continue;
-    if (Number(bytes) > LARGEST_GROUP) {
-      throw new DataError(
-        `${file}: a row group of ${bytes} bytes is more than is read at once`,
-        'Write it with smaller row groups.',
-      );
-    }
-    const columns = label === undefined ? [image] : [image, label];
-    const rows = await reading(file, () =>
-      parquetReadObjects({ file: buffer, metadata, compressors, columns, rowStart, rowEnd, utf8: false }),
-    );
-    for (const [i, row] of rows.entries()) {
-      const number = start + rowStart + i;
-      const where = `${file}: row ${rowStart + i}`;
-      const bytes: unknown = row[image]?.bytes ?? row[image];
-      if (!(bytes instanceof Uint8Array)) throw new DataError(`${where}: its image has no bytes`);
-      yield {
-        key: numberedKey(number),
-        label: labelOf(label === undefined ? null : row[label], where),
-        bytes,
-        path: where,
-      };
-    }
   }
 }
 
