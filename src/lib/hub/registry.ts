@@ -56,6 +56,10 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
   ]),
   hub('sd-vae-ft-ema', 'stabilityai/sd-vae-ft-ema', 'diffusion_pytorch_model.safetensors'),
   hub('sd-vae-ft-mse', 'stabilityai/sd-vae-ft-mse', 'diffusion_pytorch_model.safetensors'),
+  ...['sdvae', 'invae', 'vavae'].flatMap((name) => [
+    hub(`e2e-${name}`, `REPA-E/e2e-${name}`, `e2e-${name}-400k.pt`),
+    hub(`e2e-${name}-latents-stats`, `REPA-E/e2e-${name}`, `e2e-${name}-400k-latents-stats.pt`),
+  ]),
   hub('taesd', 'madebyollin/taesd', 'diffusion_pytorch_model.safetensors'),
   hub('taef2', 'madebyollin/taef2', 'taef2.safetensors'),
   hub('rae-dinov2reg-vit-b-decoder', RAE, 'decoders/dinov2/wReg_base/ViTXL_n08/model.pt'),

@@ -16,6 +16,8 @@ export interface AutoencoderKLConfig {
   blockOutChannels: readonly number[];
   /** Residual blocks of each resolution of the encoder; the decoder has one more. */
   layersPerBlock: number;
+  /** Of each resolution, finest first, whether attention follows its residual blocks, as at the coarsest of f16; none by default. */
+  attention?: readonly boolean[];
   latentChannels: number;
   /** Of the group norms (norm_num_groups of diffusers), which no weight tells. */
   groups: number;
@@ -50,7 +52,11 @@ export function inferAutoencoderKLConfig(
       'Expected are the names of diffusers or of CompVis, such as encoder.down_blocks.0.resnets.0.conv1.weight.',
     );
   }
+  const attention = Array.from({ length: levels }, (_, i) =>
+    shapes.has(`encoder.down_blocks.${i}.attentions.0.group_norm.weight`),
+  );
   return {
+    ...(attention.includes(true) && { attention }),
     blockOutChannels: Array.from(
       { length: levels },
       (_, i) => shapes.get(`encoder.down_blocks.${i}.resnets.0.conv1.weight`)!.shape[0],
@@ -112,12 +118,14 @@ function pixelAttention(p: Parameters, name: string, groups: number, x: tf.Tenso
   return tf.add(x, tf.reshape(out, [batch, channels, height, width]));
 }
 
+const attentionShapes = (name: string, channels: number): Entry[] => [
+  ...normShapes(`${name}.group_norm`, channels),
+  ...['to_q', 'to_k', 'to_v', 'to_out.0'].flatMap((part) => layerShapes(`${name}.${part}`, [channels, channels])),
+];
+
 const middleShapes = (name: string, channels: number): Entry[] => [
   ...resnetShapes(`${name}.resnets.0`, channels, channels),
-  ...normShapes(`${name}.attentions.0.group_norm`, channels),
-  ...['to_q', 'to_k', 'to_v', 'to_out.0'].flatMap((part) =>
-    layerShapes(`${name}.attentions.0.${part}`, [channels, channels]),
-  ),
+  ...attentionShapes(`${name}.attentions.0`, channels),
   ...resnetShapes(`${name}.resnets.1`, channels, channels),
 ];
 
@@ -128,21 +136,33 @@ function middle(p: Parameters, name: string, groups: number, x: tf.Tensor): tf.T
 
 // -------------------------------------------------------------------------------------------------------- the network
 
-/** `count` residual blocks, the first of which changes the width. */
-const resnetsShapes = (name: string, count: number, outputs: number, inputs: number): Entry[] =>
-  Array.from({ length: count }, (_, j) =>
-    resnetShapes(`${name}.resnets.${j}`, outputs, j === 0 ? inputs : outputs),
-  ).flat();
+/** `count` residual blocks, the first of which changes the width, each with attention behind it or none. */
+const levelShapes = (name: string, count: number, outputs: number, inputs: number, attention = false): Entry[] =>
+  Array.from({ length: count }, (_, j) => [
+    ...resnetShapes(`${name}.resnets.${j}`, outputs, j === 0 ? inputs : outputs),
+    ...(attention ? attentionShapes(`${name}.attentions.${j}`, outputs) : []),
+  ]).flat();
+
+/** One resolution: `x` [B, C, H, W] to [B, C', H, W]. */
+function level(p: Parameters, name: string, count: number, groups: number, x: tf.Tensor): tf.Tensor {
+  let y = x;
+  for (let j = 0; j < count; j++) {
+    y = resnet(p, `${name}.resnets.${j}`, groups, y); // [B, C', H, W]
+    const attends = p[`${name}.attentions.${j}.group_norm.weight`] !== undefined;
+    if (attends) y = pixelAttention(p, `${name}.attentions.${j}`, groups, y);
+  }
+  return y;
+}
 
 /** Names and shapes of all parameters. */
 export function autoencoderKLShapes(config: AutoencoderKLConfig): Shapes {
-  const { blockOutChannels: widths, layersPerBlock, latentChannels } = config;
+  const { blockOutChannels: widths, layersPerBlock, latentChannels, attention = [] } = config;
   const last = widths.length - 1;
   const upward = widths.toReversed();
   return new Map([
     ...convShapes('encoder.conv_in', widths[0], IMAGE_CHANNELS),
     ...widths.flatMap((width, i) => [
-      ...resnetsShapes(`encoder.down_blocks.${i}`, layersPerBlock, width, widths[Math.max(i - 1, 0)]),
+      ...levelShapes(`encoder.down_blocks.${i}`, layersPerBlock, width, widths[Math.max(i - 1, 0)], attention[i]),
       ...(i < last ? convShapes(`encoder.down_blocks.${i}.downsamplers.0.conv`, width, width) : []),
     ]),
     ...middleShapes('encoder.mid_block', widths[last]),
@@ -153,7 +173,13 @@ export function autoencoderKLShapes(config: AutoencoderKLConfig): Shapes {
     ...convShapes('decoder.conv_in', widths[last], latentChannels),
     ...middleShapes('decoder.mid_block', widths[last]),
     ...upward.flatMap((width, i) => [
-      ...resnetsShapes(`decoder.up_blocks.${i}`, layersPerBlock + 1, width, upward[Math.max(i - 1, 0)]),
+      ...levelShapes(
+        `decoder.up_blocks.${i}`,
+        layersPerBlock + 1,
+        width,
+        upward[Math.max(i - 1, 0)],
+        attention[last - i],
+      ),
       ...(i < last ? convShapes(`decoder.up_blocks.${i}.upsamplers.0.conv`, width, width) : []),
     ]),
     ...normShapes('decoder.conv_norm_out', widths[0]),
@@ -176,7 +202,7 @@ export function encode(
   let x = conv3x3(p, 'encoder.conv_in', images);
   for (let i = 0; i < levels; i++) {
     const name = `encoder.down_blocks.${i}`;
-    for (let j = 0; j < config.layersPerBlock; j++) x = resnet(p, `${name}.resnets.${j}`, groups, x);
+    x = level(p, name, config.layersPerBlock, groups, x);
     // Padded on the right and below only, as the network was trained.
     if (i < levels - 1) x = conv(p, `${name}.downsamplers.0.conv`, x, { stride: 2, padding: [0, 0, 1, 1] });
   }
@@ -195,7 +221,7 @@ export function decode(p: Parameters, config: AutoencoderKLConfig, z: tf.Tensor)
   x = middle(p, 'decoder.mid_block', groups, x);
   for (let i = 0; i < levels; i++) {
     const name = `decoder.up_blocks.${i}`;
-    for (let j = 0; j <= config.layersPerBlock; j++) x = resnet(p, `${name}.resnets.${j}`, groups, x);
+    x = level(p, name, config.layersPerBlock + 1, groups, x);
     if (i < levels - 1) x = conv3x3(p, `${name}.upsamplers.0.conv`, upsampleNearest2x(x));
   }
   return conv3x3(p, 'decoder.conv_out', activated(p, 'decoder.conv_norm_out', groups, x));
@@ -221,9 +247,12 @@ const COMPVIS: readonly Rule[] = [
   [/\.nin_shortcut\./, '.conv_shortcut.'],
   [/\.mid\.block_1\./, '.mid_block.resnets.0.'],
   [/\.mid\.block_2\./, '.mid_block.resnets.1.'],
-  [/\.mid\.attn_1\.norm\./, '.mid_block.attentions.0.group_norm.'],
-  [/\.mid\.attn_1\.([qkv])\./, '.mid_block.attentions.0.to_$1.'],
-  [/\.mid\.attn_1\.proj_out\./, '.mid_block.attentions.0.to_out.0.'],
+  [/\.mid\.attn_1\./, '.mid_block.attentions.0.'],
+  [/^encoder\.down\.(\d+)\.attn\.(\d+)\./, 'encoder.down_blocks.$1.attentions.$2.'],
+  [/^decoder\.up\.(\d+)\.attn\.(\d+)\./, 'decoder.up_blocks.$1.attentions.$2.'],
+  [/(\.attentions\.\d+)\.norm\./, '$1.group_norm.'],
+  [/(\.attentions\.\d+)\.([qkv])\./, '$1.to_$2.'],
+  [/(\.attentions\.\d+)\.proj_out\./, '$1.to_out.0.'],
   [/\.norm_out\./, '.conv_norm_out.'],
 ];
 
@@ -242,7 +271,7 @@ function reverseLevels(weights: Weights): Weights {
 
 /** CompVis keeps the projections of attention as 1x1 convolutions [out, in, 1, 1]. */
 function flattenProjections(weights: Weights): Weights {
-  const isProjection = (name: string) => /attentions\.0\.to_\w+(\.0)?\.weight$/.test(name);
+  const isProjection = (name: string) => /attentions\.\d+\.to_\w+(\.0)?\.weight$/.test(name);
   return new Map(
     [...weights].map(([name, weight]) => [
       name,

@@ -1,5 +1,9 @@
 /** The autoencoder of latent diffusion as a codec. */
+import { existsSync } from 'node:fs';
 import { DataError } from '../errors.js';
+import { toFloat32 } from '../formats/host-tensor.js';
+import { openWeights } from '../formats/weights-file.js';
+import { findWeights } from '../hub/locate.js';
 import {
   autoencoderKLShapes,
   decode,
@@ -28,13 +32,45 @@ const SHIFT_KEY = 'shift_factor';
  * What the file tells, or its name. Of four channels without either, Stable Diffusion's, which most others descend from;
  * of other numbers there is no usual scale.
  */
-function scaleOf({ name, metadata }: OpenNetwork, channels: number): LatentScale | undefined {
+function scaleOf({ name, path, metadata }: OpenNetwork, channels: number): LatentScale | undefined {
   const [scale, shift] = [metadata[SCALE_KEY], metadata[SHIFT_KEY] ?? '0'].map(Number);
   if (metadata[SCALE_KEY] !== undefined) {
     if (scale > 0 && Number.isFinite(scale) && Number.isFinite(shift)) return { scale: [scale], shift: [shift] };
     throw new DataError(`${name}: its ${SCALE_KEY} is '${metadata[SCALE_KEY]}', which is no scale`);
   }
-  return knownScale(name, channels) ?? (channels === 4 ? { scale: [SD_VAE_SCALE], shift: [0] } : undefined);
+  return (
+    storedScale(name, path, channels) ??
+    knownScale(name, channels) ??
+    (channels === 4 ? { scale: [SD_VAE_SCALE], shift: [0] } : undefined)
+  );
+}
+
+/** By what the names of REPA-E's autoencoders (arXiv 2504.10483) and of their files are followed where their statistics are. */
+const STATISTICS = '-latents-stats';
+
+/**
+ * The scale and the mean of each channel in a file beside the weights, or pulled under the name of these: REPA-E keeps the
+ * running statistics of a batch norm so.
+ * @throws DataError when the file is of other latents
+ */
+function storedScale(name: string, weights: string, channels: number): LatentScale | undefined {
+  const beside = weights.replace(/(\.[^./]+)$/, `${STATISTICS}$1`);
+  const file = existsSync(beside) ? beside : findWeights(name + STATISTICS);
+  if (file === undefined) return undefined;
+  const stored = openWeights(file);
+  try {
+    const numbers = (tensor: string): number[] => {
+      if (!stored.names.includes(tensor)) throw new DataError(`${file}: holds no '${tensor}'`);
+      return Array.from(toFloat32(stored.read(tensor)));
+    };
+    const found = { scale: numbers('latents_scale'), shift: numbers('latents_bias') };
+    if ([found.scale, found.shift].every(({ length }) => length === channels)) return found;
+    throw new DataError(
+      `${file}: statistics of ${found.scale.length} channels, but the latents of ${name} have ${channels}`,
+    );
+  } finally {
+    stored.close();
+  }
 }
 
 /** Losses that were trained beside an autoencoder, such as a discriminator: latent-diffusion keeps them in one file. */

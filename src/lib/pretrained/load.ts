@@ -26,6 +26,8 @@ export interface NetworkRequest {
 export interface LoadedNetwork {
   /** As recorded in `repa.model`: the name, or the file's base name. */
   name: string;
+  /** Where the weights are. */
+  path: string;
   sha256: string;
   /** What the file says of itself. */
   metadata: Readonly<Record<string, string>>;
@@ -77,7 +79,14 @@ export async function openNetwork({ kind, name, file }: NetworkRequest): Promise
   try {
     const stored: Weights = new Map(source.names.map((tensor) => [tensor, new StoredWeight(source, tensor)]));
     const { metadata } = source;
-    return { name: file ? path.basename(file) : name, sha256, metadata, weights: TRANSLATE[kind](stored), close };
+    return {
+      path: found,
+      name: file ? path.basename(file) : name,
+      sha256,
+      metadata,
+      weights: TRANSLATE[kind](stored),
+      close,
+    };
   } catch (error) {
     close();
     throw error;
