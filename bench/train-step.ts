@@ -41,7 +41,7 @@ const network: Network = {
 const settings: TrainingSettings = {
   ...{ batchSize: rows, microBatch: rows, seed: 0, labelDropout: 0.1, path: 'linear', time: 'uniform', timeShift: 1 },
   ...{ optimizer: 'adamw', learningRate: 1e-4, warmup: 0, schedule: 'constant', scheduleSteps: null, beta2: 0.999 },
-  ...{ weightDecay: 0, clip: 1, emaDecays: [0.9999], precision: precision ?? 'f32' },
+  ...{ weightDecay: 0, clip: 1, termSchedules: [], emaDecays: [0.9999], precision: precision ?? 'f32' },
 };
 
 /** Layers that start at zero would keep most gradients zero. */

@@ -108,6 +108,20 @@ test('HASTE: after its step features are no longer followed, and a resumed run k
   assert.deepEqual(numbers(log), numbers(whole));
 });
 
+test('weights of terms change over the steps, and a resumed run knows', async (t) => {
+  const cwd = await prepared(t);
+  const scheduled = ['--term-schedule', 'projection:warmup:4,projection:cosine:4-6'];
+  const whole = await trained(cwd, ...scheduled, '--steps', '6', '--out', 'whole');
+  const factors = [0.25, 0.5, 0.75, 1, 0.5, 0];
+  for (const [i, { loss, velocity_loss, projection_loss }] of whole.entries()) {
+    const sum = velocity_loss + 0.5 * factors[i] * projection_loss;
+    assert.ok(Math.abs(loss - sum) < 1e-5, `step ${i + 1}: ${loss}, expected ${sum}`);
+  }
+  for (const steps of ['3', '6']) await trained(cwd, ...scheduled, '--steps', steps, '--out', 'parts');
+  const log = parseLog(readFileSync(path.join(cwd, 'parts/log.ndjson'), 'utf8'));
+  assert.deepEqual(numbers(log), numbers(whole));
+});
+
 test('a preset sets what neither the command line nor a configuration does', async (t) => {
   const cwd = await prepared(t);
   const irepa = await config(cwd, '--preset', 'irepa');
@@ -136,6 +150,8 @@ test('an option that would do nothing, or cannot do what it says, is refused', a
     [['--contrastive', '1', '--micro-batch', '1'], /--contrastive compares the images/],
     [['--model', 'DiT-S/4', '--contrastive', '1', '--sra', '1'], /--contrastive, --sra: for a SiT/],
     [['--preset', 'rope'], /rope/],
+    [['--term-schedule', 'manifold:warmup:3'], /--term-schedule manifold: the loss has velocity, projection/],
+    [['--term-schedule', 'projection:3'], /It takes such as projection:warmup:5000/],
     [['--middle-blocks', '2,2'], /--middle-blocks .* --route or --fusion/],
     [['--route', '0.5'], /--middle-blocks 2,1: not blocks in the middle of the model's 2/],
     [

@@ -20,7 +20,7 @@ export interface Objective {
 
 const EVERY_TERM = {
   ...repaOf(DIMS, 96, { projectionLoss: 'nt-xent' }),
-  ...{ irepa: { projector: 'mlp', spatialNorm: 0.6 }, 'u-repa': { weight: 1 } },
+  ...{ irepa: { projector: 'mlp', kernel: 3, spatialNorm: 0.6 }, 'u-repa': { weight: 1 } },
   ...{ direction: { weight: 1 }, 'delta-fm': { weight: 0.05 } },
   'layer-sync': { weight: 1, block: 1, teacher: 3 },
   dispersive: { weight: 1, block: 2 },
@@ -35,7 +35,7 @@ export const OBJECTIVES: Readonly<Record<string, Objective>> = {
     checkpointBlocks: 2,
   },
   'DiT, projected by a convolution': {
-    network: networkOf('DiT-S/2', SMALL, { ...REPA, irepa: { projector: 'conv', spatialNorm: null } }),
+    network: networkOf('DiT-S/2', SMALL, { ...REPA, irepa: { projector: 'conv', kernel: 3, spatialNorm: null } }),
     optimizer: 'adamw',
     checkpointBlocks: 0,
   },

@@ -38,6 +38,7 @@ const RECIPE: TrainingSettings = {
   beta2: 0.999,
   weightDecay: 0,
   clip: 1,
+  termSchedules: [],
   emaDecays: [0.9999],
   labelDropout: 0.1,
   path: 'linear',

@@ -17,6 +17,7 @@ import { meanSquare, type Pass, type Predicted, type Term, term } from '../repa/
 import { type ActiveMethod, activeMethods, areFollowing } from '../repa/methods.js';
 import { forward, type MethodDraws, type Network, surroundingsOf } from '../repa/network.js';
 import type { TrainingSettings } from './record.js';
+import { factorDraws } from './term-schedule.js';
 
 /** The sum to differentiate, and each term by name, unweighted. */
 export interface Losses {
@@ -24,12 +25,15 @@ export interface Losses {
   [term: string]: tf.Tensor;
 }
 
-/** The sum of weight * value over the terms whose weight is not 0. */
-function weightedSum(terms: readonly Term[]): Losses {
+/** The sum of weight * factor * value over the terms whose weight is not 0; a term's factor is [B], alike in each image. */
+function weightedSum(terms: readonly Term[], factors: Readonly<Record<string, tf.Tensor>>): Losses {
   const computed = terms
     .filter(({ weight }) => weight !== 0)
     .map(({ name, weight, value }) => ({ name, weight, value: value() }));
-  const weighted = computed.map(({ weight, value }) => (weight === 1 ? value : tf.mul(value, weight)));
+  const weighted = computed.map(({ name, weight, value }) => {
+    const weighed = weight === 1 ? value : tf.mul(value, weight);
+    return factors[name] ? tf.mul(weighed, tf.mean(factors[name])) : weighed;
+  });
   return { total: tf.addN(weighted), ...Object.fromEntries(computed.map(({ name, value }) => [name, value])) };
 }
 
@@ -63,6 +67,9 @@ export interface LossOptions {
   average?: Parameters;
 }
 
+/** Under which name the factors of terms are drawn, as no method is called. */
+const FACTORS = 'term-schedule';
+
 /** The loss of a network with parameters `p`, and its terms. */
 export function trainingLoss(p: Parameters, network: Network, inputs: LossInputs, options: LossOptions): Losses {
   const { methods = activeMethods(network.methods) } = options;
@@ -71,7 +78,8 @@ export function trainingLoss(p: Parameters, network: Network, inputs: LossInputs
   const passOf = ({ name }: { name: string }): Pass => ({ ...own.pass, draws: inputs.draws?.[name] ?? {} });
   const terms = (kind: 'outputTerms' | 'terms'): Term[] =>
     methods.flatMap(({ method, settings }) => method[kind]?.(settings, passOf(method)) ?? []);
-  return weightedSum([...own.terms, ...terms('outputTerms'), ...terms('terms')]);
+  const all = [...own.terms, ...terms('outputTerms'), ...terms('terms')];
+  return weightedSum(all, inputs.draws?.[FACTORS] ?? {});
 }
 
 /** What a pass gives terms, before they draw anything, and the terms of the image itself. */
@@ -157,7 +165,8 @@ function splitChannels({ predicted, wanted }: Predicted, own: number): [Predicte
 /** A run as far as the loss is concerned. */
 export interface LossRun {
   network: Network;
-  training: Pick<TrainingSettings, 'labelDropout' | 'path' | 'time' | 'timeShift'>;
+  training: Pick<TrainingSettings, 'labelDropout' | 'path' | 'time' | 'timeShift'> &
+    Partial<Pick<TrainingSettings, 'termSchedules'>>;
   /** Of the latents alone. */
   latentShape: readonly number[];
   features: readonly FeatureSource[];
@@ -208,6 +217,8 @@ function drawsOf(
     all['companion.clean'] = method.companion.clean(settings);
     all['companion.noise'] = method.companion.noise(settings);
   }
+  if (!isTraining) return all;
+  for (const [term, draw] of factorDraws(training.termSchedules ?? [])) all[`${FACTORS}.${term}`] = draw;
   return all;
 }
 
@@ -246,6 +257,7 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
       const inputs = inputsOf(new Map(entries.map(([name], i) => [name, tensors[i]])));
       const losses = trainingLoss(weights.tensors, run.network, inputs, lossOptions);
       names = Object.keys(losses);
+      if (isTraining) checkSchedules(run, methods, names);
       return Object.values(losses);
     },
     compiled: (program: Captured): CompiledLoss => ({
@@ -257,6 +269,19 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
       dispose: () => program.dispose(),
     }),
   };
+}
+
+/** @throws UsageError for a schedule of a term that the loss never has; one may have come to its end */
+function checkSchedules(
+  { network, training }: LossRun,
+  methods: readonly ActiveMethod[],
+  names: readonly string[],
+): void {
+  if (methods.length < activeMethods(network.methods).length) return;
+  for (const { term } of training.termSchedules ?? []) {
+    if (names.includes(term)) continue;
+    throw new UsageError(`--term-schedule ${term}: the loss has ${names.slice(1).join(', ')}`);
+  }
 }
 
 /**

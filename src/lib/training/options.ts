@@ -5,6 +5,7 @@ import { choice, decimal, flag, integer, list, number, parsed, text, ValueProble
 import { options, prefixed } from '../options/table.js';
 import { ENCODER } from '../pretrained/options.js';
 import { PRESETS } from '../repa/methods.js';
+import { parseTermSchedule } from './term-schedule.js';
 
 /** Where the data are, and what encodes them. */
 export const DATA = options({
@@ -84,6 +85,13 @@ export const STEPS = options({
   warmup: integer('--warmup <steps>', 'steps over which the learning rate grows from 0', { default: 0 }),
   beta2: number('--beta2 <b>', "AdamW's second decay", { min: 0, below: 1, default: 0.999 }),
   weightDecay: number('--weight-decay <w>', "AdamW's weight decay", { min: 0, default: 0 }),
+  termSchedule: list(
+    '--term-schedule <list>',
+    "factors of terms' weights over the steps, a term as the log has it without _loss: projection:warmup:5000 grows in a line, " +
+      'projection:cosine:100000-250000 falls to 0, projection:until:250000 ends',
+    parseTermSchedule,
+    { default: [] },
+  ),
   clip: number('--clip <norm>', 'gradients of a larger norm are scaled down to it', { above: 0, default: 1 }),
   ema: list(
     '--ema <decays>',

@@ -56,6 +56,7 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
       beta2: options.beta2,
       weightDecay: options.weightDecay,
       clip: options.clip,
+      termSchedules: options.termSchedule,
       emaDecays: options.ema,
       labelDropout: options.labelDropout,
       path: options.path,

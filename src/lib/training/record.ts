@@ -6,6 +6,7 @@ import {
   count,
   dictionaryOf,
   fields,
+  later,
   listOf,
   numeric,
   oneOf,
@@ -20,6 +21,7 @@ import { methodSettings } from '../repa/methods.js';
 import { type Network, networkParameters } from '../repa/network.js';
 import { meaningOf } from '../stream/meaning.js';
 import { fromFormat1 } from './record-format-1.js';
+import { TERM_SCHEDULE } from './term-schedule.js';
 
 /** The format of the records that are written; older ones are read. */
 export const RECORD_FORMAT = 2;
@@ -65,6 +67,8 @@ const TRAINING = fields({
   weightDecay: numeric,
   /** Gradients with a larger norm are scaled down to it. */
   clip: numeric,
+  /** How the weights of terms change over the steps. */
+  termSchedules: later(listOf(TERM_SCHEDULE), []),
   /** One moving average of the weights each, of a decay or along a power of the time; the first is what is sampled from. */
   emaDecays: listOf(checked<Average>('the decay of an average, or its width', isAverage)),
   /** Chance that a label is replaced by the null class. */

@@ -137,7 +137,7 @@ describe('kernels of TensorFlow', () => {
 
   const repa = repaOf([6], 2048);
   const terms = {
-    ...{ irepa: { projector: 'mlp', spatialNorm: 0.6 }, 'u-repa': { weight: 1 } },
+    ...{ irepa: { projector: 'mlp', kernel: 3, spatialNorm: 0.6 }, 'u-repa': { weight: 1 } },
     ...{ direction: { weight: 1 }, 'delta-fm': { weight: 0.05 } },
     'layer-sync': { weight: 1, block: 1, teacher: 2 },
     dispersive: { weight: 1, block: 1 },
@@ -156,7 +156,10 @@ describe('kernels of TensorFlow', () => {
   }
 
   test('suffice to train DiT, projected by a convolution', () => {
-    const network = networkOf('DiT-S/2', SMALL, { ...repa, irepa: { projector: 'conv', spatialNorm: null } });
+    const network = networkOf('DiT-S/2', SMALL, {
+      ...repa,
+      irepa: { projector: 'conv', kernel: 3, spatialNorm: null },
+    });
     const inputs = { ...batch(), t: tf.zeros([2], 'int32') };
     differentiate(network, (store) => trainingLoss(store.tensors, network, inputs, { path: 'linear' }).total);
   });

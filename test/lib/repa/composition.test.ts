@@ -66,7 +66,7 @@ test('the loss is the weighted sum of its terms, each computed only where it cou
   const all: MethodSettings = {
     ...REPA,
     'u-repa': { weight: 3 },
-    irepa: { projector: 'mlp', spatialNorm: 1 },
+    irepa: { projector: 'mlp', kernel: 3, spatialNorm: 1 },
     direction: { weight: 0.7 },
     'delta-fm': { weight: 0.05 },
     'layer-sync': { weight: 0.2, block: 1, teacher: 3 },
@@ -127,7 +127,7 @@ describe('where gradients flow', () => {
   });
 
   test('the convolution learns', () => {
-    const { gradients } = step(tiny({ ...REPA, irepa: { projector: 'conv', spatialNorm: 1 } }));
+    const { gradients } = step(tiny({ ...REPA, irepa: { projector: 'conv', kernel: 3, spatialNorm: 1 } }));
     for (const part of ['weight', 'bias']) {
       assert.ok(largestMagnitude(gradients.get(`projectors.0.projection_layer.${part}`)!) > 1e-6, part);
     }
@@ -135,14 +135,14 @@ describe('where gradients flow', () => {
 });
 
 describe("iREPA's projector", () => {
-  const network = tiny({ ...REPA, irepa: { projector: 'conv', spatialNorm: null } }, 3);
+  const network = tiny({ ...REPA, irepa: { projector: 'conv', kernel: 3, spatialNorm: null } }, 3);
   const weights = weightsOf(network);
 
   test('each token is a weighted sum of the 3 x 3 tokens around it', () => {
     const [xT, times, labels] = [tf.tensor(x, SHAPES.x), tf.tensor(t), tf.tensor(y)];
     const p = toParameters(weights);
     const { hidden } = forward(p, network, { x: xT, t: times, y: labels });
-    const projected = convolution.project(p, 'projectors.0', hidden[2]);
+    const projected = convolution(3).project(p, 'projectors.0', hidden[2]);
     const tokens = hidden[2].dataSync(); // [3, 16, 16]: tokens in a grid of 4 x 4
     const kernel = weights.get('projectors.0.projection_layer.weight')!.data; // [6, 16, 3, 3]
     const bias = weights.get('projectors.0.projection_layer.bias')!.data;
@@ -169,7 +169,7 @@ describe("iREPA's projector", () => {
   });
 
   test('it is known from the weights, as is the head of self-alignment', () => {
-    const conv = { irepa: { projector: 'conv', spatialNorm: null } };
+    const conv = { irepa: { projector: 'conv', kernel: 3, spatialNorm: null } };
     const sra = { sra: { weight: 0.2, block: 1, teacher: 4, maxTimeShift: 0.2 } };
     // A convolution does not tell the width that a perceptron would have.
     for (const methods of [{ ...repaOf([6], 2048), ...conv }, { ...REPA, ...sra }, sra]) {

@@ -4,6 +4,7 @@ import { before, describe, test } from 'node:test';
 import { capture, selectBackend, type TensorSpec, tf } from '../../../src/lib/engine/index.js';
 import { toParameters, type Weights } from '../../../src/lib/models/parameters.js';
 import { captureGradients, type ParameterStore } from '../../../src/lib/optim/index.js';
+import { spatialNorm } from '../../../src/lib/repa/irepa.js';
 import {
   forward,
   inferNetwork,
@@ -53,8 +54,9 @@ class Fixture {
     inputsOf: Inputs,
     losses: Readonly<Record<string, string>>,
     average?: Weights,
+    channels?: number,
   ): void {
-    const store = this.checkLosses(names, inputsOf, losses, average);
+    const store = this.checkLosses(names, inputsOf, losses, average, channels);
     const gradients = this.group('gradients');
     assert.ok(gradients.size > 20);
     for (const { name, gradient } of store.parameters) {
@@ -71,6 +73,7 @@ class Fixture {
     inputsOf: Inputs,
     losses: Readonly<Record<string, string>>,
     average?: Weights,
+    channels?: number,
   ): ParameterStore {
     const store = modelStore(this.network, { weights: this.group('weights') });
     const inputs = names.map((name) => this.input(name));
@@ -80,7 +83,11 @@ class Fixture {
       store,
       (...tensors) => {
         const named = Object.fromEntries(names.map((name, i) => [name, tensors[i]]));
-        const all = trainingLoss(store.tensors, this.network, inputsOf(named), { path: 'linear', average: teacher });
+        const all = trainingLoss(store.tensors, this.network, inputsOf(named), {
+          path: 'linear',
+          average: teacher,
+          channels,
+        });
         computed = Object.keys(all);
         return Object.values(all);
       },
@@ -256,5 +263,33 @@ describe('TREAD', () => {
     ]);
     const wanted = fixture.expected('outputs.velocity');
     assertClose(velocity, wanted, TOLERANCE * largestMagnitude(wanted), 'velocity');
+  });
+});
+
+describe('iREPA', () => {
+  const repa = { lambda: 1, projectionLoss: 'cosine', projectorDim: 16, dims: [12] };
+  const methods = { repa, irepa: { projector: 'conv', kernel: 3, spatialNorm: 0.6 } };
+  const fixture = new Fixture('irepa', { alignDepth: 1, methods });
+
+  test('losses and gradients, of the released strength', () => {
+    const inputs: Inputs = ({ features, ...others }) => ({ ...plain(others), features: [features] });
+    fixture.checkLoss(['x', 'noise', 't', 'y', 'features'], inputs, {
+      velocity: 'loss',
+      projection: 'projection_loss',
+    });
+  });
+
+  test('features are normalised as there', () => {
+    const [normalised] = fixture.outputs(['features'], (_, { features }) => [spatialNorm(features, 0.6)]);
+    assertClose(normalised, fixture.expected('outputs.normalised'), TOLERANCE, 'features');
+  });
+});
+
+describe('ReDi', () => {
+  const fixture = new Fixture('redi', { ...REVERSED, methods: { redi: { weight: 0.7, channels: 2 } } });
+
+  test('losses and gradients', () => {
+    const losses = { velocity: 'velocity_loss', representation: 'representation_loss' };
+    fixture.checkLoss(['x', 'noise', 't', 'y'], plain, losses, undefined, 4);
   });
 });

@@ -33,7 +33,7 @@ describe('format 1', () => {
     assert.deepEqual(record('repa').methods, {
       repa: { lambda: 0.5, projectionLoss: 'cosine', projectorDim: 4, dims: [8] },
     });
-    assert.deepEqual(record('dit').methods.irepa, { projector: 'conv', spatialNorm: null });
+    assert.deepEqual(record('dit').methods.irepa, { projector: 'conv', kernel: 3, spatialNorm: null });
     const { methods } = record('followups');
     assert.deepEqual(Object.keys(methods), [
       ...['repa', 'irepa', 'u-repa', 'haste', 'redi', 'reg', 'direction', 'delta-fm', 'layer-sync', 'dispersive'],
