@@ -1,4 +1,5 @@
 /** Errors that a user can act on. Each carries the exit code of its kind (sysexits.h numbers) and says what to do. */
+import { constants } from 'node:os';
 
 export const EXIT = {
   ok: 0,
@@ -64,11 +65,18 @@ const DISK_PROBLEMS: Readonly<Record<string, string>> = {
   EMFILE: 'too many files are open (ulimit -n)',
   ENFILE: 'too many files are open on this machine',
   ETXTBSY: 'the file is a program that runs',
+  ESTALE: 'the server of the file has lost it',
 };
 
+/** The name of an error of the system. Node has none of its own for some, such as EDQUOT, and tells their numbers. */
+function nameOf(error: unknown): string {
+  const { code, errno } = (error ?? {}) as NodeJS.ErrnoException;
+  if (!code?.startsWith('Unknown system error')) return code ?? '';
+  return Object.entries(constants.errno).find(([, number]) => number === -(errno ?? 0))?.[0] ?? code;
+}
+
 /** What an error of the file system says about the disk, in words; undefined for any other. */
-export const diskProblem = (error: unknown): string | undefined =>
-  DISK_PROBLEMS[(error as NodeJS.ErrnoException | undefined)?.code ?? ''];
+export const diskProblem = (error: unknown): string | undefined => DISK_PROBLEMS[nameOf(error)];
 
 const PATH_PROBLEMS: Readonly<Record<string, string>> = {
   EISDIR: 'is a folder, not a file',

@@ -59,8 +59,8 @@ function tryWriting(file: string, target: string): void {
   const temporary = temporaryName(file);
   try {
     closeSync(openSync(temporary, 'wx'));
+    unlinkSync(temporary);
   } catch (error) {
     throw withPath(Object.assign(error as Error, { path: undefined }), target);
   }
-  unlinkSync(temporary);
 }

@@ -2,7 +2,6 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, UsageError } from '../errors.js';
-import { onInterrupt } from '../files/unfinished.js';
 import { shardFromEnvironment } from '../parallel/environment.js';
 import { FORMAT_KEY, type StreamSchema, sameColumns, showColumn } from '../stream/schema.js';
 import { firstFinishedPart, type Shard, shardSink } from '../stream/shards.js';
@@ -97,7 +96,6 @@ export async function writeStream(
   const { TensorWriter } = await import('../stream/writer.js'); // Arrow takes 30 ms that --help need not wait for
   const sink = await openSink(options, schema);
   if (!sink) return false;
-  const release = onInterrupt(() => void sink.abort());
   try {
     const writer = new TensorWriter(sink, schema);
     await produce(writer);
@@ -105,8 +103,6 @@ export async function writeStream(
   } catch (error) {
     await sink.abort();
     throw error;
-  } finally {
-    release();
   }
   return true;
 }

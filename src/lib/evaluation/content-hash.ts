@@ -1,7 +1,8 @@
 /** What is in the files of a set of images, as one hash: whatever they are called, wherever they lie. */
-import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { makeFolder } from '../files/folders.js';
 import { sha256Of, sha256OfText } from '../files/sha256.js';
 import { listImages } from '../images/list.js';
 import { isImageFolder } from '../images/open-images.js';
@@ -51,7 +52,7 @@ function fingerprint(files: readonly string[]): { text: string; newest: number }
 /** Without it, the files are read again next time. */
 function keep(file: string, hash: string): void {
   try {
-    mkdirSync(path.dirname(file), { recursive: true });
+    makeFolder(path.dirname(file));
     writeFileAtomic(file, (fd) => writeFully(fd, Buffer.from(hash)));
   } catch {
     // A full disk or a folder that is closed to us: whoever keeps the statistics says so.

@@ -1,11 +1,11 @@
 /** Features and statistics of references that were measured before, kept by the content of their images. */
-import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import sharp from 'sharp';
 import type { EngineInfo } from '../engine/engine.js';
 import { engineInfo } from '../engine/index.js';
 import { DataError, MissingInputError } from '../errors.js';
 import { codeHash } from '../files/code-hash.js';
+import { makeFolder } from '../files/folders.js';
 import { homeFolder } from '../files/home.js';
 import { sha256OfText } from '../files/sha256.js';
 import type { HostTensor } from '../formats/host-tensor.js';
@@ -105,7 +105,7 @@ export function useCached(file: string, needs: Iterable<Need>, set: FeatureSet):
  */
 export async function keep(file: string, set: FeatureSet, origin: StatisticsOrigin): Promise<string | undefined> {
   try {
-    mkdirSync(path.dirname(file), { recursive: true });
+    makeFolder(path.dirname(file));
     const rows = set.rows();
     const more: [string, HostTensor][] = rows
       ? [[FEATURES, { shape: [rows.rows, rows.columns], dtype: 'f32', data: rows.data }]]

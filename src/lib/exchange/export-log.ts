@@ -1,9 +1,10 @@
 /** The log of a run in the formats of other tools. */
-import { mkdirSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { makeFolder } from '../files/folders.js';
 import { eventRecord, fileVersionRecord } from '../formats/tfevents.js';
 import { RunFolder } from '../runs/run-folder.js';
 import type { LogLine } from '../runs/run-view.js';
@@ -60,7 +61,7 @@ export function exportEvents(location: string, out: string): string {
   const run = loggedRun(location);
   const started = startOf(location);
   const name = `events.out.tfevents.${Math.floor(started)}.${os.hostname()}.repa`;
-  mkdirSync(out, { recursive: true });
+  makeFolder(out);
   const earlier = readdirSync(out).find((file) => EVENT_FILE.test(file));
   const file = path.join(out, earlier ?? name);
   writeFileAtomic(file, (fd) => {

@@ -84,7 +84,6 @@ async function* readRows(reader: TensorReader): AsyncGenerator<Row> {
 
 async function exportFolder(input: string, folder: string, options: TensorExport): Promise<string[]> {
   const output = openAtomicFolder(folder);
-  const release = onInterrupt(() => output.abort());
   let writer: ImageFolderWriter | PreprocessedWriter | undefined;
   try {
     const reader = await openTensorStream(input);
@@ -103,9 +102,7 @@ async function exportFolder(input: string, folder: string, options: TensorExport
   } catch (error) {
     await writer?.abort();
     output.abort();
-    throw error;
-  } finally {
-    release();
+    throw withPath(error, folder);
   }
 }
 

@@ -1,8 +1,8 @@
 /** Images as a folder of PNG files under their keys, with their classes in dataset.json. */
-import { mkdirSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { DataError } from '../errors.js';
+import { makeFolder } from '../files/folders.js';
 import type { DecodedImage } from '../images/decode-images.js';
 import { isImageName } from '../images/image-names.js';
 import type { ImageInput } from '../images/open-images.js';
@@ -62,7 +62,7 @@ export class ImageFolderWriter {
     const names = pngNames(fileNameOf(key));
     const name = `${this.#names.take(key, names)}.png`;
     const folder = path.join(this.#folder, path.dirname(name));
-    if (!this.#made.has(folder)) mkdirSync(folder, { recursive: true });
+    if (!this.#made.has(folder)) makeFolder(folder);
     this.#made.add(folder);
     const [height, width] = this.#shape;
     const data = Uint8Array.from(tensors.image); // the row is a view of a batch that passes by

@@ -2,8 +2,9 @@
  * The folders that the official preprocessing of REPA (and of EDM2) writes: `00000/img-mean-std-00000000.npy` with the
  * moments of each image, f32 [2C, h, w], and `dataset.json` of `{"labels": [[path, class], ...]}`.
  */
-import { mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { makeFolder } from '../files/folders.js';
 import { encodeNpy, readNpy } from '../formats/npy.js';
 import { compareCodePoints } from '../images/code-points.js';
 import { folderFiles } from '../images/list.js';
@@ -58,7 +59,7 @@ export class PreprocessedWriter {
   append({ label, tensors }: Row): void {
     const number = String(this.#labels.length).padStart(8, '0');
     const name = `${number.slice(0, 5)}/img-mean-std-${number}.npy`;
-    if (number.endsWith('000')) mkdirSync(path.join(this.#folder, number.slice(0, 5)), { recursive: true });
+    if (number.endsWith('000')) makeFolder(path.join(this.#folder, number.slice(0, 5)));
     const data = toFloats(tensors[this.#column.name]); // f32, as there
     writeFileSync(path.join(this.#folder, name), encodeNpy({ shape: [...this.#column.shape], dtype: 'f32', data }));
     this.#labels.push([name, label]);

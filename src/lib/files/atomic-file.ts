@@ -20,13 +20,14 @@ import path from 'node:path';
 import { MissingInputError, UnavailableError, UsageError } from '../errors.js';
 import { takePipe } from './named-pipe.js';
 import { temporaryName } from './temporary-files.js';
+import { onInterrupt } from './unfinished.js';
 
 export interface AtomicFile {
   /** Open for writing; the position starts at 0. */
   readonly fd: number;
   /** Forces the bytes to disk and gives the file its name. */
   commit(): void;
-  /** Closes and removes the temporary file; does nothing after `commit`. */
+  /** Closes and removes the temporary file, as a signal does; does nothing after `commit`. */
   abort(): void;
 }
 
@@ -62,38 +63,53 @@ export function openAtomicFile(file: string, { alone = false }: AtomicOptions = 
   const target = special ? file : finalName(file);
   const before = special ? named : statSync(target, { throwIfNoEntry: false }); // `..` of a folder that is not there
   const temporary = special ? target : temporaryName(target);
-  const fd = takePipe(file) ?? openForWriting(temporary, special ? 'w' : 'wx', before && PRIVATE);
-  if (before && !special) fchmodSync(fd, before.mode & PERMISSIONS);
+  const fd = takePipe(file) ?? openForWriting(temporary, file, special ? 'w' : 'wx', before && PRIVATE);
   let open = true;
   const close = (): void => {
     open = false;
     closeSync(fd);
   };
-  const removeTemporary = (): void => {
-    if (!special) unlinkSync(temporary);
+  const abort = (): void => {
+    if (!open) return;
+    release();
+    tryTo(close);
+    if (!special) tryTo(() => unlinkSync(temporary));
   };
+  const release = onInterrupt(abort);
+  const undoing = (work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      abort();
+      if (!special) tryTo(() => unlinkSync(temporary)); // closing may be what failed
+      throw withPath(Object.assign(error as Error, { path: undefined }), file);
+    }
+  };
+  if (before && !special) undoing(() => fchmodSync(fd, before.mode & PERMISSIONS));
   return {
     fd,
     commit() {
-      if (special) return close();
-      try {
-        fsyncSync(fd);
+      undoing(() => {
+        if (!special) fsyncSync(fd);
         close();
+        if (special) return;
         if (alone && !isSame(before, statSync(target, { throwIfNoEntry: false }))) throw notAlone(file);
         renameSync(temporary, target);
-      } catch (error) {
-        if (open) close();
-        removeTemporary();
-        throw error;
-      }
-      syncFolder(path.dirname(target));
+      });
+      release();
+      if (!special) syncFolder(path.dirname(target));
     },
-    abort() {
-      if (!open) return;
-      close();
-      removeTemporary();
-    },
+    abort,
   };
+}
+
+/** What only tidies up does not hide why. */
+function tryTo(tidy: () => void): void {
+  try {
+    tidy();
+  } catch {
+    // The next process that writes here removes it.
+  }
 }
 
 const PERMISSIONS = 0o777;
@@ -151,11 +167,12 @@ export function finalName(file: string): string {
   return isDangling ? finalName(path.resolve(path.dirname(file), readlinkSync(file))) : realpathSync(file);
 }
 
-function openForWriting(file: string, flags: string, mode?: number): number {
+/** @param named what the file will be called, for the message */
+function openForWriting(file: string, named: string, flags: string, mode?: number): number {
   try {
     return openSync(file, flags, mode);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw Object.assign(error as Error, { path: named });
     throw new MissingInputError(`cannot write into ${path.dirname(file)}: no such folder`, 'Create the folder first.');
   }
 }

@@ -6,14 +6,16 @@ import { mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } fr
 import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { syncFolder } from './atomic-file.js';
+import { makeFolder } from './folders.js';
 import { temporaryName } from './temporary-files.js';
+import { onInterrupt } from './unfinished.js';
 
 export interface AtomicFolder {
   /** Where the files are put until `commit`. */
   readonly path: string;
   /** Gives the folder its name. */
   commit(): void;
-  /** Removes what was written; does nothing after `commit`. */
+  /** Removes what was written, as a signal does; does nothing after `commit`. */
   abort(): void;
 }
 
@@ -23,22 +25,23 @@ export interface AtomicFolder {
  */
 export function openAtomicFolder(folder: string): AtomicFolder {
   const target = freeFolder(folder);
-  mkdirSync(path.dirname(target), { recursive: true });
+  makeFolder(path.dirname(target));
   const temporary = temporaryName(target);
   mkdirSync(temporary);
-  let open = true;
+  const abort = (): void => {
+    release();
+    rmSync(temporary, { recursive: true, force: true });
+  };
+  const release = onInterrupt(abort);
   return {
     path: temporary,
     commit() {
       freeFolder(target);
       renameSync(temporary, target); // takes the place of an empty folder
-      open = false;
+      release();
       syncFolder(path.dirname(target));
     },
-    abort() {
-      if (open) rmSync(temporary, { recursive: true, force: true });
-      open = false;
-    },
+    abort,
   };
 }
 

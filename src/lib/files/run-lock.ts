@@ -3,12 +3,14 @@
  * by its process, which is there no more, or is another of the same number. Of a run on another machine nothing can be seen but
  * that it touches its lock: one that has not for a while is gone, as after a node that died, whose job is queued again elsewhere.
  */
-import { mkdirSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { UnavailableError } from '../errors.js';
+import { makeFolder } from './folders.js';
 import { isRunning, pidNamespace, startOf } from './processes.js';
+import { temporaryName } from './temporary-files.js';
 
 interface Holder {
   host: string;
@@ -53,7 +55,7 @@ function keepTouched(file: string, own: string): Worker {
 
 /** The time by the clock of the machine that holds the files, which need not be ours. */
 function fileTime(file: string): number {
-  const probe = `${file}.${process.pid}.now`;
+  const probe = temporaryName(file);
   writeFileSync(probe, '');
   const { mtimeMs } = statSync(probe);
   rmSync(probe);
@@ -65,7 +67,7 @@ function fileTime(file: string): number {
  * @throws UnavailableError when another run holds it
  */
 export function lockRun(folder: string): RunLock {
-  const created = mkdirSync(folder, { recursive: true });
+  const created = makeFolder(folder);
   const file = path.join(folder, 'run.lock');
   const own = `${JSON.stringify(thisProcess())}\n`;
   while (!write(file, own)) {
@@ -93,7 +95,27 @@ export function lockRun(folder: string): RunLock {
   };
 }
 
+/** Makes a lock that is never seen without its text, unless the file system knows no links. */
 function write(file: string, text: string): boolean {
+  const made = temporaryName(file);
+  try {
+    writeFileSync(made, text);
+    linkSync(made, file);
+    return true;
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return false;
+    if (!WITHOUT_LINKS.has(code)) throw error;
+    return writeNew(file, text);
+  } finally {
+    rmSync(made, { force: true });
+  }
+}
+
+/** What file systems without hard links say when one is asked for. */
+const WITHOUT_LINKS = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+
+function writeNew(file: string, text: string): boolean {
   try {
     writeFileSync(file, text, { flag: 'wx' });
     return true;
@@ -122,7 +144,7 @@ function parse(text: string): Holder | undefined {
 
 /** Moves a stale lock away; one that another run has put there in the meantime is put back. */
 function takeAway(file: string, held: string): void {
-  const aside = `${file}.${process.pid}`;
+  const aside = temporaryName(file);
   try {
     renameSync(file, aside);
   } catch (error) {

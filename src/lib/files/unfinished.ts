@@ -9,5 +9,11 @@ export function onInterrupt(cleanup: () => void): () => void {
 
 /** Undoes all of it, in the order in which it was begun. */
 export function undoUnfinished(): void {
-  for (const cleanup of cleanups) cleanup();
+  for (const cleanup of cleanups) {
+    try {
+      cleanup();
+    } catch {
+      // The others are undone all the same.
+    }
+  }
 }

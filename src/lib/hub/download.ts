@@ -6,7 +6,6 @@ import {
   fsyncSync,
   ftruncateSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readFileSync,
   renameSync,
@@ -18,7 +17,9 @@ import {
 import type { IncomingMessage } from 'node:http';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type RepaError, UnavailableError } from '../errors.js';
+import { diskProblem, type RepaError, UnavailableError } from '../errors.js';
+import { withPath } from '../files/atomic-file.js';
+import { makeFolder } from '../files/folders.js';
 import { lockRun } from '../files/run-lock.js';
 import { sha256Of } from '../files/sha256.js';
 import { request, TransientError } from './http.js';
@@ -55,7 +56,7 @@ const LOCK_WAIT_MS = 200;
  * @throws UnavailableError when it cannot be had, or is not what was published: nothing has the file's name then
  */
 export async function download(what: Download, onProgress: OnProgress = () => {}): Promise<string> {
-  mkdirSync(path.dirname(what.file), { recursive: true });
+  makeFolder(path.dirname(what.file));
   const before = existsSync(what.file);
   const release = await lockDownload(`${what.file}.incomplete.lock`);
   try {
@@ -250,9 +251,8 @@ class PartialFile {
       fsyncSync(fd);
       return position;
     } catch (error) {
-      const { code, message } = error as NodeJS.ErrnoException;
-      if (code === 'ENOSPC' || code === 'EDQUOT') throw error;
-      throw new TransientError(`the connection broke after ${position} bytes (${message})`);
+      if (diskProblem(error)) throw withPath(error, this.path);
+      throw new TransientError(`the connection broke after ${position} bytes (${(error as Error).message})`);
     } finally {
       closeSync(fd);
       body.destroy();
@@ -271,13 +271,14 @@ class PartialFile {
     rmSync(this.#validatorPath, { force: true });
   }
 
+  /** Gives it its name. What tells its origin goes first: nobody would look for it beside a whole file. */
   rename(file: string): void {
+    rmSync(this.#validatorPath, { force: true });
     try {
       renameSync(this.path, file);
     } catch (error) {
       // Another process that fetched the same was faster.
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT' || !existsSync(file)) throw error;
     }
-    rmSync(this.#validatorPath, { force: true });
   }
 }

@@ -1,8 +1,9 @@
 /** Files of the Hugging Face hub, fetched into its cache. */
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { makeFolder } from '../files/folders.js';
 import { temporaryName } from '../files/temporary-files.js';
 import { download, type OnProgress, refusal } from './download.js';
 import { request, TransientError } from './http.js';
@@ -44,7 +45,7 @@ export async function fetchFromHub(source: HubFile, onProgress: OnProgress): Pro
   const pointer = path.join(folder, 'snapshots', commit, source.file);
   link(blob, pointer);
   const ref = path.join(folder, 'refs', REVISION);
-  mkdirSync(path.dirname(ref), { recursive: true });
+  makeFolder(path.dirname(ref));
   writeFileAtomic(ref, (fd) => writeFully(fd, Buffer.from(commit)));
   return pointer;
 }
@@ -79,7 +80,7 @@ async function readMetadata(url: string, headers: Record<string, string>): Promi
 
 /** Links `pointer` to `blob` as the hub's own tools do; where links are not allowed, it becomes a copy. */
 function link(blob: string, pointer: string): void {
-  mkdirSync(path.dirname(pointer), { recursive: true });
+  makeFolder(path.dirname(pointer));
   const made = temporaryName(pointer);
   try {
     symlinkSync(path.relative(path.dirname(pointer), blob), made);

@@ -1,7 +1,8 @@
 /** Samples as pictures to look at: a sheet of them all, a PNG of each. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { UsageError } from '../errors.js';
+import { makeFolder } from '../files/folders.js';
 import { type Mark, markUnfinished } from '../files/unfinished-folder.js';
 import { openImages } from '../images/open-images.js';
 import { contactSheet, writePng } from '../images/png.js';
@@ -22,7 +23,7 @@ export class PictureOutput {
   constructor(options: PictureOptions) {
     this.#options = options;
     if (!options.png) return;
-    mkdirSync(options.png, { recursive: true });
+    makeFolder(options.png);
     this.#mark = markUnfinished(options.png);
   }
 

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
+import { makeFolder } from '../files/folders.js';
 import { atomicFileSink, type FileSink } from './sink.js';
 
 /** Which part of a job this is: 0 <= index < count. */
@@ -81,7 +82,7 @@ export function firstFinishedPart(folder: string): string | undefined {
  * @throws DataError if the folder holds parts of a job cut into another number of shards.
  */
 export async function shardSink(folder: string, shard: Shard): Promise<FileSink | undefined> {
-  await fs.promises.mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const parts = finishedParts(folder);
   const count = parts[0]?.count ?? shard.count;
   if (count !== shard.count) {

@@ -10,11 +10,13 @@
  * A checkpoint is written into a hidden folder and renamed when all of it is on disk, so that whatever bears the name
  * of a step is complete. The newest one is the one that counts; older ones are removed only after it exists.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, diskProblem, MissingInputError, UnavailableError } from '../errors.js';
 import { syncFolder, writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { checkChecksum, writeChecksums } from '../files/checksums.js';
+import { makeFolder } from '../files/folders.js';
+import { temporaryName } from '../files/temporary-files.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { type LazyTensor, openSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
 import { parseUniqueJson } from '../formats/unique-json.js';
@@ -82,24 +84,27 @@ export function saveCheckpoint(
   const temporary = hiddenFolder(folder, record.step);
   let made: string | undefined;
   try {
-    made = mkdirSync(temporary, { recursive: true }); // the first folder that was not there
+    made = makeFolder(temporary); // the first folder that was not there
     for (const [part, tensors] of parts) writeSafetensors(path.join(temporary, `${part}.safetensors`), tensors);
     const text = `${JSON.stringify(writtenRecord(record), null, 2)}\n`;
     writeFileAtomic(path.join(temporary, 'config.json'), (fd) => writeFully(fd, Buffer.from(text)));
     writeChecksums(temporary);
-    rmSync(target, { recursive: true, force: true });
+    if (existsSync(target)) removeStep(folder, record.step);
     renameSync(temporary, target);
   } catch (error) {
     rmSync(made ?? temporary, { recursive: true, force: true });
     throw notSaved(folder, record.step, error);
   }
   syncFolder(folder);
-  for (const old of checkpointSteps(folder).slice(0, -keep)) {
-    const unnamed = hiddenFolder(folder, old); // half removed, it must not bear the name of a step either
-    renameSync(stepFolder(folder, old), unnamed);
-    rmSync(unnamed, { recursive: true });
-  }
+  for (const old of checkpointSteps(folder).slice(0, -keep)) removeStep(folder, old);
   return target;
+}
+
+/** Half removed, a checkpoint must not bear the name of a step either. */
+function removeStep(folder: string, step: number): void {
+  const unnamed = temporaryName(stepFolder(folder, step));
+  renameSync(stepFolder(folder, step), unnamed);
+  rmSync(unnamed, { recursive: true });
 }
 
 function notSaved(folder: string, step: number, error: unknown): unknown {

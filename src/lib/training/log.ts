@@ -1,9 +1,10 @@
 /** The log of a run: log.ndjson in its folder, and wherever else its lines are wanted. */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { diskProblem, UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { makeFolder } from '../files/folders.js';
 
 /** One step. Losses are means over the global batch, each under its name and unweighted. */
 export interface LogEntry {
@@ -42,7 +43,7 @@ export interface Log {
  * @param print is given each line, once it is in the file
  */
 export async function openLog(folder: string, step: number, print: (line: string) => void): Promise<Log> {
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const file = path.join(folder, 'log.ndjson');
   const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : [];
   const kept = lines.filter((line) => isUpTo(line, step));

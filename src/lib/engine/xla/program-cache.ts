@@ -1,7 +1,8 @@
 /** Compiled programs: those of eager tensors are kept for the next time, and all are kept on disk for the next process. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { makeFolder } from '../../files/folders.js';
 import { compilationBegins } from '../compilation.js';
 import { PjrtError } from './c-api.js';
 import type { Client, Executable } from './client.js';
@@ -123,7 +124,7 @@ function store(file: string, body: Uint8Array | null): void {
   if (!body) return;
   const temporary = `${file}.${process.pid}`;
   try {
-    mkdirSync(path.dirname(file), { recursive: true });
+    makeFolder(path.dirname(file));
     writeFileSync(temporary, Buffer.concat([createHash('sha256').update(body).digest(), body]));
     renameSync(temporary, file);
   } catch {

@@ -1,8 +1,9 @@
 /** What a run samples on the way: a sheet of pictures from the same noise each time, and how far samples are from a reference. */
-import { existsSync, mkdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { MissingInputError, UsageError } from '../../errors.js';
+import { makeFolder } from '../../files/folders.js';
 import { contactSheet, writePng } from '../../images/png.js';
 import type { RgbImage } from '../../images/rgb-image.js';
 import type { Gaussian } from '../../metrics/statistics.js';
@@ -192,7 +193,7 @@ const counted = ({ count, ...gaussian }: Gaussian): Gaussian & { count: number }
 /** @returns the picture's path within the run's folder */
 async function writeSheet(out: string, step: number, images: readonly RgbImage[]): Promise<string> {
   const name = path.join('samples', `step-${String(step).padStart(8, '0')}.png`);
-  mkdirSync(path.join(out, 'samples'), { recursive: true });
+  makeFolder(path.join(out, 'samples'));
   await writePng(path.join(out, name), contactSheet(images));
   return name;
 }

@@ -1,0 +1,55 @@
+/** Verbs whose disk refuses: what they say, and what they leave. */
+import os from 'node:os';
+import { EXIT } from '../../src/lib/errors.js';
+import { type Disturbed, NOTHING, toldOf, type Undisturbed } from './kills.js';
+import { type Fault, faultEnvironment } from './shim.js';
+import { differences, notWhole, readTree, temporaries } from './tree.js';
+import type { Ground, WritingVerb } from './verbs.js';
+
+const { ENOSPC, EDQUOT, EIO } = os.constants.errno;
+
+/** How a disk refuses. */
+export const REFUSALS: readonly (Omit<Fault, 'at'> & { name: string; reason: RegExp })[] = [
+  { name: 'full', mode: 'full', number: ENOSPC, reason: /no space left on the device|ENOSPC/ },
+  { name: 'over its quota', mode: 'full', number: EDQUOT, reason: /disk quota exceeded|EDQUOT/ },
+  { name: 'full for once', mode: 'fail', number: ENOSPC, reason: /no space left on the device|ENOSPC/ },
+  { name: 'broken for once', mode: 'fail', number: EIO, reason: /the device reports an error|EIO/ },
+];
+
+/** The call that was refused is one that only tidies up: what it was to remove stays, and nothing is lost. */
+const isTidying = (where: string): boolean => /^(unlink|unlinkat|rmdir) /.test(where);
+
+export async function refuseAt(
+  ground: Ground,
+  verb: WritingVerb,
+  { tree }: Undisturbed,
+  shim: string,
+  fault: Fault & { reason: RegExp },
+): Promise<Disturbed> {
+  ground.clear();
+  const { code, signal, stderr } = await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
+  const where = toldOf(ground);
+  if (where === '') return { happened: false, where, problems: [] };
+  const problems: string[] = [];
+  const dispensable = verb.dispensable ?? NOTHING;
+  if (code === EXIT.ok) {
+    const left = differences(readTree(ground.cwd), tree).filter((file) => !dispensable.test(file.slice(1)));
+    if (left.length > 0 && !isTidying(where)) problems.push(`ends well, with other files: ${left.join(' ')}`);
+  } else if (code !== EXIT.unavailable) problems.push(`ends with ${code ?? signal}: ${stderr}`);
+  else {
+    if (!fault.reason.test(stderr)) problems.push(`does not say why: ${stderr}`);
+    if (!namesFile(stderr, verb)) problems.push(`names no file: ${stderr}`);
+  }
+  for (const file of notWhole(ground.cwd, tree, verb.partial ?? NOTHING)) problems.push(`${file} is not whole`);
+  const left = isTidying(where) ? [] : temporaries(readTree(ground.cwd));
+  // A folder that is filled in place says for how long it is not whole.
+  const unfinished = left.filter((file) => !/(^|\/)\.unfinished\./.test(file));
+  if (unfinished.length > 0) problems.push(`left behind: ${unfinished.join(' ')}`);
+  return { happened: true, where, problems };
+}
+
+/** Whether what is said names something that the verb writes. */
+function namesFile(stderr: string, { args }: WritingVerb): boolean {
+  const outputs = args.filter((_, i) => /^(-o|--out|--rest|--png|--grid|--save-stats)$/.test(args[i - 1] ?? ''));
+  return [...outputs, 'ckpt'].some((output) => stderr.includes(output.replace(/\/$/, '')));
+}
