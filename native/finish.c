@@ -1,23 +1,7 @@
 /* What follows a product, while its sums are in the cache. */
+#include "exponential.h"
 #include "kernels.h"
 #include "units.h"
-
-/* e^x to 2 ulp, of x within 80 of 0, so that nothing after it is a denormal (slow): 2^n e^f with a polynomial for f. */
-TARGET512 static inline __m512 exp16(__m512 x) {
-  /* The bound comes first: min and max give their second operand where one is NaN. */
-  x = _mm512_max_ps(_mm512_set1_ps(-80.f), _mm512_min_ps(_mm512_set1_ps(80.f), x));
-  __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-  __m512 f = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145751953125f), x); /* ln 2 in two parts */
-  f = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860677e-6f), f);
-  __m512 p = _mm512_set1_ps(1.f / 720);
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f / 120));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f / 24));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f / 6));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.5f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(1.f));
-  return _mm512_scalef_ps(p, n);
-}
 
 /* x Phi(x), with erf by Abramowitz and Stegun 7.1.26, to 1.5e-7. */
 TARGET512 static inline __m512 gelu_erf16(__m512 x) {
@@ -50,8 +34,10 @@ TARGET512 void finish(const gemm_t *g, const float *sums, size_t row, size_t col
     for (size_t i = 0; i < rows; i++) {
       size_t at = (row + i) * g->ldc + column + j;
       __m512 x = _mm512_fmadd_ps(_mm512_load_ps(sums + PANEL * i + j), alpha, bias);
+      if (g->row_bias) x = _mm512_add_ps(x, _mm512_set1_ps(g->row_bias[row + i]));
       if (g->act == ACT_GELU_ERF) x = gelu_erf16(x);
       else if (g->act == ACT_GELU_TANH) x = gelu_tanh16(x);
+      else if (g->act == ACT_RELU) x = _mm512_max_ps(_mm512_setzero_ps(), x); /* gives the second, which may be NaN */
       if (g->residual) x = _mm512_fmadd_ps(x, scale, _mm512_maskz_loadu_ps(mask, g->residual + at));
       else if (g->scale) x = _mm512_mul_ps(x, scale);
       _mm512_mask_storeu_ps(g->c + at, mask, x);

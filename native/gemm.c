@@ -2,9 +2,8 @@
 #include "gemm.h"
 #include "kernels.h"
 #include "pack.h"
-#include <pthread.h>
+#include "scratch.h"
 #include <stdatomic.h>
-#include <stdlib.h>
 
 /* Rows of A that a task packs at a time: with k of a transformer's width they fit the second cache. */
 #define ROWS_PER_TASK 128
@@ -17,59 +16,6 @@
 
 size_t gemm_packed_bytes(size_t n, size_t k, int parts) { return ceil_div(n, PANEL) * panel_bytes(k, parts); }
 
-/* ---------------------------------------------------------------- memory, kept by its thread until that ends */
-
-typedef struct {
-  void *data;
-  size_t size;
-} scratch_t;
-typedef struct {
-  scratch_t a, b;
-} memory_t;
-
-static pthread_key_t memory_key;
-static pthread_once_t memory_once = PTHREAD_ONCE_INIT;
-
-static void release(void *pointer) {
-  memory_t *memory = pointer;
-  free(memory->a.data);
-  free(memory->b.data);
-  free(memory);
-}
-static void make_key(void) { pthread_key_create(&memory_key, release); }
-
-/* Null when memory runs out. */
-static memory_t *memory(void) {
-  pthread_once(&memory_once, make_key);
-  memory_t *mine = pthread_getspecific(memory_key);
-  if (mine) return mine;
-  mine = calloc(1, sizeof *mine);
-  if (mine && pthread_setspecific(memory_key, mine) != 0) {
-    free(mine);
-    return 0;
-  }
-  return mine;
-}
-
-static char *grown(scratch_t *s, size_t size) {
-  const size_t unit = 1 << 18;
-  if (!s->data || s->size < size) {
-    free(s->data);
-    s->size = (size / unit + 1) * unit;
-    s->data = aligned_alloc(1 << 12, s->size);
-    if (!s->data) s->size = 0;
-  }
-  return s->data;
-}
-static char *scratch_a(size_t size) {
-  memory_t *mine = memory();
-  return mine ? grown(&mine->a, size) : 0;
-}
-static char *scratch_b(size_t size) {
-  memory_t *mine = memory();
-  return mine ? grown(&mine->b, size) : 0;
-}
-
 /* ---------------------------------------------------------------- tasks */
 
 typedef struct {
@@ -81,13 +27,12 @@ typedef struct {
   atomic_int failed;
 } plan_t;
 
-/* C rows m0..m1, columns n0..n1, of packed operands; `a` is the panel of m0, `b` that of column 0. */
-static void multiply(const gemm_t *g, const char *a, const char *b, size_t m0, size_t m1, size_t n0, size_t n1) {
+void multiply(const gemm_t *g, const char *a, const char *b, size_t m0, size_t m1, size_t n0, size_t n1) {
   float sums[PANEL * PANEL] __attribute__((aligned(64)));
   int is_amx = gemm_level() == LEVEL_AMX;
   kernel_fn kernel = is_amx ? kernel_amx : kernel_512;
   size_t steps = ceil_div(g->k, KSTEP), panel = panel_bytes(g->k, g->parts);
-  int is_plain = !g->bias && !g->scale && !g->residual && g->act == ACT_NONE && g->alpha == 1;
+  int is_plain = !g->bias && !g->row_bias && !g->scale && !g->residual && g->act == ACT_NONE && g->alpha == 1;
   if (is_amx) amx_begin();
   for (size_t n = n0; n < n1; n += PANEL) {
     for (size_t m = m0; m < m1; m += PANEL) {
@@ -127,7 +72,7 @@ static void multiply_task(void *context, size_t index) {
   const gemm_t *g = p->g;
   size_t m0 = index % p->row_tasks * p->rows, m1 = MIN(g->m, m0 + p->rows);
   size_t n0 = index / p->row_tasks * p->columns, n1 = MIN(g->n, n0 + p->columns);
-  char *a = scratch_a(gemm_packed_bytes(p->rows, g->k, g->parts));
+  char *a = scratch(0, gemm_packed_bytes(p->rows, g->k, g->parts));
   if (!a) {
     p->failed = 1;
     return;
@@ -140,7 +85,7 @@ int gemm(const gemm_t *g, parallel_fn parallel, void *pool) {
   if (g->m == 0 || g->n == 0) return 0;
   plan_t plan = {.g = g, .b = (char *)g->packed_b, .rows = ROWS_PER_TASK};
   if (!plan.b) {
-    plan.b = scratch_b(gemm_packed_bytes(g->n, g->k, g->parts));
+    plan.b = scratch(1, gemm_packed_bytes(g->n, g->k, g->parts));
     if (!plan.b) return -1;
     gemm_pack_b(g, plan.b, parallel, pool);
   }
@@ -159,7 +104,7 @@ static void batch_task(void *context, size_t index) {
   g.b += index * p->stride_b;
   g.c += index * p->stride_c;
   size_t steps = ceil_div(g.k, KSTEP);
-  char *a = scratch_a(gemm_packed_bytes(g.m, g.k, g.parts)), *b = scratch_b(gemm_packed_bytes(g.n, g.k, g.parts));
+  char *a = scratch(0, gemm_packed_bytes(g.m, g.k, g.parts)), *b = scratch(1, gemm_packed_bytes(g.n, g.k, g.parts));
   if (!a || !b) {
     p->failed = 1;
     return;

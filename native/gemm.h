@@ -1,7 +1,7 @@
 /*
  * Products of f32 matrices by units for bf16. Operands are rounded to bf16 while they are packed; sums are kept in f32.
  *
- *   C [m, n] = act(alpha op(A) op(B) + bias) (*) scale + residual
+ *   C [m, n] = act(alpha op(A) op(B) + bias + row bias) (*) scale + residual
  *
  * With one part an operand is its bf16 (8 bits). With two it is a sum of two bf16 (16 bits), and the product is that of
  * high and high, high and low, low and high: the error of one factor is about 2^-17. Products of denormals are zero, as the
@@ -18,7 +18,7 @@ typedef void (*task_fn)(void *context, size_t index);
 /* Runs task(context, i) for each i below count, in any order, on any threads, and returns when all are done. */
 typedef void (*parallel_fn)(void *pool, size_t count, task_fn task, void *context);
 
-enum gemm_act { ACT_NONE, ACT_GELU_ERF, ACT_GELU_TANH };
+enum gemm_act { ACT_NONE, ACT_GELU_ERF, ACT_GELU_TANH, ACT_RELU };
 
 typedef struct {
   size_t m, n, k;
@@ -32,6 +32,7 @@ typedef struct {
   size_t ldc;
   float alpha;
   const float *bias;     /* [n], or null */
+  const float *row_bias; /* [m], or null */
   const float *scale;    /* [n], or null */
   const float *residual; /* [m, n] with rows ldc apart, or null */
   enum gemm_act act;
@@ -54,6 +55,19 @@ int gemm(const gemm_t *g, parallel_fn parallel, void *pool);
 int gemm_batch(const gemm_t *g, size_t count, size_t stride_a, size_t stride_b, size_t stride_c, parallel_fn parallel,
                void *pool);
 
-/* Packs b ahead, for products that use it often; `out` begins at a multiple of 64. */
+/* Packs b ahead, for products that use it often. */
 size_t gemm_packed_bytes(size_t n, size_t k, int parts);
 void gemm_pack_b(const gemm_t *g, void *out, parallel_fn parallel, void *pool);
+
+/* softmax(scale q k^T) v of each head (arXiv 1706.03762). */
+typedef struct {
+  size_t batch, heads, queries, keys, depth;
+  const float *q;        /* [batch, queries, heads, depth] */
+  const float *k, *v;    /* [batch, keys, heads, depth] */
+  float *y;              /* [batch, queries, heads, depth]; none of the above */
+  float scale;
+  int parts;
+} attention_t;
+
+/* 0, or -1 when memory runs out. Needs units, and keys. */
+int attention(const attention_t *t, parallel_fn parallel, void *pool);

@@ -21,8 +21,8 @@ TARGET512 void kernel_512(const char *a, const char *b, size_t steps, int parts,
       const char *pb = b + (term == 2 ? 2 * BLOCK : 0);
       for (size_t s = 0; s < steps; s++, pa += step, pb += step) {
         for (int p = 0; p < 16; p++) {
-          __m512bh b0 = (__m512bh)_mm512_load_si512(pb + 64 * p);
-          __m512bh b1 = (__m512bh)_mm512_load_si512(pb + BLOCK + 64 * p);
+          __m512bh b0 = (__m512bh)_mm512_loadu_si512(pb + 64 * p);
+          __m512bh b1 = (__m512bh)_mm512_loadu_si512(pb + BLOCK + 64 * p);
 #pragma GCC unroll 8
           for (int i = 0; i < 8; i++) {
             __m512bh x = everywhere(pa + 64 * i + 4 * p);

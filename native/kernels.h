@@ -10,5 +10,8 @@ void kernel_amx(const char *a, const char *b, size_t steps, int parts, float *c,
 void amx_begin(void);
 void amx_end(void);
 
-/* act(alpha sums + bias) (*) scale + residual, of rows x columns of sums [32, 32], to C at (row, column). */
+/* act(alpha sums + bias + row bias) (*) scale + residual, of rows x columns of sums [32, 32], to C at (row, column). */
 void finish(const gemm_t *g, const float *sums, size_t row, size_t column, size_t rows, size_t columns);
+
+/* C rows m0..m1, columns n0..n1, of packed operands; `a` is the panel of m0, `b` that of column 0. */
+void multiply(const gemm_t *g, const char *a, const char *b, size_t m0, size_t m1, size_t n0, size_t n1);

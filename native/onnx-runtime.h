@@ -40,6 +40,7 @@ enum { ORT_FAIL = 1, ORT_INVALID_ARGUMENT = 2 };
 #define KernelContext_GetInput(t) CALL(t, 90, const OrtKernelContext *, size_t index, const OrtValue **out)
 #define KernelContext_GetOutput(t) \
   CALL(t, 91, OrtKernelContext *, size_t index, const int64_t *dims, size_t count, OrtValue **out)
+#define ReleaseStatus(t) ((void (*)(OrtStatus *))(t)[93])
 #define ReleaseTensorTypeAndShapeInfo(t) ((void (*)(OrtShape *))(t)[99])
 /* Batches of 0: one task at a time. */
 #define KernelContext_ParallelFor(t) \

@@ -76,10 +76,10 @@ TARGET512 static inline void pack_block(const float *src, size_t ld, int along_k
     }
   }
   if (along_k == pair_major) transpose16(r);
-  for (int i = 0; i < 16; i++) _mm512_store_si512(out + 64 * i, r[i]);
+  for (int i = 0; i < 16; i++) _mm512_storeu_si512(out + 64 * i, r[i]);
   if (parts < 2) return;
   if (along_k == pair_major) transpose16(l);
-  for (int i = 0; i < 16; i++) _mm512_store_si512(out + out_low + 64 * i, l[i]);
+  for (int i = 0; i < 16; i++) _mm512_storeu_si512(out + out_low + 64 * i, l[i]);
 }
 
 TARGET512 void pack(const float *src, size_t ld, int along_k, int pair_major, size_t i0, size_t i1, size_t s0, size_t s1,

@@ -11,6 +11,7 @@
 #define PANEL 32   /* rows or columns */
 #define BLOCK 1024 /* bytes */
 #define KSTEP 32   /* of k in a block */
+#define PAIR 4     /* bytes of two bf16 */
 
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define TARGET512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,fma")))

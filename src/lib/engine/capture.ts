@@ -1,5 +1,5 @@
 import { sizeOf, type TypedArray } from '../numbers/typed-array.js';
-import type { TensorFunction, TensorSpec } from './engine.js';
+import type { Constants, TensorFunction, TensorSpec } from './engine.js';
 import { activeEngine } from './select.js';
 
 export interface Captured {
@@ -17,13 +17,13 @@ export interface Captured {
  * Makes a function of tensors into one that runs on host arrays, compiled once on backends that compile.
  *
  * Tensors that `fn` closes over are read at each run, so that in-place changes are seen. With `constants: 'bake'` the
- * caller promises not to change them, and those that are faster to read in another layout are copied once. Whatever
- * `fn` itself makes of numbers and arrays is frozen too: what changes from run to run has to be an input.
+ * caller promises not to change them, and those that are faster to read in another layout are copied once; with `own`, not to
+ * keep them either. Whatever `fn` itself makes of numbers and arrays is frozen too: what changes from run to run has to be an input.
  */
 export function capture(
   fn: TensorFunction,
   inputs: readonly TensorSpec[],
-  { constants = 'feed' }: { constants?: 'feed' | 'bake' } = {},
+  { constants = 'feed' }: { constants?: Constants } = {},
 ): Captured {
   const program = activeEngine().compile(fn, inputs, constants);
   return {

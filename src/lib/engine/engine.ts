@@ -54,6 +54,12 @@ export interface Residency {
   release(array: TypedArray): void;
 }
 
+/**
+ * Tensors that a function closes over are read at each run (`feed`); or do not change, so that those which are faster to read
+ * in another layout may be copied once (`bake`); or nobody else keeps them either, so that all may be (`own`).
+ */
+export type Constants = 'feed' | 'bake' | 'own';
+
 export interface CompileOptions {
   /**
    * Where there are several devices: the first alone computes (`one`, the default); each computes the same (`all`); or each
@@ -71,13 +77,7 @@ export interface Engine extends EngineInfo {
   /** Whether tensors made of host arrays read them when computing, instead of copies made once. */
   readonly readsInPlace: boolean;
   /**
-   * @param constants tensors that `fn` closes over are read at each run (`feed`), or may be copied into the program
-   *   once and arranged for speed (`bake`)
+   * @param constants what becomes of the tensors that `fn` closes over
    */
-  compile(
-    fn: TensorFunction,
-    inputs: readonly TensorSpec[],
-    constants: 'feed' | 'bake',
-    options?: CompileOptions,
-  ): Program;
+  compile(fn: TensorFunction, inputs: readonly TensorSpec[], constants: Constants, options?: CompileOptions): Program;
 }

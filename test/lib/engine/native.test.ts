@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
-import { operation, Value } from '../../../src/lib/engine/graph/value.js';
+import { op, operation, reshape, Value } from '../../../src/lib/engine/graph/value.js';
+import { constantOperands } from '../../../src/lib/engine/onnx/baking.js';
 import { lower } from '../../../src/lib/engine/onnx/lower/index.js';
 import { CPU_LOWERING, type Lowering, processorLowering } from '../../../src/lib/engine/onnx/lower/lowering.js';
 import { encodeModel } from '../../../src/lib/engine/onnx/model.js';
@@ -9,6 +10,7 @@ import { productUnits } from '../../../src/lib/engine/onnx/native.js';
 import { Session } from '../../../src/lib/engine/onnx/session.js';
 import { fillNormal, PURPOSE } from '../../../src/lib/numbers/random.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
+import { SAMPLES } from './operation-samples.js';
 
 const skip = productUnits() ? false : 'no units for bf16, or native/ is not built';
 const hasCompiler = spawnSync('cc', ['--version']).status === 0;
@@ -116,3 +118,71 @@ test('a batch that broadcasts in both ways is left to ONNX Runtime', { skip }, (
   assert.deepEqual(types, ['FusedMatMul']);
   assert.deepEqual(y, compute(CPU_LOWERING, shapes, false, false, 1).y);
 });
+
+/** What is computed of `wanted` where constant operands are part of the graph, and by which nodes. */
+function computeBaked(wanted: readonly Value[], lowering: Lowering) {
+  const constants = constantOperands(wanted, 'own', lowering);
+  const { graph, feeds } = lower(wanted, lowering, (leaf) => constants.has(leaf));
+  const session = new Session(graph, encodeModel(graph), { threads: 2, reused: true });
+  const results = session.run(feeds.map(({ data }) => data!)) as Float32Array[];
+  session.dispose();
+  return { results, types: graph.nodes.map(({ type }) => type) };
+}
+
+const FROZEN = [
+  ['product', ['PackedProduct', 'Product', 'FusedMatMul']],
+  ['attention', ['Attention']],
+  ['averagePool', ['AveragePool']],
+] as const;
+
+for (const [name, expectedTypes] of FROZEN) {
+  test(`with constants packed ahead, ${name} agrees with ONNX Runtime's`, { skip }, () => {
+    const wanted = SAMPLES[name]();
+    const expected = computeBaked(wanted, CPU_LOWERING);
+    for (const [precision, tolerance] of [
+      ['bf16', 3e-2],
+      ['f32x2', 1e-4],
+    ] as const) {
+      const { results, types } = computeBaked(wanted, processorLowering(precision));
+      if (precision === 'bf16') assert.deepEqual(new Set(types), new Set(expectedTypes));
+      results.forEach((y, i) => {
+        const error = difference(y, expected.results[i]);
+        assert.ok(error < tolerance, `${precision}, output ${i}: ${error}`);
+      });
+    }
+  });
+}
+
+const data = (shape: readonly number[], stream: number) =>
+  new Value('float32', shape, { kind: 'data', data: normal(shape, stream) });
+
+const WINDOWS = [
+  { stride: 1, padding: [1, 1, 1, 1], dilation: 1 },
+  { stride: 2, padding: [0, 0, 1, 1], dilation: 1 },
+  { stride: 3, padding: [0, 2, 1, 0], dilation: 2 },
+] as const;
+
+for (const window of WINDOWS) {
+  test(`a convolution in bf16 of stride ${window.stride}, with ReLU, agrees with that of f32`, { skip }, () => {
+    const [x, weight, bias] = [data([2, 41, 12, 35], 1), data([48, 41, 3, 2], 2), data([48], 3)];
+    const wanted = [op('unary', [op('convolution', [x, weight, bias], window)], { function: 'relu' })];
+    const { results, types } = computeBaked(wanted, processorLowering('bf16'));
+    assert.deepEqual(types, ['Convolution', 'Identity']);
+    assert.ok(difference(results[0], computeBaked(wanted, CPU_LOWERING).results[0]) < 2e-2);
+  });
+}
+
+for (const approximation of ['tanh', 'none'] as const) {
+  test(`a product computes the GELU (${approximation}) that alone reads it`, { skip }, () => {
+    const [x, weight, bias] = [data([2, 20, 70], 1), data([45, 70], 2), data([45], 3)];
+    const attributes = { transposeA: false, transposeB: true, scale: 1 / 8 };
+    const y = reshape(op('product', [reshape(x, [40, 70]), weight, bias], attributes), [2, 20, 45]);
+    const gelu = op('gelu', [y], { approximation });
+    const joined = computeBaked([gelu], processorLowering('bf16'));
+    assert.ok(!joined.types.includes('Gelu'));
+    assert.ok(difference(joined.results[0], computeBaked([gelu], CPU_LOWERING).results[0]) < 2e-2);
+    const apart = computeBaked([gelu, y], processorLowering('bf16'));
+    assert.ok(apart.types.includes('Gelu'), 'what is read twice is computed by itself');
+    assert.ok(difference(apart.results[1], computeBaked([y], CPU_LOWERING).results[0]) < 2e-2);
+  });
+}

@@ -1,6 +1,6 @@
 /** What computes recorded graphs: each target lowers them to its own language. */
 import type { TypedArray } from '../../numbers/typed-array.js';
-import type { CompileOptions, Program } from '../engine.js';
+import type { CompileOptions, Constants, Program } from '../engine.js';
 import type { Value } from './value.js';
 
 export interface Target {
@@ -10,12 +10,7 @@ export interface Target {
    * A program that computes `outputs` of `inputs`, to run many times. Data is read at each run (`feed`), or may be copied
    * into the program once (`bake`).
    */
-  load(
-    outputs: readonly Value[],
-    inputs: readonly Value[],
-    constants: 'feed' | 'bake',
-    options: CompileOptions,
-  ): Program;
+  load(outputs: readonly Value[], inputs: readonly Value[], constants: Constants, options: CompileOptions): Program;
   /** Brings host memory up to date, where a device has newer values of it. */
   fetch(data: TypedArray): void;
   /** Lets go of what was compiled for `evaluate`. */

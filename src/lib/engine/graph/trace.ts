@@ -1,5 +1,5 @@
 /** Records a function once, to run it many times. */
-import type { CompileOptions, Program, TensorFunction, TensorSpec } from '../engine.js';
+import type { CompileOptions, Constants, Program, TensorFunction, TensorSpec } from '../engine.js';
 import * as tf from '../tfjs.js';
 import { graphBackend } from './backend.js';
 import { sortOperations } from './order.js';
@@ -35,7 +35,7 @@ function computeOlder(outputs: readonly Value[], firstId: number): void {
 export function compile(
   fn: TensorFunction,
   specs: readonly TensorSpec[],
-  constants: 'feed' | 'bake',
+  constants: Constants,
   options: CompileOptions = {},
 ): Program {
   const { inputs, outputs } = trace(fn, specs);

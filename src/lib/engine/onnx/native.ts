@@ -1,4 +1,4 @@
-/** The library of native/: products by units for bf16, which ONNX Runtime calls as an operation of its own. */
+/** The library of native/: products by units for bf16, which ONNX Runtime calls as operations of its own. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { UnavailableError } from '../../errors.js';
@@ -14,11 +14,15 @@ const file = fileURLToPath(
 // koffi unloads a library that is garbage.
 let library: ReturnType<typeof koffi.load> | undefined;
 
+function bind(name: string, result: string, parameters: string[]) {
+  library ??= koffi.load(file);
+  return library.func(name, result, parameters);
+}
+
 /** The units that products in bf16 would use here; null where the processor has none, or the library was not built. */
 export function productUnits(): 'AVX512-BF16' | 'AMX' | null {
   if (!existsSync(file)) return null;
-  library ??= koffi.load(file);
-  return UNITS[library.func('repa_product_units', 'int', [])() as number];
+  return UNITS[bind('repa_product_units', 'int', [])() as number];
 }
 
 /**
@@ -39,4 +43,35 @@ export function productLibrary(): string {
     );
   }
   return file;
+}
+
+/**
+ * The second operand of products, [k, n] or [n, k] if `isTransposed`, rounded and laid out for PackedProduct.
+ * @throws UnavailableError where there are no units
+ */
+export function packProduct(
+  b: Float32Array,
+  n: number,
+  k: number,
+  isTransposed: boolean,
+  parts: number,
+): Float32Array<ArrayBuffer> {
+  productLibrary();
+  const size = bind('repa_packed_product_size', 'size_t', ['size_t', 'size_t', 'int']);
+  const pack = bind('repa_pack_product', 'void', ['const void *', 'size_t', 'size_t', 'int', 'int', 'void *']);
+  const packed = new Float32Array(Number(size(n, k, parts)));
+  pack(b, n, k, isTransposed ? 1 : 0, parts, packed);
+  return packed;
+}
+
+/**
+ * The weights of a convolution [O, I, kh, kw], rounded and laid out for Convolution.
+ * @throws UnavailableError where there are no units
+ */
+export function packConvolution(weight: Float32Array, shape: readonly number[]): Float32Array<ArrayBuffer> {
+  productLibrary();
+  const sizes = shape.map(() => 'size_t');
+  const packed = new Float32Array(Number(bind('repa_packed_convolution_size', 'size_t', sizes)(...shape)));
+  bind('repa_pack_convolution', 'void', ['const void *', ...sizes, 'void *'])(weight, ...shape, packed);
+  return packed;
 }

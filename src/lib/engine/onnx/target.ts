@@ -1,8 +1,8 @@
 /** Recorded graphs computed by ONNX Runtime: loaded as ONNX models, those of eager tensors out of a cache. */
-import type { CompileOptions, Program } from '../engine.js';
+import type { CompileOptions, Constants, Program } from '../engine.js';
 import type { Target } from '../graph/target.js';
 import type { Value } from '../graph/value.js';
-import { convolutionWeights } from './baking.js';
+import { constantOperands } from './baking.js';
 import { lower } from './lower/index.js';
 import { CPU_LOWERING, type Lowering } from './lower/lowering.js';
 import { type ExternalData, encodeModel } from './model.js';
@@ -32,7 +32,7 @@ export class OnnxTarget implements Target {
   load(
     outputs: readonly Value[],
     inputs: readonly Value[],
-    constants: 'feed' | 'bake',
+    constants: Constants,
     { precision }: CompileOptions = {},
   ): Program {
     const lowering = precision === 'f32' ? CPU_LOWERING : this.#lowering;
@@ -63,13 +63,13 @@ export class OnnxTarget implements Target {
 }
 
 /** A session that computes `outputs` of `feeds`. What is baked into it can be forgotten: nothing here refers to it. */
-function open(outputs: readonly Value[], constants: 'feed' | 'bake', lowering: Lowering, threads: number) {
-  const baked = constants === 'bake' ? convolutionWeights(outputs) : new Set<Value>();
+function open(outputs: readonly Value[], constants: Constants, lowering: Lowering, threads: number) {
+  const baked = constantOperands(outputs, constants, lowering);
   const { graph, feeds } = lower(outputs, lowering, (leaf) => baked.has(leaf));
   // Weights that are part of a model's message are in memory four times while it loads.
   const externalData: ExternalData[] = [];
   const model = encodeModel(graph, externalData);
-  const bakedBytes = externalData.reduce((sum, { data }) => sum + data.length, 0);
+  const bakedBytes = [...baked].reduce((sum, { data }) => sum + data!.byteLength, 0);
   if (bakedBytes > WORTH_COLLECTING) returnLargeBlocks();
   const session = new Session(graph, model, { threads, reused: true, externalData });
   return { session, feeds, bakedBytes };

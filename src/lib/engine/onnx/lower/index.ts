@@ -5,6 +5,7 @@ import type { Operation, Value } from '../../graph/value.js';
 import type { OnnxGraph, OnnxNode, TensorType } from '../model.js';
 import { ELEMENTWISE } from './elementwise.js';
 import { IMAGE } from './image.js';
+import { joinActivations } from './join.js';
 import type { Lowering } from './lowering.js';
 import { NORMALISE } from './normalise.js';
 import { PRODUCT } from './product.js';
@@ -34,15 +35,19 @@ export function lower(wanted: readonly Value[], lowering: Lowering, bake: (leaf:
   const { operations, leaves } = sortOperations(wanted);
   const writer = new NodeWriter(lowering);
   const names = new Map<Value, string>();
-  const feeds: Value[] = [];
   for (const leaf of leaves) {
     const isPart = leaf.kind === 'constant' || bake(leaf);
-    names.set(leaf, isPart ? writer.constant(leaf.data!, leaf.dtype, leaf.shape) : `input${feeds.push(leaf) - 1}`);
+    names.set(leaf, isPart ? writer.bake(leaf) : writer.feed(leaf));
   }
-  const inputs = feeds.map((leaf) => tensorType(names.get(leaf)!, leaf));
   for (const operation of operations) write(writer, operation, names);
+  const { feeds } = writer;
+  const inputs = feeds.map((value, index) => tensorType(`input${index}`, value));
   const { outputs, copies } = nameOutputs(wanted, names, leaves);
-  return { graph: { nodes: [...writer.nodes, ...copies], inputs, outputs, initializers: writer.initializers }, feeds };
+  const nodes = [
+    ...writer.nodes,
+    ...copies.map((copy) => ({ ...copy, inputs: copy.inputs.map((x) => writer.read(x)) })),
+  ];
+  return { graph: joinActivations({ nodes, inputs, outputs, initializers: writer.initializers }), feeds };
 }
 
 function write(writer: NodeWriter, operation: Operation, names: Map<Value, string>): void {

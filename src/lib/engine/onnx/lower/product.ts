@@ -1,8 +1,9 @@
 /** Matrix products, attention among them. */
-import type { Value } from '../../graph/value.js';
+import type { Operation, Value } from '../../graph/value.js';
 import type { Attributes } from '../model.js';
+import { packProduct } from '../native.js';
 import type { Rules } from './rule.js';
-import { flag, float, type NodeWriter } from './writer.js';
+import { flag, float, NO_ACTIVATION, type NodeWriter } from './writer.js';
 
 /** A product in the lowering's element type, of operands and with a result in float32. */
 function product(
@@ -47,14 +48,30 @@ function fitsBatch(a: Value, b: Value): boolean {
   return `${left}` === `${right}` || isOne(left, right) || isOne(right, left);
 }
 
+/** By units for bf16; a second operand that is part of the graph is packed ahead. Null where the shapes do not fit. */
+function nativeProduct(
+  writer: NodeWriter,
+  [a, b, bias = null]: readonly (string | null)[],
+  { attributes: { transposeA, transposeB, scale }, inputs: [left, right] }: Operation<'product'>,
+): string | null {
+  const parts = writer.lowering.bf16Parts;
+  const common = { alpha: float(scale), parts, act: NO_ACTIVATION };
+  if (writer.bakedLeaf(b!) && right.shape.length === 2 && !transposeA) {
+    const [k, n] = transposeB ? right.shape.toReversed() : right.shape;
+    const packed = writer.packed(b!, `product ${transposeB}`, (data) => packProduct(data, n, k, transposeB, parts));
+    return writer.ownNode('PackedProduct', [a, packed, bias], { ...common, n, k });
+  }
+  if (!fitsBatch(left, right)) return null;
+  return writer.ownNode('Product', [a, b, bias], { ...common, transA: flag(transposeA), transB: flag(transposeB) });
+}
+
 export const PRODUCT: Rules<'product' | 'attention'> = {
-  product(writer, inputs, { attributes, inputs: operands }) {
-    const { transposeA, transposeB, scale } = attributes;
+  product(writer, inputs, operation) {
+    const { inputs: operands } = operation;
+    const { transposeA, transposeB, scale } = operation.attributes;
+    const native = writer.lowering.bf16Parts ? nativeProduct(writer, inputs, operation) : null;
+    if (native) return native;
     const transposes = { transA: flag(transposeA), transB: flag(transposeB) };
-    const { bf16Parts } = writer.lowering;
-    if (bf16Parts && fitsBatch(operands[0], operands[1])) {
-      return writer.ownNode('Product', inputs, { ...transposes, alpha: float(scale), parts: bf16Parts });
-    }
     const isFlat = operands.every(({ shape }) => shape.length <= 2);
     if (isFlat) return matrices(writer, inputs, scale === 1 ? transposes : { ...transposes, alpha: float(scale) });
     if (writer.lowering.fusedProduct) {
@@ -72,6 +89,8 @@ export const PRODUCT: Rules<'product' | 'attention'> = {
   },
 
   attention(writer, inputs, { attributes: { scale }, inputs: [q, k, v] }) {
+    const parts = writer.lowering.bf16Parts;
+    if (parts) return writer.ownNode('Attention', inputs, { scale: float(scale), parts });
     if (writer.lowering.attention === 'fused') {
       const joined = [q, k, v].map((value, index) => joinHeads(writer, inputs[index], value));
       const attributes = { num_heads: q.shape[2], scale: float(scale) };

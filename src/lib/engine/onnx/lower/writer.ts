@@ -1,6 +1,6 @@
 /** Nodes and initializers of an ONNX graph that is being made. */
 import { sizeOf, type TypedArray } from '../../../numbers/typed-array.js';
-import { ARRAYS, type ElementType } from '../../graph/value.js';
+import { ARRAYS, type ElementType, Value } from '../../graph/value.js';
 import {
   type Attributes,
   CONTRIB_DOMAIN,
@@ -20,12 +20,21 @@ export const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 export const flag = (value: boolean): number => (value ? 1 : 0);
 
+/** enum gemm_act of native/gemm.h, by the ONNX nodes that it takes the place of. */
+export const NO_ACTIVATION = 0;
+export const ACTIVATIONS = { GeluErf: 1, GeluTanh: 2, Relu: 3 } as const;
+
 /** Names of values; null stands for an optional input that is left out. */
 type Inputs = readonly (string | null)[];
 
 export class NodeWriter {
   readonly nodes: OnnxNode[] = [];
+  /** The values that have to be fed, in the order of the graph's inputs. */
+  readonly feeds: Value[] = [];
   readonly #initializers = new Initializers();
+  /** Leaves that are part of the graph, by the names under which nodes read them as they are. */
+  readonly #baked = new Map<string, Value>();
+  readonly #packed = new Map<string, string>();
   #values = 0;
 
   constructor(readonly lowering: Lowering) {}
@@ -37,7 +46,7 @@ export class NodeWriter {
   /** A node of several outputs; their names. */
   nodeOf(count: number, type: string, inputs: Inputs, attributes: Attributes = {}, domain = ''): string[] {
     const outputs = Array.from({ length: count }, () => `value${this.#values++}`);
-    this.nodes.push({ type, domain, attributes, inputs: inputs.map((name) => name ?? ''), outputs });
+    this.nodes.push({ type, domain, attributes, inputs: inputs.map((name) => (name ? this.read(name) : '')), outputs });
     return outputs;
   }
 
@@ -54,6 +63,40 @@ export class NodeWriter {
   /** A node of the operations in native/. */
   ownNode(type: string, inputs: Inputs, attributes: Attributes = {}): string {
     return this.nodeOf(1, type, inputs, attributes, OWN_DOMAIN)[0];
+  }
+
+  /** A leaf that becomes part of the graph once a node reads it: as it is, or packed. */
+  bake(leaf: Value): string {
+    const name = `baked${this.#baked.size}`;
+    this.#baked.set(name, leaf);
+    return name;
+  }
+
+  /** The leaf that is part of the graph under this name. */
+  bakedLeaf(name: string): Value | undefined {
+    return this.#baked.get(name);
+  }
+
+  /** An input; its name. */
+  feed(value: Value): string {
+    return `input${this.feeds.push(value) - 1}`;
+  }
+
+  /** A baked leaf's data in another layout, made once for each `layout`: an input, as what is part of a model is copied. */
+  packed(name: string, layout: string, pack: (data: Float32Array) => Float32Array): string {
+    const key = `${name} ${layout}`;
+    const known = this.#packed.get(key);
+    if (known) return known;
+    const data = pack(this.#baked.get(name)!.data as Float32Array);
+    const made = this.feed(new Value('float32', [data.length], { kind: 'data', data }));
+    this.#packed.set(key, made);
+    return made;
+  }
+
+  /** The name by which a node reads a value: that of an initializer where it is a baked leaf. */
+  read(name: string): string {
+    const leaf = this.#baked.get(name);
+    return leaf ? this.#initializers.of(leaf) : name;
   }
 
   constant(data: TypedArray, dtype: OnnxElementType, shape: readonly number[]): string {
@@ -96,6 +139,13 @@ class Initializers {
   static readonly #SMALL = 64;
   readonly list: Initializer[] = [];
   readonly #names = new Map<string, string>();
+  readonly #leaves = new Map<Value, string>();
+
+  of(leaf: Value): string {
+    const name = this.#leaves.get(leaf) ?? this.add({ dtype: leaf.dtype, shape: leaf.shape, data: leaf.data! });
+    this.#leaves.set(leaf, name);
+    return name;
+  }
 
   add({ dtype, shape, data }: Omit<Initializer, 'name'>): string {
     const name = `constant${this.list.length}`;

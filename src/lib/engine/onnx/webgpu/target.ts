@@ -1,10 +1,10 @@
 /** Recorded graphs computed by a GPU: programs are bound once to tensors that stay in its memory. */
 import type { TypedArray } from '../../../numbers/typed-array.js';
-import type { CompileOptions, Program } from '../../engine.js';
+import type { CompileOptions, Constants, Program } from '../../engine.js';
 import { sortOperations } from '../../graph/order.js';
 import type { Target } from '../../graph/target.js';
 import type { Value } from '../../graph/value.js';
-import { convolutionWeights } from '../baking.js';
+import { constantOperands } from '../baking.js';
 import { lower } from '../lower/index.js';
 import { type Lowering, WEBGPU_LOWERING } from '../lower/lowering.js';
 import { type ExternalData, encodeModel, type TensorType } from '../model.js';
@@ -37,15 +37,11 @@ export class WebgpuTarget implements Target {
     return this.#processor.evaluate(wanted);
   }
 
-  load(
-    outputs: readonly Value[],
-    inputs: readonly Value[],
-    constants: 'feed' | 'bake',
-    options: CompileOptions,
-  ): Program {
-    const baked = constants === 'bake' ? convolutionWeights(outputs) : new Set<Value>();
+  load(outputs: readonly Value[], inputs: readonly Value[], constants: Constants, options: CompileOptions): Program {
+    const lowering = LOWERINGS[options.precision ?? this.#precision];
+    const baked = constantOperands(outputs, constants, lowering);
     for (const { data } of baked) this.fetch(data!);
-    const { graph, feeds } = lower(outputs, LOWERINGS[options.precision ?? this.#precision], (leaf) => baked.has(leaf));
+    const { graph, feeds } = lower(outputs, lowering, (leaf) => baked.has(leaf));
     const externalData: ExternalData[] = [];
     const model = encodeModel(graph, externalData);
     const session = explain(

@@ -1,0 +1,5 @@
+#pragma once
+#include "onnx-runtime.h"
+
+/* The operations of the domain `repa`. */
+extern const struct OrtCustomOp PRODUCT, PACKED_PRODUCT, ATTENTION, CONVOLUTION, AVERAGE_POOL;
