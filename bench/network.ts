@@ -13,7 +13,8 @@ import {
   encode,
   halfOf,
 } from '../src/lib/models/autoencoder-kl.js';
-import { sit, sitConfig, transformerParameters } from '../src/lib/models/dit.js';
+import { sit, transformerParameters } from '../src/lib/models/dit.js';
+import { sitConfig } from '../src/lib/models/dit-sizes.js';
 import { foldBatchNorms, inception, inceptionShapes } from '../src/lib/models/inception.js';
 import { type Parameters, type Shapes, toParameters, type Weights } from '../src/lib/models/parameters.js';
 import { type ViTConfig, vit, vitShapes } from '../src/lib/models/vit.js';

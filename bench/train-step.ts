@@ -6,11 +6,11 @@
  */
 import { parseArgs } from 'node:util';
 import { selectBackend } from '../src/lib/engine/index.js';
-import { patchCount, sitConfig } from '../src/lib/models/dit.js';
+import { patchCount, sitConfig } from '../src/lib/models/dit-sizes.js';
 import { sizeOf } from '../src/lib/numbers/typed-array.js';
 import { ALONE } from '../src/lib/parallel/group.js';
 import { type Network, startingNetwork } from '../src/lib/repa/network.js';
-import { compileLoss } from '../src/lib/training/loss.js';
+import { compileLoss } from '../src/lib/training/compiled-loss.js';
 import type { TrainingSettings } from '../src/lib/training/record.js';
 import { Stopwatch } from '../src/lib/training/stopwatch.js';
 import { modelStore } from '../src/lib/training/store.js';

@@ -1,5 +1,5 @@
 /** Small networks for tests, with the methods that they are trained with. */
-import { type Architecture, type TransformerConfig, transformerConfig } from '../src/lib/models/dit.js';
+import { type Architecture, type TransformerConfig, transformerConfig } from '../src/lib/models/dit-sizes.js';
 import type { MethodSettings } from '../src/lib/repa/methods.js';
 import type { Network } from '../src/lib/repa/network.js';
 

@@ -3,7 +3,8 @@
 import { type Times, timesOfRows } from '../../src/lib/diffusion/guidance.js';
 import { type SamplerOptions, settle } from '../../src/lib/diffusion/samplers/index.js';
 import { capture, type TensorSpec, tf } from '../../src/lib/engine/index.js';
-import { sit, sitConfig, transformerParameters } from '../../src/lib/models/dit.js';
+import { sit, transformerParameters } from '../../src/lib/models/dit.js';
+import { sitConfig } from '../../src/lib/models/dit-sizes.js';
 import { toParameters } from '../../src/lib/models/parameters.js';
 import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 import { sampleLatents } from '../../src/lib/sampling/sample.js';

@@ -1,7 +1,7 @@
 /** What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run. */
 import { DataError, UsageError } from '../errors.js';
 import { showPlain } from '../formats/pickle.js';
-import { publishedName, type TransformerConfig, transformerConfig } from '../models/dit.js';
+import { publishedName, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
 import type { Average } from '../optim/average.js';
 import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
 import type { OfficialCheckpoint } from '../pretrained/official-checkpoint.js';

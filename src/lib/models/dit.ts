@@ -7,13 +7,11 @@
  * Parameters carry the names of the official code. Shapes: B images of T tokens of width D.
  */
 import { checkpoint, tf } from '../engine/index.js';
-import { DataError, UsageError } from '../errors.js';
 import { timestepEmbedding } from '../nn/embeddings.js';
 import { embedding, layerNorm, modulate, silu } from '../nn/functional.js';
 import {
   dense,
   mlp,
-  type NormKind,
   type Parameters,
   parameter,
   patchEmbed,
@@ -23,132 +21,8 @@ import {
   unpatchify,
 } from '../nn/layers.js';
 import { type RotaryAngles, rotaryAngles } from '../nn/rotary.js';
-import { countLayers, type Shapes } from './parameters.js';
-import { unwrapped } from './rename.js';
+import { patchCount, type TransformerConfig } from './dit-sizes.js';
 import { hiddenMaps, linearPlan, normPlan, type ParameterPlan, type PlannedParameter } from './start.js';
-
-// ---------------------------------------------------------------------------------------------------------- sizes
-
-export type Architecture = 'SiT' | 'DiT';
-
-export interface TransformerConfig {
-  /** Side of the square latent, in latent pixels. */
-  inputSize: number;
-  patchSize: number;
-  inChannels: number;
-  outChannels: number;
-  hiddenSize: number;
-  depth: number;
-  numHeads: number;
-  mlpRatio: number;
-  /** The label table has one more row, the null class, at this index. */
-  numClasses: number;
-  /** A norm of queries and keys, of the kind of the others. */
-  qkNorm: boolean;
-  /** Layer norm without parameters, or RMS norm with a scale. */
-  norm: NormKind;
-  /** A perceptron with GELU, or a gated one. */
-  feedForward: 'gelu' | 'swiglu';
-  /** Whether queries and keys turn with their position, besides the fixed positions. */
-  rotary: boolean;
-  /** Number, of 1..depth, of the block whose tokens are looked at: that which is aligned, if one is. */
-  alignDepth: number;
-  /** The original SiT runs from noise at t = 0 to data at t = 1, the other way round than here. */
-  reversedTime: boolean;
-}
-
-const SIZES = {
-  S: { depth: 12, hiddenSize: 384, numHeads: 6 },
-  B: { depth: 12, hiddenSize: 768, numHeads: 12 },
-  L: { depth: 24, hiddenSize: 1024, numHeads: 16 },
-  XL: { depth: 28, hiddenSize: 1152, numHeads: 16 },
-} as const;
-
-const PATCH_SIZES = [2, 4, 8];
-
-/** Width of a head where nothing says otherwise; XL has 72. */
-const HEAD_DIM = 64;
-
-const headsOf = (hiddenSize: number): number =>
-  Object.values(SIZES).find((size) => size.hiddenSize === hiddenSize)?.numHeads ??
-  Math.max(1, Math.round(hiddenSize / HEAD_DIM));
-
-// Block 8 of L and XL, 4 of the 12 blocks of B (REPA, table 2 and the recipes of the paper); a third of the depth of others.
-const alignDepthOf = (depth: number): number => Math.min(8, Math.max(1, Math.round(depth / 3)));
-
-/**
- * The architecture called `name`, such as `SiT-XL/2` or `DiT-B/4`, for 32 x 32 latents of 4 channels and 1000 classes
- * except where `overrides` says otherwise. Heads follow an overridden width; DiT's output has twice the channels.
- *
- * @throws UsageError if there is no such model, or the sizes do not divide.
- */
-export function transformerConfig(
-  family: Architecture,
-  name: string,
-  overrides: Partial<TransformerConfig> = {},
-): TransformerConfig {
-  const [, size, patch] = new RegExp(`^${family}-(\\w+)/(\\d)$`).exec(name) ?? [];
-  if (!size || !Object.hasOwn(SIZES, size) || !PATCH_SIZES.includes(Number(patch))) {
-    throw new UsageError(
-      `there is no model ${name}`,
-      `Models are ${family}-S, ${family}-B, ${family}-L and ${family}-XL, with patches of /2, /4 or /8: ${family}-XL/2.`,
-    );
-  }
-  const { hiddenSize, numHeads, depth } = SIZES[size as keyof typeof SIZES];
-  const inChannels = overrides.inChannels ?? 4;
-  return checkConfig({
-    inputSize: 32,
-    patchSize: Number(patch),
-    inChannels,
-    outChannels: family === 'DiT' ? 2 * inChannels : inChannels,
-    depth,
-    hiddenSize,
-    numHeads: overrides.hiddenSize ? headsOf(overrides.hiddenSize) : numHeads,
-    mlpRatio: 4,
-    numClasses: 1000,
-    qkNorm: false,
-    norm: 'layer',
-    feedForward: 'gelu',
-    rotary: false,
-    alignDepth: alignDepthOf(overrides.depth ?? depth),
-    reversedTime: false,
-    ...overrides,
-  });
-}
-
-export const sitConfig = (name: string, overrides?: Partial<TransformerConfig>): TransformerConfig =>
-  transformerConfig('SiT', name, overrides);
-
-/** The name of the published model of these sizes, such as `SiT-XL/2`; undefined if there is none. */
-export function publishedName(family: Architecture, config: TransformerConfig): string | undefined {
-  const names = Object.keys(SIZES).map((size) => `${family}-${size}/${config.patchSize}`);
-  if (!PATCH_SIZES.includes(config.patchSize)) return undefined;
-  return names.find((name) => {
-    const { depth, hiddenSize, numHeads } = transformerConfig(family, name);
-    return depth === config.depth && hiddenSize === config.hiddenSize && numHeads === config.numHeads;
-  });
-}
-
-/** @throws UsageError if the sizes do not divide as the network needs. */
-function checkConfig(config: TransformerConfig): TransformerConfig {
-  const { inputSize, patchSize, hiddenSize, numHeads, depth, rotary, alignDepth } = config;
-  if (inputSize % patchSize !== 0) {
-    throw new UsageError(`patches of ${patchSize} do not tile latents of ${inputSize} x ${inputSize}`);
-  }
-  if (hiddenSize % numHeads !== 0)
-    throw new UsageError(`a width of ${hiddenSize} cannot be split into ${numHeads} heads`);
-  if (hiddenSize % 4 !== 0) throw new UsageError(`the width must be a multiple of 4, ${hiddenSize} is not`);
-  if (rotary && (hiddenSize / numHeads) % 4 !== 0) {
-    throw new UsageError(`rotary positions need heads whose width is a multiple of 4, not ${hiddenSize / numHeads}`);
-  }
-  if (!Number.isInteger(alignDepth) || alignDepth < 1 || alignDepth > depth) {
-    throw new UsageError(`there is no block ${alignDepth} to align: the model has blocks 1 to ${depth}`);
-  }
-  return config;
-}
-
-/** Patches of an image. */
-export const patchCount = ({ inputSize, patchSize }: TransformerConfig): number => (inputSize / patchSize) ** 2;
 
 // ---------------------------------------------------------------------------------- the parts, each with its parameters
 
@@ -412,76 +286,3 @@ export function sit(
  * at steps `t` [B], f32 of 0..999 of the process of 1000 steps. Arguments as `transformer`.
  */
 export const dit = transformer;
-
-// ------------------------------------------------------------------------------------- what weights tell, and names
-
-/**
- * The ratio of a gated perceptron's width: its hidden layer has 2/3 of the units that the ratio says, rounded down.
- */
-const gatedRatio = (inner: number, hiddenSize: number): number => Math.ceil(1.5 * inner) / hiddenSize;
-
-/**
- * The architecture that a state dict of a DiT or SiT holds. What the shapes do not tell (heads, except with qk-norm; rotary
- * positions; the aligned block) is that of the published model of this width, or `known`'s. A SiT that predicts twice its
- * input's channels is taken for the original, whose time is reversed.
- *
- * @param prefix how many tokens stand before the patches
- * @throws DataError if the names are not those of such a network.
- */
-export function inferTransformer(
-  family: Architecture,
-  shapes: Shapes,
-  source: string,
-  known: Partial<TransformerConfig> = {},
-  prefix = 0,
-): TransformerConfig {
-  const shapeOf = (name: string): readonly number[] => {
-    const entry = shapes.get(name);
-    if (entry) return entry.shape;
-    throw new DataError(`${source}: not the weights of a SiT or DiT: ${name} is missing`);
-  };
-  const [hiddenSize, inChannels, patchSize] = shapeOf('x_embedder.proj.weight');
-  const [, tokens] = shapeOf('pos_embed');
-  const headDim = shapes.get('blocks.0.attn.q_norm.weight')?.shape[0];
-  const gated = shapes.has('blocks.0.mlp.w3.weight');
-  const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
-  const outChannels = shapeOf('final_layer.linear.bias')[0] / patchSize ** 2;
-  return checkConfig({
-    inputSize: Math.sqrt(tokens - prefix) * patchSize,
-    patchSize,
-    inChannels,
-    outChannels,
-    hiddenSize,
-    depth,
-    numHeads: known.numHeads ?? (headDim ? hiddenSize / headDim : headsOf(hiddenSize)),
-    mlpRatio: gated
-      ? gatedRatio(shapeOf('blocks.0.mlp.w3.weight')[1], hiddenSize)
-      : shapeOf('blocks.0.mlp.fc1.weight')[0] / hiddenSize,
-    numClasses: shapeOf('y_embedder.embedding_table.weight')[0] - 1,
-    qkNorm: headDim !== undefined,
-    norm: shapes.has('blocks.0.norm1.weight') ? 'rms' : 'layer',
-    feedForward: gated ? 'swiglu' : 'gelu',
-    rotary: known.rotary ?? false,
-    alignDepth: known.alignDepth ?? alignDepthOf(depth),
-    reversedTime: family === 'SiT' && (known.reversedTime ?? outChannels === 2 * inChannels),
-  });
-}
-
-/** The parameter by which the weights of such a network are found among others. */
-export const LANDMARK = 'x_embedder.proj.weight';
-
-/**
- * A state dict of SiT or DiT under today's names. Checkpoints from before REPA's release split the blocks in two lists:
- * `decoder_blocks.i` follows the last of `blocks`.
- */
-export function toOfficialNames<T>(weights: ReadonlyMap<string, T>): Map<string, T> {
-  const own = unwrapped(weights, [LANDMARK]);
-  const blocks = [...own.keys()].map((name) => Number(/^blocks\.(\d+)\./.exec(name)?.[1] ?? -1));
-  const first = blocks.reduce((highest, number) => Math.max(highest, number), -1) + 1;
-  return new Map(
-    [...own].map(([name, weight]) => [
-      name.replace(/^decoder_blocks\.(\d+)\./, (_, number) => `blocks.${first + Number(number)}.`),
-      weight,
-    ]),
-  );
-}

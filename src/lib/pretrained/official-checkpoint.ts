@@ -6,7 +6,7 @@ import { DataError } from '../errors.js';
 import { isDict, type PickleDict } from '../formats/pickle.js';
 import { openTorch } from '../formats/torch.js';
 import { openWeights, weightsFormat } from '../formats/weights-file.js';
-import { LANDMARK } from '../models/dit.js';
+import { LANDMARK } from '../models/dit-weights.js';
 import { type Average, isAverage } from '../optim/average.js';
 import { type AdamState, readAdam } from './adam-state.js';
 import {

@@ -8,7 +8,7 @@ import { DataError, UsageError } from '../errors.js';
 import type { HostTensor, TensorInfo } from '../formats/host-tensor.js';
 import { foreignName, isDict } from '../formats/pickle.js';
 import { TorchTensor } from '../formats/torch-tensor.js';
-import { LANDMARK, toOfficialNames } from '../models/dit.js';
+import { LANDMARK, toOfficialNames } from '../models/dit-weights.js';
 import { sameShape } from '../numbers/typed-array.js';
 
 /** A tensor of a file, fetched when it is asked for. */

@@ -1,6 +1,6 @@
 /** Which blocks a method looks at, where options leave it open: those at the depth of its paper's models. */
 import { UsageError } from '../errors.js';
-import type { TransformerConfig } from '../models/dit.js';
+import type { TransformerConfig } from '../models/dit-sizes.js';
 
 /** The block at a share of the depth. */
 export const blockAt = (share: number, depth: number): number =>

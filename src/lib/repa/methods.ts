@@ -4,7 +4,7 @@
  */
 import { UsageError } from '../errors.js';
 import { type Shape, someFields } from '../formats/json-shape.js';
-import type { TransformerConfig } from '../models/dit.js';
+import type { TransformerConfig } from '../models/dit-sizes.js';
 import type { Shapes } from '../models/parameters.js';
 import type { Preset } from '../options/resolve.js';
 import type { Table, Values } from '../options/table.js';

@@ -1,16 +1,8 @@
 /** A transformer with the methods that it was or is trained with: its parameters, and its forward pass. */
 import type { tf } from '../engine/index.js';
-import {
-  type Architecture,
-  dit,
-  inferTransformer,
-  patchCount,
-  type Seams,
-  sit,
-  type TransformerConfig,
-  type TransformerOutput,
-  transformerParameters,
-} from '../models/dit.js';
+import { dit, type Seams, sit, type TransformerOutput, transformerParameters } from '../models/dit.js';
+import { type Architecture, patchCount, type TransformerConfig } from '../models/dit-sizes.js';
+import { inferTransformer } from '../models/dit-weights.js';
 import type { Parameters, Shapes } from '../models/parameters.js';
 import { type ParameterPlan, startingWeights } from '../models/start.js';
 import type { Surroundings } from './method.js';

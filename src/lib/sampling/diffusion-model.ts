@@ -8,7 +8,7 @@ import { describeOfficial, type OfficialHints } from '../exchange/official-run.j
 import { type HostTensor, toFloat32 } from '../formats/host-tensor.js';
 import { locateWeights } from '../hub/locate.js';
 import { REGISTRY } from '../hub/registry.js';
-import type { TransformerConfig } from '../models/dit.js';
+import type { TransformerConfig } from '../models/dit-sizes.js';
 import { checkFinite, matchWeights, type Parameters, toParameters, type Weights } from '../models/parameters.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import { inUse } from '../options/resolve.js';

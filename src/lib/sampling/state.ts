@@ -3,7 +3,7 @@
  * what is generated beside it.
  */
 import { tf } from '../engine/index.js';
-import type { TransformerConfig } from '../models/dit.js';
+import type { TransformerConfig } from '../models/dit-sizes.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
 import { companionSize, type Network } from '../repa/network.js';
 

@@ -2,7 +2,7 @@
 import { shiftForSize } from '../diffusion/time.js';
 import { engineInfo } from '../engine/index.js';
 import { UsageError } from '../errors.js';
-import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit.js';
+import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { inUse } from '../options/resolve.js';
 import type { Values } from '../options/table.js';
