@@ -49,8 +49,8 @@ export const command = verb({
     const { selectBackend } = await import('../lib/engine/index.js');
     const { checkHints, loadDiffusionModel } = await import('../lib/sampling/diffusion-model.js');
     const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
-    const { TrainingSet } = await import('../lib/training/latents.js');
-    const { storedPreparation } = await import('../lib/training/preparation.js');
+    const { TrainingSet } = await import('../lib/training/data/set.js');
+    const { storedPreparation } = await import('../lib/training/data/preparation.js');
     const { tokenMeans } = await import('../lib/pretrained/token-means.js');
 
     checkHints(options.ckpt, options);

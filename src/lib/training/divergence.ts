@@ -3,7 +3,7 @@ import path from 'node:path';
 import { DataError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import type { ParameterStore } from '../optim/index.js';
-import type { TrainingSet } from './latents.js';
+import type { TrainingSet } from './data/set.js';
 
 export interface DivergedStep {
   /** Counted from 1. */

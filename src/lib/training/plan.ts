@@ -11,8 +11,8 @@ import { activeMethods, chosenMethods, type MethodValues, settleMethods } from '
 import type { Network } from '../repa/network.js';
 import { version } from '../version.js';
 import { checkpointSteps, readCheckpointRecord, stepFolder } from './checkpoint.js';
-import { openComputedFeatures } from './features.js';
-import { TrainingSet } from './latents.js';
+import { openComputedFeatures } from './data/features.js';
+import { TrainingSet } from './data/set.js';
 import type { DATA, MODEL, STEPS } from './options.js';
 import { divideBatch } from './ranks.js';
 import { checkContinuation, type RunRecord } from './record.js';

@@ -10,7 +10,7 @@ import { tokenMeans } from '../../pretrained/token-means.js';
 import { activeMethods, areFollowing, checkFeatures, withoutFollowing } from '../../repa/methods.js';
 import { HiddenStateExtractor } from '../../sampling/hidden-states.js';
 import { compileValidation } from '../../training/compiled-loss.js';
-import { TrainingSet } from '../../training/latents.js';
+import { TrainingSet } from '../../training/data/set.js';
 import type { Measure, MonitoredRun } from '../../training/monitor.js';
 import type { FeatureColumn } from '../feature-columns.js';
 import { probeColumn } from '../probe.js';

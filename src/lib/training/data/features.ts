@@ -1,13 +1,13 @@
 /** Features that belong to latents: stored ones, joined by key, or those of an encoder that computes them while training. */
 
-import type { FeatureSource } from '../diffusion/draws.js';
-import { DataError, UsageError } from '../errors.js';
-import type { ImagePlace, ImageStore } from '../images/image-store.js';
-import type { RgbImage } from '../images/rgb-image.js';
-import { showShape } from '../numbers/typed-array.js';
-import type { EncoderOptions } from '../pretrained/encoder.js';
-import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../stream/file.js';
-import { KeyTable } from '../stream/key-table.js';
+import type { FeatureSource } from '../../diffusion/draws.js';
+import { DataError, UsageError } from '../../errors.js';
+import type { ImagePlace, ImageStore } from '../../images/image-store.js';
+import type { RgbImage } from '../../images/rgb-image.js';
+import { showShape } from '../../numbers/typed-array.js';
+import type { EncoderOptions } from '../../pretrained/encoder.js';
+import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../../stream/file.js';
+import { KeyTable } from '../../stream/key-table.js';
 
 // ------------------------------------------------------------------------------------------------------------- stored
 
@@ -131,8 +131,8 @@ export async function openComputedFeatures(
   batchSize: number,
 ): Promise<ComputedFeatures> {
   // Threads that load batches have no use for these, which take longer to start than the rest.
-  const { openImageStore } = await import('../images/image-store.js');
-  const { openEncoder } = await import('../pretrained/encoder.js');
+  const { openImageStore } = await import('../../images/image-store.js');
+  const { openEncoder } = await import('../../pretrained/encoder.js');
   const store = await openImageStore(images);
   checkKeys(store, keys, images);
   const encoder = await openEncoder({ ...encoderOptions, encoder: name, batchSize });

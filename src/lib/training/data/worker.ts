@@ -1,10 +1,10 @@
 /** The thread of a batch loader: answers requests in their order. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { RepaError } from '../errors.js';
-import type { ImagePlace, ImageReader } from '../images/image-store.js';
-import type { RgbImage } from '../images/rgb-image.js';
-import type { WorkerAnswer, WorkerRequest, WorkerSources } from './batch-loader.js';
-import { TrainingSet } from './latents.js';
+import { RepaError } from '../../errors.js';
+import type { ImagePlace, ImageReader } from '../../images/image-store.js';
+import type { RgbImage } from '../../images/rgb-image.js';
+import type { WorkerAnswer, WorkerRequest, WorkerSources } from './loader.js';
+import { TrainingSet } from './set.js';
 
 const { set: opened, cropSize } = workerData as WorkerSources;
 const port = parentPort!;
@@ -14,8 +14,8 @@ const set = TrainingSet.reopen(opened);
 /** What decodes images is loaded only where there are some: it takes longer to start than the rest. */
 async function cropsAt(places: readonly ImagePlace[]): Promise<RgbImage[]> {
   if (places.length === 0) return [];
-  const { ImageReader } = await import('../images/image-store.js');
-  const { centerCrop } = await import('../images/crop.js');
+  const { ImageReader } = await import('../../images/image-store.js');
+  const { centerCrop } = await import('../../images/crop.js');
   const images = reader ?? new ImageReader();
   reader = images;
   return Promise.all(places.map(async (place) => centerCrop(await images.read(place), cropSize)));

@@ -1,14 +1,14 @@
 /** What methods find on the data before the first step, and what of it the data then hold: kept in the checkpoints of a run. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import type { HostTensor } from '../formats/host-tensor.js';
-import { bytesOf, type TypedArray } from '../numbers/typed-array.js';
-import type { ProcessGroup } from '../parallel/group.js';
-import type { Besides, FeatureChannels } from '../repa/method.js';
-import { type ActiveMethod, activeMethods } from '../repa/methods.js';
-import { readCheckpointPart } from './checkpoint.js';
-import type { TrainingSet } from './latents.js';
-import type { RunRecord } from './record.js';
+import type { HostTensor } from '../../formats/host-tensor.js';
+import { bytesOf, type TypedArray } from '../../numbers/typed-array.js';
+import type { ProcessGroup } from '../../parallel/group.js';
+import type { Besides, FeatureChannels } from '../../repa/method.js';
+import { type ActiveMethod, activeMethods } from '../../repa/methods.js';
+import { readCheckpointPart } from '../checkpoint.js';
+import type { RunRecord } from '../record.js';
+import type { TrainingSet } from './set.js';
 
 export interface Prepared {
   /** What the data hold besides latents and labels. */

@@ -4,14 +4,14 @@
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { TrainingBatch } from '../diffusion/draws.js';
-import { RepaError } from '../errors.js';
-import type { ImagePlace } from '../images/image-store.js';
-import type { RgbImage } from '../images/rgb-image.js';
-import type { ProcessGroup } from '../parallel/group.js';
-import type { OpenedSet, TrainingSet } from './latents.js';
-import { divideBatch } from './ranks.js';
-import type { TrainingSettings } from './record.js';
+import type { TrainingBatch } from '../../diffusion/draws.js';
+import { RepaError } from '../../errors.js';
+import type { ImagePlace } from '../../images/image-store.js';
+import type { RgbImage } from '../../images/rgb-image.js';
+import type { ProcessGroup } from '../../parallel/group.js';
+import { divideBatch } from '../ranks.js';
+import type { TrainingSettings } from '../record.js';
+import type { OpenedSet, TrainingSet } from './set.js';
 
 /** Rows to read as `TrainingSet.read` takes them, and the images to decode. */
 export interface BatchRequest {
@@ -76,7 +76,7 @@ export class BatchLoader {
     this.#set = set;
     this.#requests = requests;
     const workerData: WorkerSources = { set: set.opened, cropSize: set.computed?.cropSize ?? 0 };
-    this.#worker = new Worker(new URL('batch-worker.js', import.meta.url), { workerData });
+    this.#worker = new Worker(new URL('./worker.js', import.meta.url), { workerData });
     this.#worker.on('message', (answer: WorkerAnswer) => this.#answers.push(answer));
     for (let i = 0; i < AHEAD; i++) this.#request();
   }

@@ -2,16 +2,16 @@
  * What training reads: cached latents, joined by key with cached encoder features or with images to compute them of, in a
  * reproducible order.
  */
-import type { FeatureSource, TrainingBatch } from '../diffusion/draws.js';
-import { DataError } from '../errors.js';
-import type { ImagePlace } from '../images/image-store.js';
-import { fillNormal, PURPOSE, permutation } from '../numbers/random.js';
-import { joinRows } from '../numbers/typed-array.js';
-import { type LatentScale, normaliseLatents, readLatentScale } from '../pretrained/latent-scale.js';
-import { featureChannels } from '../repa/feature-channels.js';
-import type { Besides } from '../repa/method.js';
-import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../stream/file.js';
-import type { TensorColumn } from '../stream/schema.js';
+import type { FeatureSource, TrainingBatch } from '../../diffusion/draws.js';
+import { DataError } from '../../errors.js';
+import type { ImagePlace } from '../../images/image-store.js';
+import { fillNormal, PURPOSE, permutation } from '../../numbers/random.js';
+import { joinRows } from '../../numbers/typed-array.js';
+import { type LatentScale, normaliseLatents, readLatentScale } from '../../pretrained/latent-scale.js';
+import { featureChannels } from '../../repa/feature-channels.js';
+import type { Besides } from '../../repa/method.js';
+import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../../stream/file.js';
+import type { TensorColumn } from '../../stream/schema.js';
 import {
   type ComputedFeatures,
   checkGenerated,
