@@ -56,7 +56,7 @@ export const command = verb({
     checkHints(options.ckpt, options);
     await selectBackend(options);
     const model = loadDiffusionModel(options.ckpt, options);
-    const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses } = model.config;
+    const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses, nullClass } = model.config;
     const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
     const { besides, missing } = storedPreparation(model.record, model.source);
     if (missing.length > 0) {
@@ -70,6 +70,18 @@ export const command = verb({
       throw new UsageError(`--feats does nothing: ${model.source} needs none`);
     const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : []);
     set.include(besides);
+    if (!nullClass && (options.nullLabel || set.labelled < set.rows)) {
+      const what = options.nullLabel
+        ? '--null-label'
+        : `${set.rows - set.labelled} images of ${options.latents} have no label`;
+      throw new UsageError(`${what}: ${model.source} has no null class, but classes alone`);
+    }
+    if (!options.nullLabel && set.classes > numClasses) {
+      throw new DataError(
+        `${options.latents}: the labels go up to ${set.classes - 1}, ${model.source} has ${numClasses} classes`,
+        'Use --null-label.',
+      );
+    }
     const { batchSize, seed, pool, t: times, dtype } = options;
     const extractor = new HiddenStateExtractor(model, { blocks, times, batchSize, seed });
     const tokens = (inputSize / patchSize) ** 2;
@@ -91,6 +103,7 @@ export const command = verb({
         nullLabel: options.nullLabel ?? false,
         seed,
         step: model.record.step,
+        weights: model.weights,
       }),
     });
     const rows = Math.min(options.num ?? set.rows, set.rows);

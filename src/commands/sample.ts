@@ -4,6 +4,7 @@ import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
 import { batchSize, ENGINE, OUT, ROUNDING, SEED, SHARD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, isShardFolder, shardOf, writeStream } from '../lib/cli/tensor-output.js';
+import { say } from '../lib/cli/terminal.js';
 import { verb } from '../lib/cli/verb.js';
 import { choice, flag, integer, text } from '../lib/options/option.js';
 import { inUse } from '../lib/options/resolve.js';
@@ -48,8 +49,8 @@ const examples = [
 const OPTIONS = options({
   ...DIFFUSION_MODEL,
   num: integer('--num <n>', 'how many images', { min: 1, defaultText: '50000, or 64 with --grid or --png' }),
-  labels: text('--labels <plan>', 'random, balanced, or class numbers separated by commas, repeated', {
-    default: 'random',
+  labels: text('--labels <plan>', 'random, balanced, none, or class numbers separated by commas, repeated', {
+    defaultText: 'random, or none where training had no labels',
   }),
   ...SAMPLING,
   noise: text('--noise <file>', 'initial noise: an .npy or a stream of latents [N, C, h, w]; sets --num'),
@@ -95,6 +96,9 @@ export const command = verb({
 
     await selectBackend(options);
     const job = await openJob(options);
+    if (job.labels === 'none' && given.labels === undefined && !options.quiet) {
+      say(`note: ${job.model.source} was trained on images without labels: images of no class are drawn`);
+    }
     const total = job.noise?.rows ?? options.num ?? (pictures ? SHEET_COUNT : PROTOCOL_COUNT);
     const share = rangeOf(options.shard ?? WHOLE, total);
     const progress = new Progress('sample', {

@@ -24,13 +24,14 @@ export async function makeImages(folder: string, count: number, { classes = 2, s
   return keys.sort();
 }
 
-/** Writes a stream of standard normals, one row a key, each as `change` leaves it. */
+/** Writes a stream of standard normals, one row a key, each as `change` leaves it; labels are 0 and 1 in turn. */
 export async function makeTensors(
   file: string,
   keys: readonly string[],
   column: TensorColumn | readonly TensorColumn[],
   metadata: Record<string, string> = {},
   change: (values: Float32Array, row: number) => void = () => {},
+  label: (row: number) => number = (row) => row % 2,
 ): Promise<void> {
   const sink = await atomicFileSink(file);
   const columns = [column].flat() as TensorColumn[];
@@ -42,7 +43,7 @@ export async function makeTensors(
       change(values, row);
       return [name, values];
     });
-    await writer.append(key, row % 2, Object.fromEntries(tensors));
+    await writer.append(key, label(row), Object.fromEntries(tensors));
   }
   await writer.end();
 }

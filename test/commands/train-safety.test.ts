@@ -139,6 +139,21 @@ test('a loss that explodes ends the run with a report of the step', async (t) =>
   assert.deepEqual([report.first_broken_gradient, report.broken_images], [null, []]);
 });
 
+test('values with which no optimiser works are refused', async (t) => {
+  const cwd = await prepared(t);
+  for (const [flag, value] of [
+    ['--beta2', '1'],
+    ['--lr', '1e39'],
+    ['--weight-decay', '1e3'],
+    ['--ema', '1'],
+    ['--clip', '0'],
+  ]) {
+    const { code, stderr } = await repa(['train', ...RUN, flag, value], { cwd });
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, new RegExp(`option '${flag} .*is invalid`));
+  }
+});
+
 test('a loss that is not finite is traced to the image and the gradient', async (t) => {
   const cwd = await prepared(t);
   const keys = ['a.png', 'b.png', 'c.png'];

@@ -72,7 +72,7 @@ test('every example of the documents, of help and of the man pages parses', asyn
   }
   assert.ok(parsed > 100, `${parsed} commands`);
   await assert.rejects(parse(['train', '--lamda', '1']), /--lamda/);
-  await assert.rejects(parse(['sample', '--raw', '--ema', '1']), /cannot be used with/);
+  await assert.rejects(parse(['sample', '--raw', '--ema', '0.9']), /cannot be used with/);
   assert.deepEqual(argumentsOf("srun -N 4 repa a 'b c' > d | repa e --f $i/4 & x repa-y # repa z"), [
     ['a', 'b c'],
     ['e', '--f', '1/4'],

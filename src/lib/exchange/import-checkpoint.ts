@@ -3,6 +3,7 @@ import { existsSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { readChecksums } from '../files/checksums.js';
+import { portablePath } from '../files/portable-path.js';
 import { temporaryName } from '../files/temporary-files.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import type { LazyTensor } from '../formats/safetensors.js';
@@ -18,7 +19,7 @@ import {
 } from '../pretrained/official-checkpoint.js';
 import { networkParameters } from '../repa/network.js';
 import { checkpointSteps, saveCheckpoint, stepFolder } from '../training/checkpoint.js';
-import type { RunRecord } from '../training/record.js';
+import type { RunRecord, WeightsOrigin } from '../training/record.js';
 import { describeOfficial, type OfficialHints } from './official-run.js';
 
 export interface ImportedCheckpoint {
@@ -44,7 +45,13 @@ export function importCheckpoint(input: string, folder: string, hints: OfficialH
   try {
     const moments = checkpoint.optimiser?.moments;
     const described = describeOfficial(checkpoint, { ...hints, model: hints.model ?? published?.model });
-    const record: RunRecord = { ...described.record, step: moments ? described.record.step : 0 };
+    const { step, images } = moments ? described.record : { step: 0, images: 0 };
+    const record: RunRecord = {
+      ...described.record,
+      step,
+      images,
+      origin: originOf(input, checkpoint, described.weights, step),
+    };
     checkCodec(record, hints, file);
     const expected = networkParameters(record);
     const arrays = (tensors: StateDict, shapes: Shapes) =>
@@ -100,6 +107,17 @@ function checkCodec({ latent, data }: RunRecord, { codec = {} }: OfficialHints, 
     throw new UsageError(`${flag} ${given}: ${file} tells that its latents are of ${own}`, 'Drop it.');
   }
 }
+
+/** Where the weights are from. */
+const originOf = (
+  input: string,
+  { model, step }: OfficialCheckpoint,
+  weights: WeightsOrigin['weights'],
+  at: number,
+): WeightsOrigin => ({
+  ...{ by: 'import', source: portablePath(input), sha256: null, step: step ?? null, weights, at },
+  ...{ taken: model.size, adapted: [], fresh: [], left: [] },
+});
 
 /** What whoever trains on should know. */
 function notesOn({ optimiser, holds }: OfficialCheckpoint, weights: string, { training }: RunRecord): string[] {

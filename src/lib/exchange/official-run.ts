@@ -4,7 +4,7 @@ import { showPlain } from '../formats/pickle.js';
 import { publishedName, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
 import type { Average } from '../optim/average.js';
 import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
-import type { OfficialCheckpoint } from '../pretrained/official-checkpoint.js';
+import type { OfficialCheckpoint, StateDict } from '../pretrained/official-checkpoint.js';
 import { inferNetwork, type Network } from '../repa/network.js';
 import { ADAM, type RunRecord, readRecord, type TrainingSettings } from '../training/record.js';
 import { version } from '../version.js';
@@ -19,6 +19,8 @@ export interface OfficialHints {
   /** Attention heads, where they are not those of the published model of this width. */
   heads?: number;
   path?: 'linear' | 'cosine';
+  /** Classes, where its label table may have no row for the null class. */
+  numClasses?: number;
   /** Where its weights lie, where a file holds several sets of them. */
   key?: string;
   /** The codec of its latents. */
@@ -65,9 +67,10 @@ export function describeOfficial(checkpoint: OfficialCheckpoint, hints: Official
   const record = exported ?? foreignRecord(checkpoint, hints);
   const decay = decayOf(checkpoint, exported);
   const { step = record.step } = checkpoint; // a script that trained on may have kept our record among the arguments
+  const images = record.images + (step - record.step) * record.training.batchSize;
   const emaDecays = [decay ?? record.training.emaDecays[0]];
   return {
-    record: { ...record, step, training: { ...record.training, emaDecays } },
+    record: { ...record, step, images, training: { ...record.training, emaDecays } },
     weights: weightsTold(checkpoint, decay),
   };
 }
@@ -78,11 +81,13 @@ function foreignRecord(checkpoint: OfficialCheckpoint, hints: OfficialHints): Ru
   const codec = settleCodec(inChannels, hints.codec ?? {}, checkpoint.source);
   return {
     step: 0,
+    images: 0,
     version,
     ...kind,
-    training: trainingSettings(checkpoint, hints),
+    training: trainingSettings(checkpoint, kind.model, hints),
     latent: { shape: [inChannels, inputSize, inputSize], ...codec.scale },
-    data: { latents: { rows: 0, metadata: codecMetadata(codec, inputSize) }, features: [] },
+    data: { latents: { rows: 0, metadata: codecMetadata(codec, inputSize) }, features: [], labelled: null },
+    origin: null,
   };
 }
 
@@ -124,7 +129,7 @@ function recogniseModel({ source, ema, args }: OfficialCheckpoint, hints: Offici
     throw new UsageError(`--model ${hints.model}: it takes a name such as SiT-XL/2 or DiT-XL/2, or SiT or DiT`);
   }
   const alignDepth = typeof args.encoder_depth === 'number' ? args.encoder_depth : undefined;
-  const known = { numHeads: hints.heads, alignDepth };
+  const known = { numHeads: hints.heads, alignDepth, ...knownClasses(ema, args, hints, source) };
   const sit = inferNetwork('SiT', ema, source, known);
   const predictsTwice = sit.model.outChannels === 2 * sit.model.inChannels;
   if (family === undefined && predictsTwice) {
@@ -141,6 +146,33 @@ function recogniseModel({ source, ema, args }: OfficialCheckpoint, hints: Offici
   checkSize(sit.model, hints, source);
   const network = family === 'DiT' ? inferNetwork('DiT', ema, source, known) : sit;
   return { ...network, methods: withLambda(network.methods, args) };
+}
+
+/**
+ * The official code has no row for the null class where no label is ever dropped.
+ * @throws DataError for a table of other rows than the classes that were named need
+ */
+function knownClasses(
+  weights: StateDict,
+  args: OfficialCheckpoint['args'],
+  { numClasses }: OfficialHints,
+  source: string,
+): Pick<Partial<TransformerConfig>, 'numClasses' | 'nullClass'> {
+  const rows = weights.get('y_embedder.embedding_table.weight')?.shape[0] ?? 0;
+  if (numClasses !== undefined && rows !== numClasses && rows !== numClasses + 1) {
+    throw new DataError(
+      `${source}: the label table has ${rows} rows, which is neither ${numClasses} classes nor one more`,
+    );
+  }
+  if (numClasses !== undefined || typeof args.num_classes === 'number') {
+    return { numClasses: numClasses ?? (args.num_classes as number) };
+  }
+  return { nullClass: droppedLabels(args) !== 0 };
+}
+
+/** The chance of a dropped label, as REPA, SiT and DiT call it. */
+function droppedLabels(args: OfficialCheckpoint['args']): number | undefined {
+  return [args.cfg_prob, args.class_dropout_prob].find((value) => typeof value === 'number');
 }
 
 /** @throws DataError when the weights are not of the size that --model says. */
@@ -169,7 +201,11 @@ const PATHS = new Map([
   ['GVP', 'cosine'],
 ] as const);
 
-function trainingSettings({ source, args }: OfficialCheckpoint, hints: OfficialHints): TrainingSettings {
+function trainingSettings(
+  { source, args }: OfficialCheckpoint,
+  { nullClass }: TransformerConfig,
+  hints: OfficialHints,
+): TrainingSettings {
   const numeric = (name: string, fallback: number): number =>
     typeof args[name] === 'number' ? (args[name] as number) : fallback;
   const named = (args.path_type ?? 'linear') as 'linear';
@@ -190,6 +226,7 @@ function trainingSettings({ source, args }: OfficialCheckpoint, hints: OfficialH
     beta2: numeric('adam_beta2', RECIPE.beta2),
     weightDecay: numeric('adam_weight_decay', RECIPE.weightDecay),
     clip: numeric('max_grad_norm', RECIPE.clip),
+    labelDropout: droppedLabels(args) ?? (nullClass ? RECIPE.labelDropout : 0),
     path,
     time: args.weighting === 'lognormal' ? 'lognormal' : 'uniform',
   };

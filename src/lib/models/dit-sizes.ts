@@ -14,8 +14,9 @@ export interface TransformerConfig {
   depth: number;
   numHeads: number;
   mlpRatio: number;
-  /** The label table has one more row, the null class, at this index. */
   numClasses: number;
+  /** Whether the label table has one more row, the null class, at the index `numClasses`. */
+  nullClass: boolean;
   /** A norm of queries and keys, of the kind of the others. */
   qkNorm: boolean;
   /** Layer norm without parameters, or RMS norm with a scale. */
@@ -80,6 +81,7 @@ export function transformerConfig(
     numHeads: overrides.hiddenSize ? headsOf(overrides.hiddenSize) : numHeads,
     mlpRatio: 4,
     numClasses: 1000,
+    nullClass: true,
     qkNorm: false,
     norm: 'layer',
     feedForward: 'gelu',

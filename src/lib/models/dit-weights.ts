@@ -12,7 +12,8 @@ const gatedRatio = (inner: number, hiddenSize: number): number => Math.ceil(1.5 
 /**
  * The architecture that a state dict of a DiT or SiT holds. What the shapes do not tell (heads, except with qk-norm; rotary
  * positions; the aligned block) is that of the published model of this width, or `known`'s. A SiT that predicts twice its
- * input's channels is taken for the original, whose time is reversed.
+ * input's channels is taken for the original, whose time is reversed. A label table of as many rows as classes are known has
+ * no null class.
  *
  * @param prefix how many tokens stand before the patches
  * @throws DataError if the names are not those of such a network.
@@ -35,6 +36,8 @@ export function inferTransformer(
   const gated = shapes.has('blocks.0.mlp.w3.weight');
   const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
   const outChannels = shapeOf('final_layer.linear.bias')[0] / patchSize ** 2;
+  const [labelRows] = shapeOf('y_embedder.embedding_table.weight');
+  const nullClass = known.nullClass ?? known.numClasses !== labelRows;
   return checkConfig({
     inputSize: Math.sqrt(tokens - prefix) * patchSize,
     patchSize,
@@ -46,7 +49,8 @@ export function inferTransformer(
     mlpRatio: gated
       ? gatedRatio(shapeOf('blocks.0.mlp.w3.weight')[1], hiddenSize)
       : shapeOf('blocks.0.mlp.fc1.weight')[0] / hiddenSize,
-    numClasses: shapeOf('y_embedder.embedding_table.weight')[0] - 1,
+    numClasses: nullClass ? labelRows - 1 : labelRows,
+    nullClass,
     qkNorm: headDim !== undefined,
     norm: shapes.has('blocks.0.norm1.weight') ? 'rms' : 'layer',
     feedForward: gated ? 'swiglu' : 'gelu',

@@ -31,10 +31,10 @@ const TIME_EMBEDDING_DIM = 256;
 
 const EPSILON = 1e-6;
 
-const conditionPlan = ({ hiddenSize, numClasses }: TransformerConfig): PlannedParameter[] => [
+const conditionPlan = ({ hiddenSize, numClasses, nullClass }: TransformerConfig): PlannedParameter[] => [
   ...linearPlan('t_embedder.mlp.0', hiddenSize, TIME_EMBEDDING_DIM, 'normal'),
   ...linearPlan('t_embedder.mlp.2', hiddenSize, hiddenSize, 'normal'),
-  ['y_embedder.embedding_table.weight', { shape: [numClasses + 1, hiddenSize], start: 'normal' }],
+  ['y_embedder.embedding_table.weight', { shape: [numClasses + Number(nullClass), hiddenSize], start: 'normal' }],
 ];
 
 /** The sum of the embeddings of time `t` [B] and class `y` [B], past the SiLU that every modulation starts with: [B, D]. */
@@ -225,7 +225,7 @@ export interface TransformerOutput {
  *
  * @param x noisy latents [B, C, H, W].
  * @param t times [B], embedded unscaled.
- * @param y classes [B] int32; `config.numClasses` is the null class.
+ * @param y classes [B] int32; `config.numClasses` is the null class, where there is one.
  */
 export function transformer(
   p: Parameters,

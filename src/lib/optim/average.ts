@@ -33,9 +33,9 @@ export function parseAverage(text: string): Average {
   const isPower = text.startsWith(SIGMA);
   const value = Number(isPower ? text.slice(SIGMA.length) : text);
   const average: Average = isPower ? powerAverage(value) : value;
-  if (text.trim() !== '' && isAverage(average) && (isPower || (value >= 0 && value <= 1))) return average;
+  if (text.trim() !== '' && isAverage(average) && (isPower || (value >= 0 && value < 1))) return average;
   throw new ValueProblem(
-    `It takes a decay from 0 to 1, or ${SIGMA} and a width from ${NARROWEST_SIGMA} to ${WIDEST_SIGMA}, such as 0.9999 or ${SIGMA}0.05.`,
+    `It takes a decay of at least 0 and below 1, or ${SIGMA} and a width from ${NARROWEST_SIGMA} to ${WIDEST_SIGMA}, such as 0.9999 or ${SIGMA}0.05.`,
   );
 }
 

@@ -7,6 +7,7 @@ import { bytesOf } from '../numbers/typed-array.js';
 import { decoderRecord, STATISTICS_KEY } from '../pretrained/codec.js';
 import type { TensorColumn } from '../stream/schema.js';
 import type { Job, SamplingOptions } from './job.js';
+import { describeLabels } from './labels.js';
 import type { Noise } from './noise-file.js';
 import { describeSampler } from './settings.js';
 
@@ -19,13 +20,13 @@ export interface SampleHeader {
 
 /** @param total images of the whole job, whatever the part that this process samples */
 export function headerOf(
-  { model, guide, settings, decoder, noise }: Job,
+  { model, guide, settings, labels, decoder, noise }: Job,
   options: SamplingOptions,
   total: number,
 ): SampleHeader {
   const { record, source } = model;
   const { shape, scale, shift } = record.latent;
-  const { labels, rounding } = options;
+  const { rounding } = options;
   const side = shape[1] * (decoder?.downsampling ?? 1);
   const column: TensorColumn = decoder
     ? { name: 'image', dtype: 'u8', shape: [side, side, 3], dimNames: ['H', 'W', 'C'] }
@@ -35,7 +36,7 @@ export function headerOf(
     ...(guide
       ? { guide: { checkpoint: portablePath(guide.source), step: guide.record.step, sha256: guide.sha256 } }
       : {}),
-    labels,
+    labels: describeLabels(labels),
     count: total,
     ...(options.noise === undefined
       ? {}

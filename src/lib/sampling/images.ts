@@ -5,7 +5,8 @@ import { sizeOf } from '../numbers/typed-array.js';
 import type { Codec } from '../pretrained/codec.js';
 import { restoreLatents } from '../pretrained/latent-scale.js';
 import type { DiffusionModel } from './diffusion-model.js';
-import { type LabelPlan, labelOf, type SamplingNetworks, sampleLatents } from './sample.js';
+import { type LabelPlan, labelOf } from './labels.js';
+import { type SamplingNetworks, sampleLatents } from './sample.js';
 import type { SamplerSettings } from './settings.js';
 
 /** One sampled image, or its latent where there is no decoder. */
@@ -38,7 +39,7 @@ export async function sampleImages(
   const { config, record } = model;
   const { shape, scale, shift } = record.latent;
   const [channels, height, width] = shape;
-  const labels = Int32Array.from(indices, (index) => labelOf(plan, index, config.numClasses, settings.seed));
+  const labels = Int32Array.from(indices, (index) => labelOf(plan, index, config, settings.seed));
   const latents = await sampleLatents(networks, shape, { indices, labels, noise }, settings); // [N, C, h, w]
   restoreLatents(latents, channels, height * width, { scale: [...scale], shift: [...shift] });
   const pixels = decoder?.decode(latents, indices.length, height); // [N, 3, H, W]

@@ -1,5 +1,5 @@
 /** A sampling job: what its options name, and the samples that it gives. */
-import { DataError, UsageError } from '../errors.js';
+import { DataError } from '../errors.js';
 import type { ByteRounding } from '../images/normalise.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { type Codec, checkStandardised, openCodec } from '../pretrained/codec.js';
@@ -13,15 +13,15 @@ import {
   type ModelOptions,
 } from './diffusion-model.js';
 import { type Sample, sampleImages } from './images.js';
+import { type LabelPlan, labelPlan } from './labels.js';
 import { type Noise, readNoise } from './noise-file.js';
 import type { Range } from './parts.js';
-import type { LabelPlan } from './sample.js';
 import { type SamplerOptions, type SamplerSettings, settleSampler } from './settings.js';
 import { stateSize } from './state.js';
 
 export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'> {
   ckpt: string;
-  labels: string;
+  labels?: string;
   noise?: string;
   latents?: true;
   /** Of latents. */
@@ -38,6 +38,7 @@ export interface Job {
   model: DiffusionModel;
   guide: DiffusionModel | undefined;
   settings: SamplerSettings;
+  labels: LabelPlan;
   /** Undefined where latents are wanted. */
   decoder: Codec | undefined;
   /** Of all images, if not drawn from the seed. */
@@ -57,11 +58,12 @@ export async function openJob(options: SamplingOptions): Promise<Job> {
   const model = loadDiffusionModel(options.ckpt, hints);
   if (options.latents) codec?.dispose();
   const settings = settleSampler(model, options);
+  const labels = labelPlan(options.labels, model.record);
   const guide = options.guideCkpt === undefined ? undefined : loadGuide(options.guideCkpt, model, hints);
   const noise = options.noise === undefined ? undefined : await readNoise(options.noise, model.record.latent.shape);
   const decoder = options.latents ? undefined : (codec ?? (await openSampleCodec(model, options)));
   if (decoder) checkCodec(decoder, model);
-  return { model, guide, settings, decoder, noise };
+  return { model, guide, settings, labels, decoder, noise };
 }
 
 /** The images of a range, a batch at a time. */
@@ -72,20 +74,13 @@ export async function* samples(job: Job, { first, end }: Range, options: Samplin
   const guideNetwork = guide && compiledNetwork(guide, undefined);
   const { config } = model;
   const networks = { network, stateSize: stateSize(model.record), nullLabel: config.numClasses, guide: guideNetwork };
-  const sampled = { ...job, networks, labels: labelPlan(options.labels), rounding: options.rounding };
+  const sampled = { ...job, networks, rounding: options.rounding };
   for (let start = first; start < end; start += options.batchSize) {
     const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);
     yield* await sampleImages(sampled, indices, noise?.values.subarray(start * size, (start + indices.length) * size));
   }
   network.dispose();
   guideNetwork?.dispose();
-}
-
-function labelPlan(text: string): LabelPlan {
-  if (text === 'random' || text === 'balanced') return text;
-  const numbers = text.split(',').map(Number);
-  if (numbers.every((label) => Number.isInteger(label) && label >= 0)) return numbers;
-  throw new UsageError(`--labels ${text}: it takes random, balanced, or class numbers such as 0,1,7`);
 }
 
 const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights, vaeStatistics }: SamplingOptions): Promise<Codec> =>

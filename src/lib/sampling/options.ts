@@ -14,6 +14,10 @@ export const CHECKPOINT_FILE = options({
     min: 1,
     defaultText: 'those of the published model of its width',
   }),
+  numClasses: integer('--num-classes <n>', 'classes of a checkpoint file, whose label table may have no null class', {
+    min: 1,
+    defaultText: 'as it says, or one less than the table has rows',
+  }),
   key: text(
     '--key <path>',
     'where the weights lie in a checkpoint file that holds several sets: ema, state_dict.model',

@@ -1,26 +1,8 @@
 /** From image numbers to latents: noise, label and path of each image depend on its number and the seed alone. */
 import { autoguidance, type ConditionalNetwork, classifierFreeGuidance, type Times } from '../diffusion/guidance.js';
-import { UsageError } from '../errors.js';
-import { fillNormal, PURPOSE, randomInteger } from '../numbers/random.js';
+import { fillNormal, PURPOSE } from '../numbers/random.js';
 import type { SamplerSettings } from './settings.js';
 import { initialStates, latentsOf } from './state.js';
-
-/** Which class each image shows. */
-export type LabelPlan = 'random' | 'balanced' | readonly number[];
-
-/**
- * The label of image `index`: drawn from the seed, taking turns, or from a list that is repeated.
- * @throws UsageError for a class that the model does not have
- */
-export function labelOf(plan: LabelPlan, index: number, classes: number, seed: number): number {
-  if (plan === 'random') return randomInteger(classes, seed, PURPOSE.labels, index);
-  if (plan === 'balanced') return index % classes;
-  const label = plan[index % plan.length];
-  if (label >= 0 && label <= classes) return label;
-  throw new UsageError(
-    `--labels: there is no class ${label}: the model has 0 to ${classes - 1}, ${classes} is no class`,
-  );
-}
 
 export interface SampleBatch {
   /** Numbers of the images: what their noise is drawn from. */

@@ -54,6 +54,7 @@ export function settleSampler({ record, config, source }: DiffusionModel, option
       'Sample with --cfg 1, or guide by another checkpoint with --guide-ckpt.',
     );
   }
+  checkGuidable(isGuided && guideCkpt === undefined, record, source);
   const internal = settleInternal(options, record, source);
   const predictsVariance = config.outChannels === 2 * config.inChannels;
   return {
@@ -66,6 +67,21 @@ export function settleSampler({ record, config, source }: DiffusionModel, option
     ...(internal ? { internal } : {}),
     seed,
   };
+}
+
+/** @throws UsageError for guidance of a model by itself that does not know both images with and without label */
+function checkGuidable(isGuided: boolean, { model, data }: DiffusionModel['record'], source: string): void {
+  if (!isGuided) return;
+  const hint = 'Sample with --cfg 1, or guide by another checkpoint with --guide-ckpt.';
+  if (!model.nullClass) {
+    throw new UsageError(
+      `${source} has no null class, which --cfg guides away from: its label table has classes alone`,
+      hint,
+    );
+  }
+  if (data.labelled === 0) {
+    throw new UsageError(`${source} was trained on images without labels: --cfg has no class to guide towards`, hint);
+  }
 }
 
 /** @throws UsageError for a network without a weaker prediction, and an empty interval */

@@ -78,13 +78,13 @@ export const STEPS = options({
     ['adamw', 'muon'],
     { default: 'adamw' },
   ),
-  lr: number('--lr <rate>', 'learning rate', { min: 0, default: 1e-4 }),
+  lr: number('--lr <rate>', 'learning rate', { min: 0, max: 10, default: 1e-4 }),
   lrSchedule: choice('--lr-schedule <name>', 'constant, or along a cosine to 0 at --steps', ['constant', 'cosine'], {
     default: 'constant',
   }),
   warmup: integer('--warmup <steps>', 'steps over which the learning rate grows from 0', { default: 0 }),
   beta2: number('--beta2 <b>', "AdamW's second decay", { min: 0, below: 1, default: 0.999 }),
-  weightDecay: number('--weight-decay <w>', "AdamW's weight decay", { min: 0, default: 0 }),
+  weightDecay: number('--weight-decay <w>', "AdamW's weight decay", { min: 0, max: 100, default: 0 }),
   termSchedule: list(
     '--term-schedule <list>',
     "factors of terms' weights over the steps, a term as the log has it without _loss: projection:warmup:5000 grows in a line, " +

@@ -42,6 +42,7 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
   const set = await openSet(options, rows);
   const record: RunRecord = {
     step: 0,
+    images: 0,
     version,
     ...settleNetwork(options, set, rows),
     training: {
@@ -68,14 +69,16 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
     data: {
       latents: { rows: set.rows, metadata: set.metadata },
       features: set.featureMetadata.map((metadata) => ({ rows: set.rows, metadata })),
+      labelled: set.labelled,
     },
+    origin: null,
   };
   const newest = checkpointSteps(options.out).at(-1);
   if (newest === undefined) return { set, record, checkpoint: undefined };
   const checkpoint = stepFolder(options.out, newest);
   const saved = readCheckpointRecord(checkpoint);
   checkContinuation(saved, record, options.out, options.resume ?? false);
-  return { set, record: { ...record, step: saved.step }, checkpoint };
+  return { set, record: { ...record, step: saved.step, images: saved.images, origin: saved.origin }, checkpoint };
 }
 
 /** The data, with features that are stored or computed, or without where no method asks for them. */

@@ -21,10 +21,11 @@ import { methodSettings } from '../repa/methods.js';
 import { type Network, networkParameters } from '../repa/network.js';
 import { meaningOf } from '../stream/meaning.js';
 import { fromFormat1 } from './record-format-1.js';
+import { fromFormat2 } from './record-format-2.js';
 import { TERM_SCHEDULE } from './term-schedule.js';
 
 /** The format of the records that are written; older ones are read. */
-export const RECORD_FORMAT = 2;
+export const RECORD_FORMAT = 3;
 
 /** What is the same in every run. */
 export const ADAM = { beta1: 0.9, epsilon: 1e-8 } as const;
@@ -39,6 +40,7 @@ const MODEL = fields({
   numHeads: count,
   mlpRatio: numeric,
   numClasses: count,
+  nullClass: truth,
   qkNorm: truth,
   norm: oneOf('layer', 'rms'),
   feedForward: oneOf('gelu', 'swiglu'),
@@ -84,8 +86,30 @@ const TRAINING = fields({
 /** Where the data came from, by content as far as the streams' headers tell. */
 const DATA = fields({ rows: count, metadata: dictionaryOf(words) });
 
+/** The weights that a run did not draw itself: of a file that was imported, or of another run. */
+const ORIGIN = fields({
+  by: oneOf('import', 'init'),
+  source: words,
+  /** Of the weights that were taken; null where they were not looked at as one. */
+  sha256: orNull(words),
+  /** Steps that had been taken with them, where that was told. */
+  step: orNull(count),
+  /** Which they were in the source: of the weights and the average of this run. */
+  weights: fields({ model: words, ema: words }),
+  /** The step of this run at which they came in. */
+  at: count,
+  /** How many tensors were taken as they were. */
+  taken: count,
+  /** Tensors that were taken in part or computed anew, that began afresh, and of the source that were left. */
+  adapted: listOf(words),
+  fresh: listOf(words),
+  left: listOf(words),
+});
+
 const RECORD = fields({
   step: count,
+  /** Images seen up to here: where in the data the next step begins. */
+  images: count,
   /** Version of repa. */
   version: words,
   architecture: oneOf('SiT', 'DiT'),
@@ -93,10 +117,14 @@ const RECORD = fields({
   methods: methodSettings,
   training: TRAINING,
   latent: fields({ shape: listOf(count), scale: listOf(numeric), shift: listOf(numeric) }),
-  data: fields({ latents: DATA, features: listOf(DATA) }),
+  /** `labelled` is how many rows have a label; null where that was not told. */
+  data: fields({ latents: DATA, features: listOf(DATA), labelled: orNull(count) }),
+  origin: orNull(ORIGIN),
 });
 
 export type TrainingSettings = ShapeOf<typeof TRAINING>;
+
+export type WeightsOrigin = ShapeOf<typeof ORIGIN>;
 
 /** config.json of a checkpoint, besides its format. */
 export type RunRecord = ShapeOf<typeof RECORD>;
@@ -108,7 +136,8 @@ export type RunRecord = ShapeOf<typeof RECORD>;
 export function readRecord(json: unknown, source: string): RunRecord {
   if (typeof json !== 'object' || json === null) throw new DataError(`${source}: is not the record of a run`);
   const { format = 1, ...record } = json as Record<string, unknown>;
-  if (format === 1) return readShape(RECORD, fromFormat1(record, source), source);
+  if (format === 1) return readShape(RECORD, fromFormat2(fromFormat1(record, source), source), source);
+  if (format === 2) return readShape(RECORD, fromFormat2(record, source), source);
   if (format === RECORD_FORMAT) return readShape(RECORD, record, source);
   throw new DataError(
     `${source}: is of format ${JSON.stringify(format)}, but this version reads up to ${RECORD_FORMAT}`,

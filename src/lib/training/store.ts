@@ -2,10 +2,12 @@
 
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
+import { checkFinite } from '../models/parameters.js';
 import { isFrozen, type ParameterPlan } from '../models/start.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import { type Learning, ParameterStore, type StoredParameter } from '../optim/index.js';
 import { type Network, networkParameters, startingNetwork } from '../repa/network.js';
-import { averagePart, readCheckpointPart } from './checkpoint.js';
+import { averagePart, checkpointSteps, readCheckpointPart, stepFolder } from './checkpoint.js';
 import type { RunRecord, TrainingSettings } from './record.js';
 
 /** What Muon is for: matrices between hidden states, not the embeddings, the output or vectors. */
@@ -89,7 +91,26 @@ export function checkpointParts(
   return parts;
 }
 
-/** @throws DataError when the checkpoint's arrays are not those of the model */
+/**
+ * Looks at all that a checkpoint will hold: what is not finite is worth nothing, and would push out what is.
+ * @throws DataError naming the first array that is not finite, and the checkpoint that stays
+ */
+export function checkSavable(parts: ReturnType<typeof checkpointParts>, step: number, out: string): void {
+  for (const [part, tensors] of parts) {
+    for (const [name, { data }] of tensors) {
+      const index = firstNonFinite(data as Float32Array);
+      if (index < 0) continue;
+      const newest = checkpointSteps(out).at(-1);
+      const kept = newest === undefined ? 'There is no earlier one' : `The last one is ${stepFolder(out, newest)}`;
+      throw new DataError(
+        `the checkpoint of step ${step} is not saved: element ${index} of ${name} in its ${part} is ${data[index]}`,
+        `${kept}. Lower --lr, or give --beta2, --clip and --warmup their defaults.`,
+      );
+    }
+  }
+}
+
+/** @throws DataError when the checkpoint's arrays are not those of the model, or not finite */
 export function restoreStore(record: RunRecord, checkpoint: string, accumulation: boolean): ParameterStore {
   const store = modelStore(record, choiceOf(record, accumulation));
   for (const [part, tensors] of checkpointParts(record, store)) {
@@ -100,7 +121,7 @@ export function restoreStore(record: RunRecord, checkpoint: string, accumulation
       if (place?.length !== tensor.data.length || !(tensor.data instanceof Float32Array)) {
         throw new DataError(`${checkpoint}: ${part}.safetensors: '${name}' is not an array of this model`);
       }
-      place.set(tensor.data);
+      place.set(checkFinite(tensor.data, name, `${checkpoint}: ${part}.safetensors`));
       places.delete(name);
     }
     const [missing] = places.keys();

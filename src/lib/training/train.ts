@@ -24,7 +24,7 @@ import { checkSnapshots, saveSnapshot } from './post-hoc.js';
 import { checkRanksAgree, divideBatch, sumOverRanks } from './ranks.js';
 import { ADAM, type RunRecord, type TrainingSettings } from './record.js';
 import { Stopwatch } from './stopwatch.js';
-import { checkpointParts, freshStore, restoreStore } from './store.js';
+import { checkpointParts, checkSavable, freshStore, restoreStore } from './store.js';
 
 export interface TrainOptions {
   /** The last step, counted from 1. */
@@ -125,8 +125,10 @@ async function trainLocked(
     lock?.check();
     if (writes) {
       store.fetch(); // the arrays of `parts` are views of the weights
+      checkSavable(parts, step, out);
       saveSnapshot(out, { ...record, step }, parts, options.averageDtype);
-      saveCheckpoint(out, { ...record, step }, parts, options.keep);
+      const images = record.images + (step - record.step) * settings.batchSize;
+      saveCheckpoint(out, { ...record, step, images }, parts, options.keep);
     }
     saved = step;
   };
@@ -196,6 +198,8 @@ function announce(
 ): void {
   const millions = (store.parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
   say(`${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latentShape.join('x')}`);
+  const unlabelled = set.rows - set.labelled;
+  if (unlabelled > 0) say(`${unlabelled} of ${set.rows} images have no label: they are trained as the null class`);
   if (checkpoint) say(`continuing ${checkpoint}`);
   if (record.step >= steps) say(`${out} is trained to step ${record.step} already: no steps up to --steps ${steps}`);
 }

@@ -118,8 +118,8 @@ describe('averages along a power of the time', () => {
   test('an average is told in words, and nothing else is', () => {
     assert.equal(parseAverage('0.9999'), 0.9999);
     assert.equal(parseAverage('sigma:.05'), 'sigma:0.05');
-    for (const text of ['', ' ', 'sigma:', 'sigma:0', 'sigma:0.3', 'sigma:x', '1.5', '-1', 'NaN', 'power:0.1']) {
-      assert.throws(() => parseAverage(text), /a decay from 0 to 1, or sigma:/, text);
+    for (const text of ['', ' ', 'sigma:', 'sigma:0', 'sigma:0.3', 'sigma:x', '1', '1.5', '-1', 'NaN', 'power:0.1']) {
+      assert.throws(() => parseAverage(text), /a decay of at least 0 and below 1, or sigma:/, text);
     }
   });
 });

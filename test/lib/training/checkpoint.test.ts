@@ -3,9 +3,11 @@ import assert from 'node:assert/strict';
 import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { selectBackend } from '../../../src/lib/engine/index.js';
 import { DataError } from '../../../src/lib/errors.js';
 import type { HostTensor } from '../../../src/lib/formats/host-tensor.js';
 import { readCheckpointPart, readCheckpointRecord, saveCheckpoint } from '../../../src/lib/training/checkpoint.js';
+import { checkpointParts, checkSavable, restoreStore } from '../../../src/lib/training/store.js';
 import { fixturePath, temporaryFolder } from '../../support.js';
 
 const tensor = (value: number): HostTensor => ({ shape: [3], dtype: 'f32', data: Float32Array.of(value, 2, 3) });
@@ -42,6 +44,39 @@ test('a part that was not saved with the others is refused; a checkpoint of befo
   rmSync(path.join(folder, 'SHA256SUMS'));
   assert.deepEqual(readCheckpointRecord(folder), record);
   assert.deepEqual([...readCheckpointPart(folder, 'ema')], [['w', tensor(1)]]);
+});
+
+test('arrays that are not finite are not saved, and not gone on with', async () => {
+  await selectBackend();
+  const store = restoreStore(record, fixturePath('checkpoint-1/repa/step-0000002'), false);
+  const out = temporaryFolder();
+  const parts = () => checkpointParts(record, store);
+  checkSavable(parts(), 7, out);
+  for (const [part, array] of [
+    ['model', 'value'],
+    ['optimizer', 'secondMoment'],
+  ] as const) {
+    const { name, [array]: values } = store.parameters.find((each) => each.name.startsWith('blocks.1.attn.qkv'))!;
+    const before = values![5];
+    values![5] = Number.POSITIVE_INFINITY;
+    assert.throws(
+      () => checkSavable(parts(), 7, out),
+      (error: Error) =>
+        error instanceof DataError &&
+        error.message.startsWith('the checkpoint of step 7 is not saved: element 5 of ') &&
+        error.message.endsWith(`${name} in its ${part} is Infinity`) &&
+        /There is no earlier one/.test(error.hint!),
+    );
+    const broken = saveCheckpoint(out, record, parts(), 1);
+    assert.throws(
+      () => restoreStore(record, broken, false),
+      new RegExp(`${part}\\.safetensors: element 5 of .*Infinity`),
+    );
+    const names = (error: Error) => error instanceof DataError && error.hint!.includes(`The last one is ${broken}`);
+    assert.throws(() => checkSavable(parts(), 8, out), names);
+    rmSync(broken, { recursive: true });
+    values![5] = before;
+  }
 });
 
 test('a configuration without end is refused', () => {

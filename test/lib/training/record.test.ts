@@ -5,7 +5,13 @@ import { describe, test } from 'node:test';
 import { DataError } from '../../../src/lib/errors.js';
 import { networkParameters } from '../../../src/lib/repa/network.js';
 import { readCheckpointPart } from '../../../src/lib/training/checkpoint.js';
-import { checkContinuation, type RunRecord, readRecord, writtenRecord } from '../../../src/lib/training/record.js';
+import {
+  checkContinuation,
+  RECORD_FORMAT,
+  type RunRecord,
+  readRecord,
+  writtenRecord,
+} from '../../../src/lib/training/record.js';
 import { fixturePath } from '../../support.js';
 
 const FORMAT_1 = fixturePath('checkpoint-1');
@@ -22,9 +28,9 @@ describe('format 1', () => {
       assert.deepEqual(new Map(stored as [string, number[]][]), new Map(shapes as [string, number[]][]));
     });
 
-    test(`${run}: written again it is of format 2, and reads as the same`, () => {
+    test(`${run}: written again it is of the newest format, and reads as the same`, () => {
       const written = writtenRecord(record(run));
-      assert.equal(written.format, 2);
+      assert.equal(written.format, RECORD_FORMAT);
       assert.deepEqual(readRecord(JSON.parse(JSON.stringify(written)), run), record(run));
     });
   }
@@ -55,10 +61,17 @@ describe('format 1', () => {
   });
 });
 
+test('format 2: every model has a null class, and the images seen are those of its steps', () => {
+  const file = fixturePath('checkpoint-2/repa/step-0000002/config.json');
+  const read = readRecord(JSON.parse(readFileSync(file, 'utf8')), file);
+  assert.deepEqual([read.model.nullClass, read.data.labelled, read.images, read.origin], [true, null, 8, null]);
+  assert.deepEqual(readRecord(JSON.parse(JSON.stringify(writtenRecord(read))), file), read);
+});
+
 describe('what is no record', () => {
   const whole = writtenRecord(record('repa')) as Record<string, Record<string, unknown>>;
   const cases: [what: string, value: unknown, message: RegExp][] = [
-    ['a format of the future', { ...whole, format: 3 }, /r\.json: is of format 3, but this version reads up to 2/],
+    ['a format of the future', { ...whole, format: 4 }, /r\.json: is of format 4, but this version reads up to 3/],
     ['a format that is no number', { ...whole, format: 'x' }, /is of format "x"/],
     [
       'an unknown method',
@@ -156,6 +169,6 @@ test('a run goes on with data of the same meaning, and with others when asked', 
   assert.throws(go(averages, true), /training\.emaDecays/);
   const optimizer = saved.training.optimizer === 'muon' ? 'adamw' : 'muon';
   assert.throws(go({ ...saved, training: { ...saved.training, optimizer } }, true), /training\.optimizer/);
-  const imported = { ...saved, data: { latents: { rows: 0, metadata: {} }, features: [] } };
+  const imported = { ...saved, data: { latents: { rows: 0, metadata: {} }, features: [], labelled: null } };
   checkContinuation(imported, saved, 'ckpt', false);
 });

@@ -12,6 +12,7 @@ import { type Codec, checkStandardised, decoderRecord, openCodec } from '../../p
 import { type FeatureNetwork, openFeatureNetwork } from '../../pretrained/feature-network.js';
 import { compiledNetwork, type DiffusionModel } from '../../sampling/diffusion-model.js';
 import { type SampleJob, sampleImages } from '../../sampling/images.js';
+import { describeLabels, labelPlan } from '../../sampling/labels.js';
 import { describeSampler, type SamplerSettings, settleSampler } from '../../sampling/settings.js';
 import { stateSize } from '../../sampling/state.js';
 import type { Measure, MonitoredRun } from '../../training/monitor.js';
@@ -24,7 +25,6 @@ import { gaussianOverRanks } from './rank-statistics.js';
 
 /** As `repa sample` has them, so that it gives the same pictures of a checkpoint. */
 const SAMPLE_SEED = 0;
-const LABELS = 'random';
 const ROUNDING = 'truncate';
 
 /** What samples are compared with. */
@@ -88,14 +88,15 @@ export class SampleMeasure implements Measure {
   async run(step: number): Promise<Record<string, unknown> | undefined> {
     const network = compiledNetwork(this.#model, this.#settings.internal, 'feed');
     try {
-      const { config } = this.#model;
+      const { config, record } = this.#model;
+      const labels = labelPlan(undefined, record);
       const networks = { network, stateSize: stateSize(this.#model.record), nullLabel: config.numClasses };
       const sampled = await this.#sample({
         model: this.#model,
         networks,
         settings: this.#settings,
         decoder: this.#decoder,
-        labels: LABELS,
+        labels,
         rounding: ROUNDING,
       });
       if (!sampled) return undefined;
@@ -108,7 +109,7 @@ export class SampleMeasure implements Measure {
         ...(gaussian ? this.#compare(gaussian) : {}),
         sampler: {
           ...describeSampler(this.#settings),
-          labels: LABELS,
+          labels: describeLabels(labels),
           weights: `ema ${this.#run.record.training.emaDecays[0]}`,
         },
         decoder: decoderRecord(this.#decoder, ROUNDING),

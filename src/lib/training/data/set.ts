@@ -37,6 +37,8 @@ export class TrainingSet {
   readonly scale: LatentScale;
   /** One more than the highest label; 0 when nothing is labelled. */
   readonly classes: number;
+  /** How many rows have a label. */
+  readonly labelled: number;
   readonly metadata: Readonly<Record<string, string>>;
   readonly #latents: TensorFile;
   readonly #labels: Int32Array;
@@ -59,6 +61,7 @@ export class TrainingSet {
     const [planes, height, width] = shape;
     this.latentShape = [column === 'moments' ? planes / 2 : planes, height, width];
     this.scale = readLatentScale(this.metadata, this.latentShape[0], 'latents');
+    this.labelled = this.#labels.filter((label) => label >= 0).length;
     this.classes = this.#labels.reduce((highest, label) => Math.max(highest, label), -1) + 1;
   }
 
