@@ -6,9 +6,11 @@ import { ENGINE, SEED } from '../lib/cli/shared-options.js';
 import { outliveReader } from '../lib/cli/standard-output.js';
 import { verb } from '../lib/cli/verb.js';
 import { checkMeasures, type MonitorOptions, WHILE_TRAINING } from '../lib/evaluation/while-training/options.js';
+import { text } from '../lib/options/option.js';
 import { refuseFor } from '../lib/options/resolve.js';
-import { options } from '../lib/options/table.js';
+import { options, pick, prefixed, type Values } from '../lib/options/table.js';
 import { METHOD_OPTIONS, PRESETS } from '../lib/repa/methods.js';
+import { CHECKPOINT_FILE, WEIGHTS } from '../lib/sampling/options.js';
 import type { OpenMonitor } from '../lib/training/monitor.js';
 import { DATA, MODEL, STEPS } from '../lib/training/options.js';
 
@@ -26,6 +28,12 @@ absent, whatever kills the run; running the same command again continues from th
 as a run that was never interrupted. The first ^C or SIGTERM saves a checkpoint, the second kills. A folder takes one run at a
 time, told by run.lock in it. A loss that explodes ends the run before it harms the weights, and diverged-step-N.json tells
 the losses, the gradients by block and the images of that step.
+
+With --init, a run starts from the weights of another: with other classes, another size of images, REPA added, from an original
+SiT, from anybody's checkpoint file. What fits is taken: classes of the same names, or as many of them, and the null class;
+positions are computed for the new grid (learned ones resampled); of a variance the mean alone. The rest begins afresh, and what
+does not fit is left; all is named, and kept in config.json. It begins at step 0 with an optimiser of its own, while --resume
+continues a run with all that it has.
 
 With --encoder and --images, no features are stored: they are computed of each step's images, as extract-dino does it, which
 are decoded while the step before is computed.
@@ -56,6 +64,10 @@ const examples = [
       'repa train --eval-every 5000 --eval-ref imgs-val/ --val-latents latents-val --val-feats feats-val --eval-cfg 1.5',
   },
   {
+    why: 'fine-tune published weights on classes of your own',
+    command: 'repa train --init sit-xl-2-repa.pt --init-raw --lr 1e-5 --out ckpt-mine',
+  },
+  {
     why: 'on four machines of a cluster, one process each',
     command: 'srun -N 4 --ntasks-per-node 1 --mpi=pmix repa train --batch-size 256',
   },
@@ -68,8 +80,23 @@ const examples = [
 /** What is trained, and how. */
 const TRAINING = options({ ...MODEL, ...STEPS, methods: METHOD_OPTIONS });
 
+/** Weights that a run starts from, and which they are. */
+const START = options({
+  init: text(
+    '--init <path>',
+    'start from the weights of another run, of a checkpoint file or of a name that was pulled, as far as they fit',
+    { conflicts: ['resume'] },
+  ),
+  initOptions: prefixed(
+    'init',
+    { ...pick(CHECKPOINT_FILE, 'model', 'heads', 'numClasses', 'key'), ...WEIGHTS },
+    { needs: '--init' },
+  ),
+});
+
 const OPTIONS = options({
   ...DATA,
+  ...START,
   ...TRAINING,
   ...WHILE_TRAINING,
   seed: SEED,
@@ -95,7 +122,7 @@ export const command = verb({
     let signal: NodeJS.Signals | undefined;
     await together(group, async () => {
       await selectBackend(options); // an encoder is opened by the plan
-      const plan = await planRun(options, group);
+      const plan = await planRun(options, group, initialWeights(options));
       if (options.printConfig) {
         if (group.rank === 0) process.stdout.write(`${JSON.stringify(writtenRecord(plan.record), null, 2)}\n`);
         return;
@@ -128,6 +155,15 @@ export const command = verb({
     if (signal) dieOf(signal);
   },
 });
+
+/** How the weights that the run starts from are opened, if it starts from any. */
+function initialWeights({ init, initOptions }: Values<typeof START>) {
+  if (init === undefined) return undefined;
+  return async () => {
+    const { openInitialWeights } = await import('../lib/exchange/initial-weights.js');
+    return openInitialWeights(init, initOptions);
+  };
+}
 
 /** How the run is measured on the way, if that was asked for. */
 function monitorOf(options: MonitorOptions & { quiet?: true }): OpenMonitor | undefined {

@@ -7,6 +7,7 @@ import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/laten
 import type { OfficialCheckpoint, StateDict } from '../pretrained/official-checkpoint.js';
 import { inferNetwork, type Network } from '../repa/network.js';
 import { ADAM, type RunRecord, readRecord, type TrainingSettings } from '../training/record.js';
+import type { WeightsChoice } from '../training/weights-choice.js';
 import { version } from '../version.js';
 
 /** Where our exports keep the whole record, as JSON: among the arguments of a .pt, in the header of a .safetensors. */
@@ -100,6 +101,24 @@ function decayOf({ holds, decay, isOfficial }: OfficialCheckpoint, exported?: Ru
 function weightsTold({ holds, only }: OfficialCheckpoint, decay: Average | undefined) {
   const ema = holds === 'one' ? only : decay === undefined ? 'ema' : `ema ${decay}`;
   return { model: holds === 'both' ? 'raw' : ema, ema };
+}
+
+/**
+ * What the chosen weights of a file are called.
+ * @throws UsageError for weights that it does not have apart, or an average that it does not tell of
+ */
+export function chosenWeights(
+  { source, holds }: OfficialCheckpoint,
+  { weights }: DescribedCheckpoint,
+  { raw = false, ema }: WeightsChoice,
+): string {
+  if (raw && holds !== 'both' && weights.model !== 'raw') {
+    throw new UsageError(`${source} holds one set of weights (${weights.ema}): drop --raw`);
+  }
+  if (ema !== undefined && weights.ema !== `ema ${ema}`) {
+    throw new UsageError(`--ema ${ema}: ${source} does not tell of such an average, but of ${weights.ema}`, 'Drop it.');
+  }
+  return raw ? weights.model : weights.ema;
 }
 
 /** @throws UsageError for a path that is not that of the record */

@@ -4,7 +4,7 @@ import { existsSync, statSync } from 'node:fs';
 import { type ConditionalNetwork, type Times, timesOfRows } from '../diffusion/guidance.js';
 import { type Captured, capture, tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
-import { describeOfficial, type OfficialHints } from '../exchange/official-run.js';
+import { chosenWeights, describeOfficial, type OfficialHints } from '../exchange/official-run.js';
 import { type HostTensor, toFloat32 } from '../formats/host-tensor.js';
 import { locateWeights } from '../hub/locate.js';
 import { REGISTRY } from '../hub/registry.js';
@@ -97,14 +97,9 @@ function loadOfficial(location: string, { raw = false, ema, ...hints }: ModelOpt
   const checkpoint = openOfficialCheckpoint(file, hints.key);
   try {
     const model = hints.model ?? REGISTRY.get(location)?.model;
-    const { record, weights } = describeOfficial(checkpoint, { ...hints, model });
-    if (raw && checkpoint.holds !== 'both' && weights.model !== 'raw') {
-      throw new UsageError(`${file} holds one set of weights (${weights.ema}): drop --raw`);
-    }
-    if (ema !== undefined && weights.ema !== `ema ${ema}`) {
-      throw new UsageError(`--ema ${ema}: ${file} does not tell of such an average, but of ${weights.ema}`, 'Drop it.');
-    }
-    return assemble(file, record, raw ? weights.model : weights.ema, readAll(raw ? checkpoint.model : checkpoint.ema));
+    const described = describeOfficial(checkpoint, { ...hints, model });
+    const weights = chosenWeights(checkpoint, described, { raw, ema });
+    return assemble(file, described.record, weights, readAll(raw ? checkpoint.model : checkpoint.ema));
   } finally {
     checkpoint.close();
   }

@@ -1,7 +1,9 @@
 /** What a training run will be: its options, checked against the data and against the run that it continues. */
+import path from 'node:path';
 import { shiftForSize } from '../diffusion/time.js';
 import { engineInfo } from '../engine/index.js';
 import { UsageError } from '../errors.js';
+import { portablePath } from '../files/portable-path.js';
 import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { inUse } from '../options/resolve.js';
@@ -13,6 +15,7 @@ import { version } from '../version.js';
 import { checkpointSteps, readCheckpointRecord, stepFolder } from './checkpoint.js';
 import { openComputedFeatures } from './data/features.js';
 import { TrainingSet } from './data/set.js';
+import { fitWeights, type InitialWeights, originOf } from './initial-weights.js';
 import type { DATA, MODEL, STEPS } from './options.js';
 import { divideBatch } from './ranks.js';
 import { checkContinuation, type RunRecord } from './record.js';
@@ -20,7 +23,7 @@ import { checkContinuation, type RunRecord } from './record.js';
 /** The options of `repa train` that decide what is computed. */
 export type RunOptions = Values<typeof DATA> &
   Values<typeof MODEL> &
-  Values<typeof STEPS> & { methods: MethodValues; seed: number };
+  Values<typeof STEPS> & { init?: string; methods: MethodValues; seed: number };
 
 export interface RunPlan {
   set: TrainingSet;
@@ -28,23 +31,35 @@ export interface RunPlan {
   record: RunRecord;
   /** The checkpoint to continue from. */
   checkpoint: string | undefined;
+  /** The weights to start from, where there is no such checkpoint and they are another run's. */
+  initial?: InitialWeights;
 }
 
 /**
  * Opens the data, settles the model, and finds out whether a run is to be continued.
- * @throws UsageError for settings that do not fit each other or an earlier run; DataError for data that does not fit
+ * @param openInitial opens the weights that --init names
+ * @throws UsageError for settings that do not fit each other or an earlier run; DataError for data or weights that do not fit
  */
-export async function planRun(options: RunOptions, group: ProcessGroup): Promise<RunPlan> {
+export async function planRun(
+  options: RunOptions,
+  group: ProcessGroup,
+  openInitial?: () => Promise<InitialWeights>,
+): Promise<RunPlan> {
   const microBatch = options.microBatch ?? options.batchSize;
   const rows = divideBatch({ batchSize: options.batchSize, microBatch }, group).microBatch;
   if (new Set(options.ema).size < options.ema.length) throw new UsageError(`--ema ${options.ema} names a decay twice`);
   checkEncoder(options);
+  const newest = checkpointSteps(options.out).at(-1);
+  const checkpoint = newest === undefined ? undefined : stepFolder(options.out, newest);
+  const saved = checkpoint === undefined ? undefined : readCheckpointRecord(checkpoint);
+  if (saved) checkOrigin(saved, options);
+  const initial = saved ? undefined : await openInitial?.();
   const set = await openSet(options, rows);
   const record: RunRecord = {
     step: 0,
     images: 0,
     version,
-    ...settleNetwork(options, set, rows),
+    ...settleNetwork(options, set, rows, (saved ?? initial?.record)?.model),
     training: {
       batchSize: options.batchSize,
       microBatch,
@@ -73,13 +88,31 @@ export async function planRun(options: RunOptions, group: ProcessGroup): Promise
     },
     origin: null,
   };
-  const newest = checkpointSteps(options.out).at(-1);
-  if (newest === undefined) return { set, record, checkpoint: undefined };
-  const checkpoint = stepFolder(options.out, newest);
-  const saved = readCheckpointRecord(checkpoint);
+  if (initial) {
+    const origin = originOf(fitWeights(record, initial), initial);
+    return { set, record: { ...record, origin }, checkpoint: undefined, initial };
+  }
+  if (!saved) return { set, record, checkpoint: undefined };
   checkContinuation(saved, record, options.out, options.resume ?? false);
   return { set, record: { ...record, step: saved.step, images: saved.images, origin: saved.origin }, checkpoint };
 }
+
+/**
+ * The same command goes on with its run; another is not started from weights in the same folder.
+ * @throws UsageError when the run in --out began otherwise than --init says
+ */
+function checkOrigin({ origin }: RunRecord, { init, out }: RunOptions): void {
+  if (init === undefined || (origin?.by === 'init' && isWithin(origin.source, init))) return;
+  const began = origin ? `from ${origin.source}` : 'with weights of its own';
+  throw new UsageError(
+    `${out} holds a run that began ${began}: it continues from its newest checkpoint, not from --init ${init}`,
+    'Choose another --out for a new run, or drop --init to continue this one.',
+  );
+}
+
+/** Whether a checkpoint is what a name means today or meant yesterday, when a folder had fewer of them. */
+const isWithin = (source: string, name: string): boolean =>
+  [portablePath(name), name].some((each) => source === each || path.dirname(source) === each);
 
 /** The data, with features that are stored or computed, or without where no method asks for them. */
 async function openSet(options: RunOptions, rows: number): Promise<TrainingSet> {
@@ -109,8 +142,11 @@ function checkEncoder({ encoder, images, methods }: RunOptions): void {
   if (images === undefined) throw new UsageError('--encoder does nothing without --images');
 }
 
-/** The network that the options name, in the sizes that the data asks for, and the methods that are on. */
-function settleNetwork(options: RunOptions, set: TrainingSet, rows: number): Network {
+/**
+ * The network that the options name, in the sizes that the data asks for, and the methods that are on.
+ * @param origin the network whose weights it has or starts from, by which it runs through time
+ */
+function settleNetwork(options: RunOptions, set: TrainingSet, rows: number, origin?: TransformerConfig): Network {
   const [channels, height, width] = set.latentShape;
   if (height !== width) throw new UsageError(`latents are ${height}x${width}: the model takes square ones`);
   const given: Partial<TransformerConfig> = {
@@ -131,6 +167,7 @@ function settleNetwork(options: RunOptions, set: TrainingSet, rows: number): Net
     rotary: options.rotary ?? false,
   };
   const architecture = options.model.startsWith('DiT') ? 'DiT' : 'SiT';
+  if (architecture === 'SiT') sizes.reversedTime = origin?.reversedTime ?? false;
   const sized = (inChannels: number) => transformerConfig(architecture, options.model, { ...sizes, inChannels });
   const facts = { architecture, model: sized(channels), features: set.features, rows } as const;
   const methods = settleMethods(options.methods, facts);

@@ -129,6 +129,10 @@ export type WeightsOrigin = ShapeOf<typeof ORIGIN>;
 /** config.json of a checkpoint, besides its format. */
 export type RunRecord = ShapeOf<typeof RECORD>;
 
+/** Images that a run has seen before step number `step`, counted from 0. */
+export const imagesBefore = (record: Pick<RunRecord, 'images' | 'step' | 'training'>, step: number): number =>
+  record.images + (step - record.step) * record.training.batchSize;
+
 /**
  * The record that JSON of any format holds.
  * @throws DataError for a format that this version does not know, and naming a field that is missing, unknown or wrong
@@ -192,6 +196,10 @@ export function haveSameParameters(a: Network, b: Network): boolean {
   return isDeepStrictEqual(shapes(a), shapes(b));
 }
 
+/** Whether a run has the averages that another is to go on with. */
+const hasAverages = ({ training: { emaDecays } }: RunRecord, wanted: RunRecord): boolean =>
+  wanted.training.emaDecays.every((average) => emaDecays.includes(average));
+
 /**
  * Refuses to continue a run under other settings unless that was asked for; a model of another shape never fits.
  * @throws UsageError naming what differs
@@ -200,14 +208,16 @@ export function checkContinuation(saved: RunRecord, wanted: RunRecord, folder: s
   const changed = differences(saved, wanted);
   // What the optimiser and the averages have gathered belongs to them as weights do.
   const isModel = (name: string): boolean =>
-    /^(model\.|training\.(optimizer|emaDecays) )/.test(name) ||
+    /^(model\.|training\.optimizer )/.test(name) ||
+    (name.startsWith('training.emaDecays ') && !hasAverages(saved, wanted)) ||
     (name.startsWith('methods.') && !haveSameParameters(saved, wanted));
   const blocking = explicit ? changed.filter(isModel) : changed;
   if (blocking.length === 0) return;
   throw new UsageError(
     `${folder} holds a run with other settings or data: ${blocking.join(', ')}`,
     explicit
-      ? 'A checkpoint continues only with the same model, optimiser and averages. Choose another --out for a new run.'
+      ? 'A checkpoint continues only with the same model and optimiser, and averages that it has. To start another model from its ' +
+          `weights, choose another --out and add --init ${folder}.`
       : 'Choose another --out for a new run, or add --resume to continue this one with the new settings or data.',
   );
 }

@@ -7,7 +7,8 @@ import { isFrozen, type ParameterPlan } from '../models/start.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { type Learning, ParameterStore, type StoredParameter } from '../optim/index.js';
 import { type Network, networkParameters, startingNetwork } from '../repa/network.js';
-import { averagePart, checkpointSteps, readCheckpointPart, stepFolder } from './checkpoint.js';
+import { averagePart, checkpointSteps, readCheckpointPart, readCheckpointRecord, stepFolder } from './checkpoint.js';
+import { type InitialWeights, initialNetwork } from './initial-weights.js';
 import type { RunRecord, TrainingSettings } from './record.js';
 
 /** What Muon is for: matrices between hidden states, not the embeddings, the output or vectors. */
@@ -50,11 +51,11 @@ const choiceOf = ({ training }: RunRecord, accumulation: boolean): StoreChoice =
   accumulation,
 });
 
-/** The first weights of a run. */
-export const freshStore = (record: RunRecord, accumulation: boolean): ParameterStore =>
+/** The first weights of a run: drawn, or from elsewhere as far as they fit. */
+export const freshStore = (record: RunRecord, accumulation: boolean, initial?: InitialWeights): ParameterStore =>
   modelStore(record, {
     ...choiceOf(record, accumulation),
-    weights: startingNetwork(record, record.training.seed),
+    weights: initial ? initialNetwork(record, initial) : startingNetwork(record, record.training.seed),
   });
 
 /** The arrays of a parameter by the file of a checkpoint that holds them, each with its name there. */
@@ -113,8 +114,13 @@ export function checkSavable(parts: ReturnType<typeof checkpointParts>, step: nu
 /** @throws DataError when the checkpoint's arrays are not those of the model, or not finite */
 export function restoreStore(record: RunRecord, checkpoint: string, accumulation: boolean): ParameterStore {
   const store = modelStore(record, choiceOf(record, accumulation));
-  for (const [part, tensors] of checkpointParts(record, store)) {
-    if (part === 'optimizer' && record.step === 0) continue; // weights from elsewhere: the moments start at zero
+  const { emaDecays: saved } = readCheckpointRecord(checkpoint).training;
+  const { emaDecays: wanted } = record.training;
+  // A run may go on with some of its averages, or another first: what they are, not where they stand, names their files.
+  const savedPart = new Map(wanted.map((each, i) => [averagePart(wanted, i), averagePart(saved, saved.indexOf(each))]));
+  for (const [name, tensors] of checkpointParts(record, store)) {
+    if (name === 'optimizer' && record.step === 0) continue; // weights from elsewhere: the moments start at zero
+    const part = savedPart.get(name) ?? name;
     const places = new Map(tensors.map(([name, { data }]) => [name, data as Float32Array]));
     for (const [name, tensor] of readCheckpointPart(checkpoint, part)) {
       const place = places.get(name);

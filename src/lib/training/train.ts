@@ -17,12 +17,13 @@ import { BatchLoader, microBatches } from './data/loader.js';
 import { prepareMethods } from './data/preparation.js';
 import type { TrainingSet } from './data/set.js';
 import { divergence } from './divergence.js';
+import { describeOrigin } from './initial-weights.js';
 import { type LogEntry, openLog } from './log.js';
 import { missingMeasures, type OpenMonitor } from './monitor.js';
 import type { RunPlan } from './plan.js';
 import { checkSnapshots, saveSnapshot } from './post-hoc.js';
 import { checkRanksAgree, divideBatch, sumOverRanks } from './ranks.js';
-import { ADAM, type RunRecord, type TrainingSettings } from './record.js';
+import { ADAM, imagesBefore, type RunRecord, type TrainingSettings } from './record.js';
 import { Stopwatch } from './stopwatch.js';
 import { checkpointParts, checkSavable, freshStore, restoreStore } from './store.js';
 
@@ -79,7 +80,7 @@ function checkNothingNewer(out: string, step: number): void {
 }
 
 async function trainLocked(
-  { set, record, checkpoint }: RunPlan,
+  { set, record, checkpoint, initial }: RunPlan,
   options: TrainOptions,
   context: TrainContext,
   lock: RunLock | undefined,
@@ -91,9 +92,11 @@ async function trainLocked(
 
   // The weights: those of the checkpoint, or fresh ones.
   const share = divideBatch(settings, group);
-  const store = checkpoint ? restoreStore(record, checkpoint, share.passes > 1) : freshStore(record, share.passes > 1);
+  const accumulation = share.passes > 1;
+  const store = checkpoint ? restoreStore(record, checkpoint, accumulation) : freshStore(record, accumulation, initial);
+  initial?.close();
   checkRanksAgree(group, store, record);
-  announce(context, options, { set, record, checkpoint, store });
+  announce(context, options, { set, record, checkpoint, initial, store });
   if (writes) {
     discardUnfinished(out);
     if (!checkpoint) checkSnapshots(out, record);
@@ -126,9 +129,9 @@ async function trainLocked(
     if (writes) {
       store.fetch(); // the arrays of `parts` are views of the weights
       checkSavable(parts, step, out);
-      saveSnapshot(out, { ...record, step }, parts, options.averageDtype);
-      const images = record.images + (step - record.step) * settings.batchSize;
-      saveCheckpoint(out, { ...record, step, images }, parts, options.keep);
+      const now = { ...record, step, images: imagesBefore(record, step) };
+      saveSnapshot(out, now, parts, options.averageDtype);
+      saveCheckpoint(out, now, parts, options.keep);
     }
     saved = step;
   };
@@ -152,7 +155,7 @@ async function trainLocked(
     if (step >= options.steps) return;
     let following = follows(step);
     let loss = compile(step);
-    loader = new BatchLoader(set, microBatches(set, settings, group, { from: step, to: options.steps, follows }));
+    loader = new BatchLoader(set, microBatches(set, record, group, { from: step, to: options.steps, follows }));
     const batches = loader;
     while (step < options.steps) {
       const watch = new Stopwatch();
@@ -168,11 +171,11 @@ async function trainLocked(
         lossLimit: options.lossLimit,
       });
       if (gradientNorm === undefined) {
-        const rows = set.rowsOfStep(step, settings.batchSize, settings.seed);
+        const rows = set.rowsAfter(imagesBefore(record, step), settings.batchSize, settings.seed);
         const failed = { step: step + 1, reason: problem!, losses, rows, seed: settings.seed };
         throw await divergence(failed, store, set, writes ? out : undefined);
       }
-      const entry = logEntry(step, { set, settings, losses, gradientNorm, watch });
+      const entry = logEntry(step, { set, record, losses, gradientNorm, watch });
       step++;
       context.onStep(entry);
       if (step % options.logEvery === 0 || step === options.steps) await log?.write(entry);
@@ -194,12 +197,13 @@ async function trainLocked(
 function announce(
   { say }: TrainContext,
   { out, steps }: TrainOptions,
-  { set, record, checkpoint, store }: RunPlan & { store: ParameterStore },
+  { set, record, checkpoint, initial, store }: RunPlan & { store: ParameterStore },
 ): void {
   const millions = (store.parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
   say(`${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latentShape.join('x')}`);
   const unlabelled = set.rows - set.labelled;
   if (unlabelled > 0) say(`${unlabelled} of ${set.rows} images have no label: they are trained as the null class`);
+  for (const line of initial ? describeOrigin(record, initial) : []) say(line);
   if (checkpoint) say(`continuing ${checkpoint}`);
   if (record.step >= steps) say(`${out} is trained to step ${record.step} already: no steps up to --steps ${steps}`);
 }
@@ -307,13 +311,13 @@ function logEntry(
   step: number,
   {
     set,
-    settings,
+    record,
     losses: { total, ...terms },
     gradientNorm,
     watch,
   }: {
     set: TrainingSet;
-    settings: RunRecord['training'];
+    record: RunRecord;
     losses: Record<string, number>;
     gradientNorm: number;
     watch: Stopwatch;
@@ -321,11 +325,11 @@ function logEntry(
 ): LogEntry {
   return {
     step: step + 1,
-    epoch: Math.floor((step * settings.batchSize) / set.rows),
+    epoch: Math.floor(imagesBefore(record, step) / set.rows),
     loss: total,
     ...Object.fromEntries(Object.entries(terms).map(([name, value]) => [`${name}_loss`, value])),
     gradient_norm: gradientNorm,
-    learning_rate: learningRateAt(step + 1, settings),
+    learning_rate: learningRateAt(step + 1, record.training),
     seconds: watch.total,
     data_seconds: watch.seconds('data'),
     exchange_seconds: watch.seconds('exchange'),

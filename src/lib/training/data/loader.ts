@@ -10,7 +10,7 @@ import type { ImagePlace } from '../../images/image-store.js';
 import type { RgbImage } from '../../images/rgb-image.js';
 import type { ProcessGroup } from '../../parallel/group.js';
 import { divideBatch } from '../ranks.js';
-import type { TrainingSettings } from '../record.js';
+import { imagesBefore, type RunRecord } from '../record.js';
 import type { OpenedSet, TrainingSet } from './set.js';
 
 /** Rows to read as `TrainingSet.read` takes them, and the images to decode. */
@@ -25,14 +25,14 @@ export interface BatchRequest {
 /** The micro-batches of this rank from one step to another, in their order. */
 export function* microBatches(
   set: TrainingSet,
-  settings: TrainingSettings,
+  record: RunRecord,
   group: ProcessGroup,
   { from, to, follows }: { from: number; to: number; follows(step: number): boolean },
 ): Generator<BatchRequest> {
-  const { batchSize, seed } = settings;
-  const { first, microBatch, passes } = divideBatch(settings, group);
+  const { batchSize, seed } = record.training;
+  const { first, microBatch, passes } = divideBatch(record.training, group);
   for (let step = from; step < to; step++) {
-    const all = set.rowsOfStep(step, batchSize, seed);
+    const all = set.rowsAfter(imagesBefore(record, step), batchSize, seed);
     for (let pass = 0; pass < passes; pass++) {
       const position = first + pass * microBatch;
       const rows = all.slice(position, position + microBatch);

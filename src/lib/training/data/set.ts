@@ -143,12 +143,13 @@ export class TrainingSet {
   }
 
   /**
-   * The rows of a global batch. Epochs follow each other without a gap: a batch may hold the end of one and the start
-   * of the next, so that no row is left out and the order depends on nothing but seed, step and batch size.
+   * The rows of the next `count` images after `seen` ones. Epochs follow each other without a gap: a batch may hold the end
+   * of one and the start of the next, so that no row is left out, whatever the sizes of batches, and the order depends on
+   * nothing but the seed.
    */
-  rowsOfStep(step: number, batchSize: number, seed: number): Uint32Array {
-    return Uint32Array.from({ length: batchSize }, (_, b) => {
-      const position = step * batchSize + b;
+  rowsAfter(seen: number, count: number, seed: number): Uint32Array {
+    return Uint32Array.from({ length: count }, (_, b) => {
+      const position = seen + b;
       const epoch = Math.floor(position / this.rows);
       if (this.#order?.epoch !== epoch || this.#order.seed !== seed) {
         this.#order = { epoch, seed, rows: permutation(this.rows, seed, PURPOSE.shuffle, epoch) };
