@@ -64,10 +64,8 @@ const batch = {
 
 let step = 0;
 await answer(async () => {
-  await takeStep({ store, loss, settings, share: { passes: 1 }, group: ALONE }, step, {
-    nextBatch: async () => ({ ...batch, rows, seed: settings.seed, step, position: 0 }),
-    watch: new Stopwatch(),
-    lossLimit: Number.POSITIVE_INFINITY,
-  });
+  const work = { store, loss, settings, passes: 1, group: ALONE, lossLimit: Number.POSITIVE_INFINITY };
+  const nextBatch = async () => ({ ...batch, rows, seed: settings.seed, step, position: 0 });
+  await takeStep(work, step, nextBatch, new Stopwatch());
   step++;
 });

@@ -70,15 +70,15 @@ export const command = verb({
       throw new UsageError(`--feats does nothing: ${model.source} needs none`);
     const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : []);
     set.include(besides);
-    if (!nullClass && (options.nullLabel || set.labelled < set.rows)) {
+    if (!nullClass && (options.nullLabel || set.latents.labelled < set.rows)) {
       const what = options.nullLabel
         ? '--null-label'
-        : `${set.rows - set.labelled} images of ${options.latents} have no label`;
+        : `${set.rows - set.latents.labelled} images of ${options.latents} have no label`;
       throw new UsageError(`${what}: ${model.source} has no null class, but classes alone`);
     }
-    if (!options.nullLabel && set.classes > numClasses) {
+    if (!options.nullLabel && set.latents.classes > numClasses) {
       throw new DataError(
-        `${options.latents}: the labels go up to ${set.classes - 1}, ${model.source} has ${numClasses} classes`,
+        `${options.latents}: the labels go up to ${set.latents.classes - 1}, ${model.source} has ${numClasses} classes`,
         'Use --null-label.',
       );
     }

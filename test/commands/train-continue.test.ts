@@ -11,12 +11,12 @@ import { parseLog, prepared, RUN } from './training-run.js';
 test('with another size of batches, no image is left out of an epoch and none comes twice', async (t) => {
   const cwd = await prepared(t);
   const set = await TrainingSet.open(path.join(cwd, 'latents'), []);
-  const whole = [...set.rowsAfter(0, 30, 7)];
+  const whole = [...set.latents.rowsAfter(0, 30, 7)];
   const parts = [4, 4, 2, 3, 7, 5, 1, 4];
   let seen = 0;
   const joined = parts.flatMap((count) => {
     seen += count;
-    return [...set.rowsAfter(seen - count, count, 7)];
+    return [...set.latents.rowsAfter(seen - count, count, 7)];
   });
   assert.deepEqual(joined, whole);
   for (const epoch of [0, 1, 2]) assert.equal(new Set(whole.slice(10 * epoch, 10 * epoch + 10)).size, 10);
@@ -32,7 +32,7 @@ test('with another size of batches, no image is left out of an epoch and none co
   const keys = JSON.parse(readFileSync(path.join(cwd, 'ckpt/diverged-step-0000003.json'), 'utf8')).images;
   assert.deepEqual(
     keys,
-    [...set.rowsAfter(8, 2, 0)].map((row) => set.keyOf(row)),
+    [...set.latents.rowsAfter(8, 2, 0)].map((row) => set.keyOf(row)),
   );
   const { stdout, code, stderr } = await repa([...other, '--steps', '4'], { cwd });
   assert.equal(code, 0, stderr);

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { diskProblem, UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
+import type { Stopwatch } from './stopwatch.js';
 
 /** One step. Losses are means over the global batch, each under its name and unweighted. */
 export interface LogEntry {
@@ -22,6 +23,39 @@ export interface LogEntry {
   optimizer_seconds: number;
   encoder_seconds?: number;
   [term: `${string}_loss`]: number;
+}
+
+/** What a step came to: losses are means over the global batch, by name and unweighted; `total` is what is minimised. */
+export interface TakenStep {
+  losses: Readonly<Record<string, number>>;
+  gradientNorm: number;
+  learningRate: number;
+}
+
+/**
+ * The line of step number `step`, counted from 1.
+ * @param watch has the time of the step; that of an encoder is told where there is one
+ */
+export function stepEntry(
+  step: number,
+  epoch: number,
+  { losses: { total, ...terms }, gradientNorm, learningRate }: TakenStep,
+  watch: Stopwatch,
+  encodes: boolean,
+): LogEntry {
+  return {
+    step,
+    epoch,
+    loss: total,
+    ...Object.fromEntries(Object.entries(terms).map(([name, value]) => [`${name}_loss`, value])),
+    gradient_norm: gradientNorm,
+    learning_rate: learningRate,
+    seconds: watch.total,
+    data_seconds: watch.seconds('data'),
+    exchange_seconds: watch.seconds('exchange'),
+    optimizer_seconds: watch.seconds('optimizer'),
+    ...(encodes ? { encoder_seconds: watch.seconds('encoder') } : {}),
+  };
 }
 
 /** What was measured at a step: its own line, with `evaluation` saying which. */

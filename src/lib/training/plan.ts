@@ -77,14 +77,14 @@ export async function planRun(
       labelDropout: options.labelDropout,
       path: options.path,
       time: options.time,
-      timeShift: options.timeShift === 'auto' ? shiftForSize(sizeOf(set.latentShape)) : options.timeShift,
+      timeShift: options.timeShift === 'auto' ? shiftForSize(sizeOf(set.latents.shape)) : options.timeShift,
       precision: engineInfo().precision ?? 'f32',
     },
-    latent: { shape: [...set.latentShape], ...set.scale },
+    latent: { shape: [...set.latents.shape], ...set.latents.scale },
     data: {
-      latents: { rows: set.rows, metadata: set.metadata },
+      latents: { rows: set.rows, metadata: set.latents.file.schema.metadata },
       features: set.featureMetadata.map((metadata) => ({ rows: set.rows, metadata })),
-      labelled: set.labelled,
+      labelled: set.latents.labelled,
     },
     origin: null,
   };
@@ -120,7 +120,8 @@ async function openSet(options: RunOptions, rows: number): Promise<TrainingSet> 
   const computes = encoder !== undefined && images !== undefined;
   const asked = chosenMethods(options.methods).some(({ features }) => features);
   const set = await TrainingSet.open(options.latents, asked && !computes ? options.feats : []);
-  if (computes) set.computeFeatures(await openComputedFeatures({ ...options, encoder, images }, set.keys(), rows));
+  if (computes)
+    set.computeFeatures(await openComputedFeatures({ ...options, encoder, images }, set.latents.file.keys(), rows));
   return set;
 }
 
@@ -147,7 +148,7 @@ function checkEncoder({ encoder, images, methods }: RunOptions): void {
  * @param origin the network whose weights it has or starts from, by which it runs through time
  */
 function settleNetwork(options: RunOptions, set: TrainingSet, rows: number, origin?: TransformerConfig): Network {
-  const [channels, height, width] = set.latentShape;
+  const [channels, height, width] = set.latents.shape;
   if (height !== width) throw new UsageError(`latents are ${height}x${width}: the model takes square ones`);
   const given: Partial<TransformerConfig> = {
     depth: options.depth,
@@ -160,7 +161,7 @@ function settleNetwork(options: RunOptions, set: TrainingSet, rows: number, orig
   const sizes: Partial<TransformerConfig> = {
     ...chosen,
     inputSize: height,
-    numClasses: options.numClasses ?? Math.max(1, set.classes),
+    numClasses: options.numClasses ?? Math.max(1, set.latents.classes),
     qkNorm: options.qkNorm ?? false,
     norm: options.norm,
     feedForward: options.feedForward,
@@ -174,8 +175,8 @@ function settleNetwork(options: RunOptions, set: TrainingSet, rows: number, orig
   const active = activeMethods(methods);
   const added = active.reduce((sum, { method, settings }) => sum + (method.channels?.(settings) ?? 0), 0);
   const model = sized(channels + added);
-  if (set.classes > model.numClasses) {
-    throw new UsageError(`the labels go up to ${set.classes - 1}, but --num-classes is ${model.numClasses}`);
+  if (set.latents.classes > model.numClasses) {
+    throw new UsageError(`the labels go up to ${set.latents.classes - 1}, but --num-classes is ${model.numClasses}`);
   }
   const followed = active.some(({ method }) => method.features === 'followed') ? set.features : [];
   for (const { name, tokens } of followed) {

@@ -15,15 +15,14 @@ import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint
 import { type CompiledLoss, compileLoss, type LossRun } from './compiled-loss.js';
 import { BatchLoader, microBatches } from './data/loader.js';
 import { prepareMethods } from './data/preparation.js';
-import type { TrainingSet } from './data/set.js';
 import { divergence } from './divergence.js';
 import { describeOrigin } from './initial-weights.js';
-import { type LogEntry, openLog } from './log.js';
-import { missingMeasures, type OpenMonitor } from './monitor.js';
+import { type LogEntry, openLog, stepEntry } from './log.js';
+import { type OpenMonitor, openMeasuring } from './monitor.js';
 import type { RunPlan } from './plan.js';
 import { checkSnapshots, saveSnapshot } from './post-hoc.js';
 import { checkRanksAgree, divideBatch, sumOverRanks } from './ranks.js';
-import { ADAM, imagesBefore, type RunRecord, type TrainingSettings } from './record.js';
+import { ADAM, imagesBefore, type TrainingSettings } from './record.js';
 import { Stopwatch } from './stopwatch.js';
 import { checkpointParts, checkSavable, freshStore, restoreStore } from './store.js';
 
@@ -109,16 +108,7 @@ async function trainLocked(
 
   // Measures of the moving average. A run that was stopped among them does what is missing.
   const { besides } = prepared;
-  const monitor = await context.openMonitor?.({ store, record, group, besides, out, shouldStop });
-  const measure = async (step: number): Promise<void> => {
-    if (!monitor || step === 0 || step % monitor.every !== 0) return;
-    for (const each of missingMeasures(monitor, group, log?.measuresOf(step))) {
-      const watch = new Stopwatch();
-      const result = await each.run(step);
-      if (!result) return;
-      await log?.write({ step, evaluation: each.name, ...result, seconds: watch.total });
-    }
-  };
+  const measuring = await openMeasuring(context.openMonitor, { store, record, group, besides, out, shouldStop }, log);
 
   // Checkpoints.
   const parts = new Map([...checkpointParts(record, store), ...prepared.parts]);
@@ -138,7 +128,7 @@ async function trainLocked(
 
   // The loss, compiled again where methods come to their end.
   const active = activeMethods(record.methods);
-  const run: LossRun = { network: record, training: settings, latentShape: set.latentShape, features: set.features };
+  const run: LossRun = { network: record, training: settings, latentShape: set.latents.shape, features: set.features };
   const follows = (step: number): boolean => areFollowing(methodsAt(active, step));
   const compile = (step: number): CompiledLoss =>
     compileLoss(store, run, {
@@ -149,14 +139,14 @@ async function trainLocked(
     });
 
   let step = record.step;
-  let loader: BatchLoader | undefined;
+  let batches: BatchLoader | undefined;
   try {
-    await measure(step);
+    await measuring.measure(step);
     if (step >= options.steps) return;
     let following = follows(step);
     let loss = compile(step);
-    loader = new BatchLoader(set, microBatches(set, record, group, { from: step, to: options.steps, follows }));
-    const batches = loader;
+    const loader = new BatchLoader(set, microBatches(set, record, group, { from: step, to: options.steps, follows }));
+    batches = loader;
     while (step < options.steps) {
       const watch = new Stopwatch();
       if (follows(step) !== following) {
@@ -164,30 +154,28 @@ async function trainLocked(
         loss.dispose();
         loss = compile(step);
       }
-      const nextBatch = (pass: number) => loadBatch(batches, set, settings, share, { step, pass }, watch);
-      const { losses, gradientNorm, problem } = await takeStep({ store, loss, settings, share, group }, step, {
-        nextBatch,
-        watch,
-        lossLimit: options.lossLimit,
-      });
+      const work = { store, loss, settings, passes: share.passes, group, lossLimit: options.lossLimit };
+      const { losses, gradientNorm, problem } = await takeStep(work, step, () => loader.next(watch), watch);
       if (gradientNorm === undefined) {
-        const rows = set.rowsAfter(imagesBefore(record, step), settings.batchSize, settings.seed);
+        const rows = set.latents.rowsAfter(imagesBefore(record, step), settings.batchSize, settings.seed);
         const failed = { step: step + 1, reason: problem!, losses, rows, seed: settings.seed };
         throw await divergence(failed, store, set, writes ? out : undefined);
       }
-      const entry = logEntry(step, { set, record, losses, gradientNorm, watch });
+      const epoch = Math.floor(imagesBefore(record, step) / set.rows);
       step++;
+      const taken = { losses, gradientNorm, learningRate: learningRateAt(step, settings) };
+      const entry = stepEntry(step, epoch, taken, watch, set.computed !== undefined);
       context.onStep(entry);
       if (step % options.logEvery === 0 || step === options.steps) await log?.write(entry);
       if (step % options.saveEvery === 0) save(step);
-      await measure(step);
+      await measuring.measure(step);
       if (anyRank(group, shouldStop())) break;
       await nextTurn(); // the step itself never yields: signals are heard here
     }
     if (saved < step) save(step);
   } finally {
-    await loader?.close();
-    await monitor?.dispose();
+    await batches?.close();
+    await measuring.dispose();
     await log?.close();
     await set.close();
   }
@@ -200,26 +188,12 @@ function announce(
   { set, record, checkpoint, initial, store }: RunPlan & { store: ParameterStore },
 ): void {
   const millions = (store.parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
-  say(`${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latentShape.join('x')}`);
-  const unlabelled = set.rows - set.labelled;
+  say(`${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latents.shape.join('x')}`);
+  const unlabelled = set.rows - set.latents.labelled;
   if (unlabelled > 0) say(`${unlabelled} of ${set.rows} images have no label: they are trained as the null class`);
   for (const line of initial ? describeOrigin(record, initial) : []) say(line);
   if (checkpoint) say(`continuing ${checkpoint}`);
   if (record.step >= steps) say(`${out} is trained to step ${record.step} already: no steps up to --steps ${steps}`);
-}
-
-/** The next micro-batch of this rank, and its features where they are computed. */
-async function loadBatch(
-  loader: BatchLoader,
-  set: TrainingSet,
-  { seed }: TrainingSettings,
-  { first, microBatch }: ReturnType<typeof divideBatch>,
-  { step, pass }: { step: number; pass: number },
-  watch: Stopwatch,
-): Promise<PlacedBatch> {
-  const { batch, crops } = await watch.time('data', () => loader.next());
-  const features = crops.length > 0 ? await watch.time('encoder', () => [set.computed!.encode(crops)]) : batch.features;
-  return { ...batch, features, rows: microBatch, seed, step, position: first + pass * microBatch };
 }
 
 /** What a step works on. */
@@ -227,14 +201,10 @@ export interface StepWork {
   store: ParameterStore;
   loss: CompiledLoss;
   settings: TrainingSettings;
-  share: Pick<ReturnType<typeof divideBatch>, 'passes'>;
+  /** Micro-batches of one step. */
+  passes: number;
   group: ProcessGroup;
-}
-
-export interface StepInputs {
-  /** Micro-batch number `pass` of the step. */
-  nextBatch(pass: number): Promise<PlacedBatch>;
-  watch: Stopwatch;
+  /** A larger loss is a problem. */
   lossLimit: number;
 }
 
@@ -252,13 +222,14 @@ export interface StepResult {
  * moving averages. With a problem, the weights are as they were.
  */
 export async function takeStep(
-  { store, loss, settings, share: { passes }, group }: StepWork,
+  { store, loss, settings, passes, group, lossLimit }: StepWork,
   step: number,
-  { nextBatch, watch, lossLimit }: StepInputs,
+  nextBatch: () => Promise<PlacedBatch>,
+  watch: Stopwatch,
 ): Promise<StepResult> {
   const own: Record<string, number> = {};
   for (let pass = 0; pass < passes; pass++) {
-    const batch = await nextBatch(pass);
+    const batch = await nextBatch();
     const drawn = await watch.time('data', () => loss.prepare(batch));
     for (const [name, value] of Object.entries(await loss.run(drawn))) own[name] = (own[name] ?? 0) + value / passes;
     if (pass < passes - 1) store.accumulateGradients();
@@ -304,36 +275,4 @@ export function learningRateAt(
   if (schedule === 'constant' || scheduleSteps === null) return learningRate;
   const done = Math.min(1, (step - warmup) / (scheduleSteps - warmup));
   return (learningRate * (1 + Math.cos(Math.PI * done))) / 2;
-}
-
-/** The line of the log for step number `step`, counted from 0. */
-function logEntry(
-  step: number,
-  {
-    set,
-    record,
-    losses: { total, ...terms },
-    gradientNorm,
-    watch,
-  }: {
-    set: TrainingSet;
-    record: RunRecord;
-    losses: Record<string, number>;
-    gradientNorm: number;
-    watch: Stopwatch;
-  },
-): LogEntry {
-  return {
-    step: step + 1,
-    epoch: Math.floor(imagesBefore(record, step) / set.rows),
-    loss: total,
-    ...Object.fromEntries(Object.entries(terms).map(([name, value]) => [`${name}_loss`, value])),
-    gradient_norm: gradientNorm,
-    learning_rate: learningRateAt(step + 1, record.training),
-    seconds: watch.total,
-    data_seconds: watch.seconds('data'),
-    exchange_seconds: watch.seconds('exchange'),
-    optimizer_seconds: watch.seconds('optimizer'),
-    ...(set.computed ? { encoder_seconds: watch.seconds('encoder') } : {}),
-  };
 }

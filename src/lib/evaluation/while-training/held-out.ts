@@ -52,7 +52,7 @@ export class HeldOut {
       name,
       run: async () => (run.group.rank === 0 ? measure() : {}),
     });
-    const looksInside = set.features.length > 0 || set.classes > 0;
+    const looksInside = set.features.length > 0 || set.latents.classes > 0;
     this.measures = [
       onFirstRank('validation', () => this.#validation()),
       ...(looksInside ? [onFirstRank('representation', () => this.#representation())] : []),
@@ -72,8 +72,8 @@ export class HeldOut {
     const { store, record } = this.#run;
     const active = activeMethods(record.methods);
     const methods = this.#set.features.length > 0 ? active : withoutFollowing(active);
-    const { latentShape, features } = this.#set;
-    const run = { network: record, training: record.training, latentShape, features };
+    const { latents, features } = this.#set;
+    const run = { network: record, training: record.training, latentShape: latents.shape, features };
     const objective = compileValidation(store, run, { rows: this.#batch, methods });
     const sums: Record<string, number> = {};
     try {
@@ -174,7 +174,7 @@ export class HeldOut {
   #protocol(): Record<string, unknown> {
     return {
       rows: this.#rows.length,
-      images: this.#set.metadata['repa.reference'],
+      images: this.#set.latents.file.schema.metadata['repa.reference'],
       weights: `ema ${this.#run.record.training.emaDecays[0]}`,
     };
   }
@@ -191,18 +191,18 @@ const neighboursOf = (matrix: Matrix): Neighbours => nearestNeighbours(matrix, m
 
 function checkFit(set: TrainingSet, { record }: MonitoredRun): void {
   const { shape, scale, shift } = record.latent;
-  if (!sameShape(set.latentShape, shape)) {
-    throw new UsageError(`--val-latents are ${showShape(set.latentShape)}, the model's are ${showShape(shape)}`);
+  if (!sameShape(set.latents.shape, shape)) {
+    throw new UsageError(`--val-latents are ${showShape(set.latents.shape)}, the model's are ${showShape(shape)}`);
   }
-  if (!isDeepStrictEqual(set.scale, { scale, shift })) {
+  if (!isDeepStrictEqual(set.latents.scale, { scale, shift })) {
     throw new UsageError('--val-latents have another scale than --latents', 'Encode both with the same VAE.');
   }
   if (set.rows < FEWEST)
     throw new UsageError(`--val-latents hold ${set.rows} images: fewer than ${FEWEST} tell little`);
   const { numClasses } = record.model;
-  if (set.classes > numClasses) {
+  if (set.latents.classes > numClasses) {
     throw new UsageError(
-      `the labels of --val-latents go up to ${set.classes - 1}, the model has ${numClasses} classes`,
+      `the labels of --val-latents go up to ${set.latents.classes - 1}, the model has ${numClasses} classes`,
     );
   }
   if (set.features.length > 0) checkFeatures(activeMethods(record.methods), set.features, '--val-feats');

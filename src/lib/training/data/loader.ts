@@ -4,13 +4,14 @@
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
-import type { TrainingBatch } from '../../diffusion/draws.js';
+import type { PlacedBatch, TrainingBatch } from '../../diffusion/draws.js';
 import { RepaError } from '../../errors.js';
 import type { ImagePlace } from '../../images/image-store.js';
 import type { RgbImage } from '../../images/rgb-image.js';
 import type { ProcessGroup } from '../../parallel/group.js';
 import { divideBatch } from '../ranks.js';
 import { imagesBefore, type RunRecord } from '../record.js';
+import type { Stopwatch } from '../stopwatch.js';
 import type { OpenedSet, TrainingSet } from './set.js';
 
 /** Rows to read as `TrainingSet.read` takes them, and the images to decode. */
@@ -32,7 +33,7 @@ export function* microBatches(
   const { batchSize, seed } = record.training;
   const { first, microBatch, passes } = divideBatch(record.training, group);
   for (let step = from; step < to; step++) {
-    const all = set.rowsAfter(imagesBefore(record, step), batchSize, seed);
+    const all = set.latents.rowsAfter(imagesBefore(record, step), batchSize, seed);
     for (let pass = 0; pass < passes; pass++) {
       const position = first + pass * microBatch;
       const rows = all.slice(position, position + microBatch);
@@ -51,7 +52,7 @@ export interface WorkerSources {
   cropSize: number;
 }
 
-/** What the thread answers: a batch, or what went wrong. */
+/** What the thread answers: a batch with crops of its images whose features are still to be computed, or what went wrong. */
 export type WorkerAnswer =
   | { batch: TrainingBatch; crops: RgbImage[] }
   | { error: { message: string; hint?: string; exitCode?: number; code?: string; path?: string } };
@@ -59,16 +60,11 @@ export type WorkerAnswer =
 /** Batches that are ready or being made: one is used, one waits, one is made. */
 const AHEAD = 2;
 
-export interface LoadedBatch {
-  batch: TrainingBatch;
-  /** Crops of the images, whose features are still to be computed. */
-  crops: RgbImage[];
-}
-
 export class BatchLoader {
   readonly #set: TrainingSet;
   readonly #requests: Iterator<BatchRequest>;
   readonly #worker: Worker;
+  readonly #asked: BatchRequest[] = [];
   readonly #answers: WorkerAnswer[] = [];
 
   /** @param requests the batches that will be asked for, in this order */
@@ -81,8 +77,16 @@ export class BatchLoader {
     for (let i = 0; i < AHEAD; i++) this.#request();
   }
 
-  /** The next batch. @throws what reading it threw */
-  async next(): Promise<LoadedBatch> {
+  /** The next batch, with its features where they are computed. @throws what reading it threw */
+  async next(watch: Stopwatch): Promise<PlacedBatch> {
+    const { batch, crops } = await watch.time('data', () => this.#answer());
+    const computed = this.#set.computed;
+    const features = crops.length > 0 ? await watch.time('encoder', () => [computed!.encode(crops)]) : batch.features;
+    const { rows, seed, step, position } = this.#asked.shift()!;
+    return { ...batch, features, rows: rows.length, seed, step, position };
+  }
+
+  async #answer(): Promise<Exclude<WorkerAnswer, { error: object }>> {
     while (this.#answers.length === 0) await once(this.#worker, 'message');
     const answer = this.#answers.shift()!;
     if ('error' in answer) throw revived(answer.error);
@@ -93,6 +97,7 @@ export class BatchLoader {
   #request(): void {
     const { value, done } = this.#requests.next();
     if (done) return;
+    this.#asked.push(value);
     const images = value.withFeatures ? this.#set.imagesOf(value.rows) : [];
     this.#worker.postMessage({ ...value, images } satisfies WorkerRequest);
   }

@@ -1,0 +1,101 @@
+/** Cached latents as a network takes them, drawn and scaled, in an order that depends on nothing but the seed. */
+import { DataError } from '../../errors.js';
+import { fillNormal, PURPOSE, permutation } from '../../numbers/random.js';
+import { type LatentScale, normaliseLatents, readLatentScale } from '../../pretrained/latent-scale.js';
+import { openTensorFile, type TensorFile } from '../../stream/file.js';
+import type { TensorColumn } from '../../stream/schema.js';
+
+const isLatents = ({ name }: TensorColumn): boolean => name === 'moments' || name === 'latent';
+
+export class Latents {
+  readonly rows: number;
+  readonly shape: readonly [channels: number, height: number, width: number];
+  readonly scale: LatentScale;
+  /** Of each row; -1 where it has none. */
+  readonly labels: Int32Array;
+  /** One more than the highest label; 0 when nothing is labelled. */
+  readonly classes: number;
+  /** How many rows have a label. */
+  readonly labelled: number;
+  readonly file: TensorFile;
+  /** `moments` hold mean and std, and a fresh sample is drawn at each step; `latent` is used as it is. */
+  readonly #column: 'moments' | 'latent';
+  #order: { epoch: number; seed: number; rows: Uint32Array } | undefined;
+
+  /** @param file that has been opened as latents */
+  constructor(file: TensorFile, labels: Int32Array) {
+    const { name, shape } = file.schema.columns.find(isLatents)!;
+    const [planes, height, width] = shape;
+    this.file = file;
+    this.#column = name as 'moments' | 'latent';
+    this.rows = file.rows;
+    this.shape = [this.#column === 'moments' ? planes / 2 : planes, height, width];
+    this.scale = readLatentScale(file.schema.metadata, this.shape[0], 'latents');
+    this.labels = labels;
+    this.labelled = labels.filter((label) => label >= 0).length;
+    this.classes = labels.reduce((highest, label) => Math.max(highest, label), -1) + 1;
+  }
+
+  /** @throws DataError when a stream holds something else, or nothing */
+  static async open(path: string): Promise<Latents> {
+    const file = await openTensorFile(path);
+    if (file.schema.columns.find(isLatents)?.shape.length !== 3) {
+      const found = file.schema.columns.map(({ name }) => name).join(', ');
+      throw new DataError(`${path}: has no latents, but ${found}`, 'Make latents with repa encode-vae.');
+    }
+    if (file.rows === 0) throw new DataError(`${path}: holds no rows`);
+    return new Latents(file, file.labels());
+  }
+
+  /**
+   * The rows of the next `count` images after `seen` ones. Epochs follow each other without a gap: a batch may hold the end
+   * of one and the start of the next, so that no row is left out, whatever the sizes of batches, and the order depends on
+   * nothing but the seed.
+   */
+  rowsAfter(seen: number, count: number, seed: number): Uint32Array {
+    return Uint32Array.from({ length: count }, (_, b) => {
+      const position = seen + b;
+      const epoch = Math.floor(position / this.rows);
+      if (this.#order?.epoch !== epoch || this.#order.seed !== seed) {
+        this.#order = { epoch, seed, rows: permutation(this.rows, seed, PURPOSE.shuffle, epoch) };
+      }
+      return this.#order.rows[position % this.rows];
+    });
+  }
+
+  /**
+   * Scaled latents of rows, [B, C, h, w].
+   * @param position of the first row within the global batch: with seed and step, it numbers the posterior's noise
+   */
+  async read(rows: Uint32Array, seed: number, step: number, position: number): Promise<Float32Array> {
+    const [channels, height, width] = this.shape;
+    const size = channels * height * width;
+    const latents = new Float32Array(rows.length * size);
+    if (this.#column === 'latent') {
+      await this.file.read('latent', rows, latents);
+    } else {
+      const moments = new Float32Array(2 * latents.length); // [B, mean | std, C, h, w]
+      await this.file.read('moments', rows, moments);
+      samplePosterior(moments, latents, size, (row, noise) =>
+        fillNormal(noise, seed, PURPOSE.posterior, position + row, step),
+      );
+    }
+    normaliseLatents(latents, channels, height * width, this.scale);
+    return latents;
+  }
+}
+
+/** z = mean + std * e with e ~ N(0, 1), row by row: the VAE's posterior, sampled afresh at every step. */
+function samplePosterior(
+  moments: Float32Array, // [B, 2, size]
+  latents: Float32Array, // [B, size]
+  size: number,
+  fillNoise: (row: number, noise: Float32Array) => void,
+): void {
+  const noise = new Float32Array(size);
+  for (let row = 0; row * size < latents.length; row++) {
+    fillNoise(row, noise);
+    const mean = 2 * row * size;
+    for (let j = 0; j < size; j++) latents[row * size + j] = moments[mean + j] + moments[mean + size + j] * noise[j];
+  }
+}
