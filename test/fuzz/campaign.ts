@@ -14,7 +14,8 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RepaError } from '../../src/lib/errors.js';
 import { seeded } from './mutate.js';
-import { type Target, targets } from './targets.js';
+import type { Target } from './target.js';
+import { targets } from './targets.js';
 
 export interface Outcome {
   readonly format: string;
@@ -81,8 +82,10 @@ export async function* campaign(count: number, seed: number, formats: readonly s
     writeSync(fd, bytes, 0, bytes.length, 0);
     return file;
   };
+  let all: Target[] = [];
   try {
-    for (const target of await targets(folder, store)) {
+    all = await targets(folder, store);
+    for (const target of all) {
       if (formats.length > 0 && !formats.some((word) => target.name.includes(word))) continue;
       const before = openFiles();
       const outcome = await tryInputs(target, store, count, seed);
@@ -91,6 +94,7 @@ export async function* campaign(count: number, seed: number, formats: readonly s
       yield left > 0 ? { ...outcome, faults: [...outcome.faults, `${left} files stay open`] } : outcome;
     }
   } finally {
+    for (const { close } of all) await close?.();
     closeSync(fd);
     rmSync(folder, { recursive: true });
   }

@@ -15,34 +15,11 @@ import { openTensorStream } from '../../src/lib/stream/reader.js';
 import type { StreamSchema } from '../../src/lib/stream/schema.js';
 import { encode, type Row } from '../lib/stream/support.js';
 import { fixturePath } from '../support.js';
-import { below, mutant, pick, type Random, TEXTUAL } from './mutate.js';
-
-export interface Target {
-  readonly name: string;
-  /** Whether the format's checksums cover all that is read: a changed file that is read otherwise is a fault. */
-  readonly checked: boolean;
-  /** What the file at `file` holds, as a text; throws what the reader throws. */
-  read(file: string): Promise<string>;
-  /** A changed file. */
-  make(random: Random): Buffer;
-  /** What sound files hold: the changed file's own, and those it was spliced with. */
-  readonly values: ReadonlySet<string>;
-}
-
-type Reader = (file: string) => Promise<string>;
-
-async function target(
-  name: string,
-  checked: boolean,
-  good: readonly Buffer[],
-  read: Reader,
-  store: (bytes: Buffer) => string,
-  make: Target['make'] = (random) => mutant(pick(random, good), random, TEXTUAL),
-): Promise<Target> {
-  const values = new Set<string>();
-  for (const bytes of good) values.add(await read(store(bytes)));
-  return { name, checked, read, make, values };
-}
+import { below, mutant, pick, type Random } from './mutate.js';
+import { onnxTarget } from './onnx-target.js';
+import { pictureTargets } from './picture-targets.js';
+import { recordTargets } from './record-targets.js';
+import { type Reader, type Store, type Target, target } from './target.js';
 
 const SCHEMA: StreamSchema = {
   columns: [
@@ -156,8 +133,15 @@ async function tar(file: string): Promise<string> {
   return rows.join('\n');
 }
 
-/** @param store writes a file to read, and tells its path */
-export async function targets(folder: string, store: (bytes: Buffer) => string): Promise<Target[]> {
+/** All of them; whoever asked closes them. */
+export const targets = async (folder: string, store: Store): Promise<Target[]> => [
+  ...(await tensorTargets(folder, store)),
+  ...(await pictureTargets(folder, store)),
+  ...(await recordTargets(folder, store)),
+  await onnxTarget(store),
+];
+
+async function tensorTargets(folder: string, store: Store): Promise<Target[]> {
   const streams = await Promise.all(
     [
       ['a', 'b', 'c'],

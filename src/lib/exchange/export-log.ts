@@ -47,7 +47,7 @@ export function exportLogTable(location: string, out: string): void {
 
 /** RFC 4180. */
 function csvCell(value: unknown): string {
-  const text = value === undefined ? '' : String(value);
+  const text = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
@@ -87,7 +87,7 @@ function* eventRecords({ lines, config, sheets }: LoggedRun, started: number): G
   let wallTime = started;
   let before = 0;
   for (const line of lines) {
-    const step = Number(line.step);
+    const step = typeof line.step === 'number' ? line.step : 0;
     if (line.evaluation === undefined && typeof line.seconds === 'number') {
       wallTime += line.seconds * Math.max(0, step - before);
       before = step;

@@ -8,6 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { Worker } from 'node:worker_threads';
 import { UnavailableError } from '../errors.js';
+import { withPath } from './atomic-file.js';
 import { makeFolder } from './folders.js';
 import { isRunning, pidNamespace, startOf } from './processes.js';
 import { temporaryName } from './temporary-files.js';
@@ -105,7 +106,7 @@ function write(file: string, text: string): boolean {
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
     if (code === 'EEXIST') return false;
-    if (!WITHOUT_LINKS.has(code)) throw error;
+    if (!WITHOUT_LINKS.has(code)) throw withPath(error, file);
     return writeNew(file, text);
   } finally {
     rmSync(made, { force: true });
@@ -121,7 +122,7 @@ function writeNew(file: string, text: string): boolean {
     return true;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
+    throw withPath(error, file);
   }
 }
 

@@ -1,6 +1,7 @@
 /** Folders that are filled in place, over hours, and say so until they are whole. */
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { withPath } from './atomic-file.js';
 import { isTemporaryName, temporaryName } from './temporary-files.js';
 
 const MARK = 'unfinished';
@@ -21,6 +22,10 @@ export interface Mark {
 export function markUnfinished(folder: string): Mark {
   const resumed = isUnfinished(folder);
   const mark = temporaryName(path.join(folder, MARK));
-  writeFileSync(mark, '');
+  try {
+    writeFileSync(mark, '');
+  } catch (error) {
+    throw withPath(error, folder);
+  }
   return { resumed, remove: () => rmSync(mark, { force: true }) };
 }

@@ -109,7 +109,7 @@ async function reading<T>(file: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
   } catch (error) {
-    if (error instanceof DataError || (error as NodeJS.ErrnoException).code !== undefined) throw error;
+    if (error instanceof DataError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
     throw new DataError(`${file}: cannot be read as Parquet: ${(error as Error).message}`);
   }
 }

@@ -10,6 +10,18 @@ const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/g;
 /** No header or record of ours or of others' is nested by half as much. */
 const DEEPEST = 64;
 
+/** Whether JSON is nested deeper than anything that is read here. Strings are not looked into. */
+export function isDeep(text: string): boolean {
+  if ((text.match(/[{[]/g)?.length ?? 0) <= DEEPEST) return false;
+  let depth = 0;
+  for (const [token] of text.matchAll(TOKENS)) {
+    if (token === '{' || token === '[') depth++;
+    else if (token === '}' || token === ']') depth--;
+    if (depth > DEEPEST) return true;
+  }
+  return false;
+}
+
 /** @throws SyntaxError when the text is not JSON, is nested more than 64 deep, or an object repeats a key. */
 export function parseUniqueJson(text: string): unknown {
   const open: Set<string>[] = [];

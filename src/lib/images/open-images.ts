@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError, type RepaError } from '../errors.js';
-import { openNpz } from '../formats/npz.js';
+import { type NpzFile, openNpz } from '../formats/npz.js';
 import { isParquet } from '../formats/parquet.js';
 import { showShape } from '../numbers/typed-array.js';
 import { openTensorStream } from '../stream/reader.js';
@@ -19,7 +19,7 @@ import { openParquetImages } from './parquet-images.js';
 import { type Picture, pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
 import { isTarName, openTarFiles, readTarFiles, type TarFiles } from './tar-files.js';
-import { isZipName, openZipFiles } from './zip-files.js';
+import { isZipName, openZipFiles, type ZipFiles } from './zip-files.js';
 
 export interface ImageInput {
   /** How many there are, where the input tells beforehand. */
@@ -113,16 +113,31 @@ async function* tarImages(archive: TarFiles, pictures: readonly Picture[]): Asyn
   }
 }
 
-function fromZip(file: string, { shard, ...options }: ImageInputOptions): ImageInput {
-  const archive = openZipFiles(file);
+/** What `use` makes of an open file, which is closed if it fails. */
+function whileOpen<F extends { close(): void }, T>(file: F, use: (file: F) => T): T {
+  try {
+    return use(file);
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+}
+
+const fromZip = (file: string, options: ImageInputOptions): ImageInput =>
+  whileOpen(openZipFiles(file), (archive) => zipImages(file, archive, options));
+
+function zipImages(file: string, archive: ZipFiles, { shard, ...options }: ImageInputOptions): ImageInput {
   const { pictures, classes, notes } = pictureSet(archive);
   if (pictures.length === 0) throw noImages(file, notes);
   const run = runOf(pictures, shard);
   async function* sources(): AsyncGenerator<ImageSource> {
-    for (const { name, key, label } of run) {
-      yield { key, label, bytes: archive.read(name), path: archive.show(name) };
+    try {
+      for (const { name, key, label } of run) {
+        yield { key, label, bytes: archive.read(name), path: archive.show(name) };
+      }
+    } finally {
+      archive.close();
     }
-    archive.close();
   }
   return { total: run.length, metadata: classMetadata(classes), notes, images: decodeAhead(sources(), options) };
 }
@@ -136,21 +151,26 @@ async function fromParquet(input: string, { shard, ...options }: ImageInputOptio
 
 async function fromStream(input: string, { shard, crop }: ImageInputOptions): Promise<ImageInput> {
   const reader = await openTensorStream(input);
-  const [height, width] = findColumn(reader.schema, 'image', reader.name).shape;
+  const [height, width] = whileOpen(reader, () => findColumn(reader.schema, 'image', reader.name)).shape;
   async function* rows(): AsyncGenerator<DecodedImage> {
-    for await (const batch of reader) {
-      for (let row = 0; row < batch.rows; row++) {
-        const image = { width, height, data: rawRow(batch, 'image', row) as Uint8Array };
-        yield { key: batch.keys[row], label: batch.labels[row], image: cropped(image, crop) };
+    try {
+      for await (const batch of reader) {
+        for (let row = 0; row < batch.rows; row++) {
+          const image = { width, height, data: rawRow(batch, 'image', row) as Uint8Array };
+          yield { key: batch.keys[row], label: batch.labels[row], image: cropped(image, crop) };
+        }
       }
+    } finally {
+      await reader.close();
     }
-    await reader.close();
   }
   return { total: undefined, metadata: reader.schema.metadata, notes: [], images: everyNth(rows(), shard) };
 }
 
-function fromNpz(file: string, { shard, crop }: ImageInputOptions): ImageInput {
-  const archive = openNpz(file);
+const fromNpz = (file: string, options: ImageInputOptions): ImageInput =>
+  whileOpen(openNpz(file), (archive) => npzImages(file, archive, options));
+
+function npzImages(file: string, archive: NpzFile, { shard, crop }: ImageInputOptions): ImageInput {
   const info = archive.info(ADM_IMAGES);
   if (!isOfImages(info)) {
     throw new DataError(
@@ -163,13 +183,16 @@ function fromNpz(file: string, { shard, crop }: ImageInputOptions): ImageInput {
   async function* rows(): AsyncGenerator<DecodedImage> {
     const size = height * width * 3;
     let row = 0;
-    for await (const batch of archive.batches(ADM_IMAGES, LEAST_AHEAD)) {
-      for (let start = 0; start < batch.length; start += size, row++) {
-        const image = { width, height, data: batch.subarray(start, start + size) as Uint8Array };
-        yield { key: numberedKey(row), label: labels?.[row] ?? -1, image: cropped(image, crop) };
+    try {
+      for await (const batch of archive.batches(ADM_IMAGES, LEAST_AHEAD)) {
+        for (let start = 0; start < batch.length; start += size, row++) {
+          const image = { width, height, data: batch.subarray(start, start + size) as Uint8Array };
+          yield { key: numberedKey(row), label: labels?.[row] ?? -1, image: cropped(image, crop) };
+        }
       }
+    } finally {
+      archive.close();
     }
-    archive.close();
   }
   return {
     total: shard ? undefined : count,

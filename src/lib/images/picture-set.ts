@@ -3,6 +3,7 @@
  * that an archive and the folder that it is unpacked to are the same set.
  */
 import { DataError } from '../errors.js';
+import { jsonObject } from '../formats/json-object.js';
 import { compareCodePoints } from './code-points.js';
 import { isHidden, isImageName, isUnreadImageName } from './image-names.js';
 
@@ -190,7 +191,11 @@ function labelsFromMetadata(files: FileSet, members: readonly string[]): Labels 
   const values = new Map<string, unknown>();
   for (const [i, { file_name: name, label }] of rows.entries()) {
     if (typeof name !== 'string') throw new DataError(`${where}: entry ${i + 1} has no file_name`);
-    if (label !== undefined && label !== null && label !== '') values.set(name, label);
+    if (label === undefined || label === null || label === '') continue;
+    if (typeof label !== 'string' && typeof label !== 'number') {
+      throw new DataError(`${where}: entry ${i + 1} has a label that is no text and no number`);
+    }
+    values.set(name, label);
   }
   if (values.size === 0) return undefined;
   const missing = members.find((name) => !values.has(name));
@@ -203,12 +208,8 @@ function labelsFromMetadata(files: FileSet, members: readonly string[]): Labels 
 
 function jsonRows(lines: string, where: string): Record<string, unknown>[] {
   return lines.split('\n').map((line, i) => {
-    try {
-      const row: unknown = JSON.parse(line);
-      if (typeof row === 'object' && row !== null) return row as Record<string, unknown>;
-    } catch {
-      // Told below.
-    }
+    const row = jsonObject(line);
+    if (row) return row;
     throw new DataError(`${where}: line ${i + 1} is no JSON object`);
   });
 }
@@ -218,7 +219,7 @@ function csvRows(content: string, where: string): Record<string, unknown>[] {
   const cells = [...content.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)];
   const rows: string[][] = [[]];
   for (const [whole, quoted, plain, end] of cells) {
-    if (whole === '') break;
+    if (whole === '' && rows.at(-1)!.length === 0) break; // the end; after a comma it is an empty cell
     rows.at(-1)!.push(quoted?.replaceAll('""', '"') ?? plain);
     if (end !== ',') rows.push([]);
   }

@@ -60,7 +60,9 @@ export function readPoints(source: RunSource, fields: readonly string[], axis: A
   const points = entries.flatMap((entry) =>
     fields.flatMap((field): Point[] => {
       const value = entry[field];
-      return typeof value === 'number' ? [{ run, field, x: along[axis](Number(entry.step)), value }] : [];
+      const { step } = entry;
+      if (typeof value !== 'number' || typeof step !== 'number') return [];
+      return [{ run, field, x: along[axis](step), value }];
     }),
   );
   for (const field of fields) {

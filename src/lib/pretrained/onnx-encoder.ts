@@ -25,6 +25,9 @@ export interface OnnxEncoderOptions {
 /** Side of the input where neither the model nor the user says: what most encoders were trained at. */
 const USUAL_SIDE = 224;
 
+/** Of a batch of images: a file may ask for any. */
+const MOST_NUMBERS = 2 ** 28;
+
 interface ImagePort {
   /** Whether channels come first or last, in maps as in the input. */
   channels: 'first' | 'last';
@@ -51,6 +54,9 @@ export async function openOnnxEncoder(options: OnnxEncoderOptions): Promise<Enco
   const batch = port.batch ?? options.batchSize;
   const imageSize = 3 * side * side;
   const shape = port.channels === 'first' ? [batch, 3, side, side] : [batch, side, side, 3];
+  if (sizeOf(shape) > MOST_NUMBERS) {
+    throw new DataError(`${file}: takes ${showShape(shape)} at once, which is more than can be computed here`);
+  }
   const input = new Float32Array(sizeOf(shape));
   const run = () => {
     const result = model.run({ shape, data: input }, output);

@@ -1,5 +1,5 @@
 /** What an ONNX network holds, as one hash: the weights that lie in files beside it, too. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { sha256Of, sha256OfText } from '../files/sha256.js';
 
@@ -12,11 +12,17 @@ export async function onnxHash(file: string): Promise<string> {
   const beside = externalFiles(readFileSync(file)); // protobuf bounds it to 2 GiB
   if (beside.length === 0) return own;
   const hashes = [own];
-  for (const name of beside) {
-    // One that is not there is named when the network is opened.
-    hashes.push(name, await sha256Of(path.join(path.dirname(file), name)).catch(() => 'absent'));
-  }
+  for (const name of beside) hashes.push(name, await hashBeside(path.dirname(file), name));
   return sha256OfText(hashes.join('\n'));
+}
+
+/** Weights lie in the folder of their model. One that is not there is named when the network is opened. */
+async function hashBeside(folder: string, name: string): Promise<string> {
+  const file = path.resolve(folder, name);
+  const isInside = file.startsWith(path.resolve(folder) + path.sep);
+  // A name that leads elsewhere, or to what never ends, is not followed.
+  if (!isInside || !statSync(file, { throwIfNoEntry: false })?.isFile()) return 'absent';
+  return sha256Of(file);
 }
 
 function externalFiles(model: Buffer): string[] {

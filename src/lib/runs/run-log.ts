@@ -15,6 +15,15 @@ const LINE_FEED = 10;
 /** Largest part of a log that is read at once, in bytes. */
 const CHUNK = 1 << 24;
 
+/** Reads from `offset` on until `bytes` are full or the file ends; one call may give less. @returns how many were read */
+function fill(fd: number, bytes: Uint8Array, offset: number): number {
+  let done = 0;
+  for (let count = 1; count > 0 && done < bytes.length; done += count) {
+    count = readSync(fd, bytes, done, bytes.length - done, offset + done);
+  }
+  return done;
+}
+
 /** Follows log.ndjson of a run; half a line at its end waits for its other half. */
 export class RunLog {
   readonly #file: string;
@@ -43,7 +52,7 @@ export class RunLog {
       const lines: LogLine[] = [];
       while (this.#offset < Number(size)) {
         const bytes = Buffer.alloc(Math.min(CHUNK, Number(size) - this.#offset));
-        const whole = bytes.subarray(0, readSync(fd, bytes, 0, bytes.length, this.#offset));
+        const whole = bytes.subarray(0, fill(fd, bytes, this.#offset));
         const end = whole.lastIndexOf(LINE_FEED) + 1;
         if (end === 0) break;
         lines.push(...this.#parsed(whole.subarray(0, end).toString()));

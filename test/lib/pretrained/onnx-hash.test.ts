@@ -36,3 +36,13 @@ test('the hash of a network is of the weights that lie beside it as well', async
   writeFileSync(beside, bytesOf(data));
   assert.notEqual(await onnxHash(file), before);
 });
+
+test('a name of weights that leads out of the folder, or to what never ends, is not followed', async () => {
+  const file = path.join(folder, 'model.onnx');
+  for (const name of ['/dev/zero', `${'../'.repeat(12)}dev/zero`]) {
+    const text = Buffer.from(name);
+    const location = Buffer.concat([Buffer.from('\x0a\x08location\x12', 'latin1'), Buffer.of(text.length), text]);
+    writeFileSync(file, Buffer.concat([Buffer.from('any bytes before'), location]));
+    assert.match(await onnxHash(file), /^[0-9a-f]{64}$/);
+  }
+});
