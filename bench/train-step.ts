@@ -39,7 +39,17 @@ const network: Network = {
   methods: { repa: { lambda: 0.5, projectionLoss: 'cosine', projectorDim: 2048, dims } },
 };
 const settings: TrainingSettings = {
-  ...{ batchSize: rows, microBatch: rows, seed: 0, labelDropout: 0.1, path: 'linear', time: 'uniform', timeShift: 1 },
+  ...{
+    batchSize: rows,
+    microBatch: rows,
+    seed: 0,
+    labelDropout: 0.1,
+    path: 'linear',
+    time: 'uniform',
+    timeShift: 1,
+    timeMean: 0,
+    timeDeviation: 1,
+  },
   ...{ optimizer: 'adamw', learningRate: 1e-4, warmup: 0, schedule: 'constant', scheduleSteps: null, beta2: 0.999 },
   ...{ weightDecay: 0, clip: 1, termSchedules: [], emaDecays: [0.9999], precision: precision ?? 'f32' },
 };

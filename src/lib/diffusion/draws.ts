@@ -79,12 +79,24 @@ export const uniforms = (purpose: number, make: (u: number, row: number, batch: 
   },
 });
 
+/** How times are drawn. */
+export interface TimeSettings {
+  time: TimeDistribution;
+  timeMean?: number;
+  timeDeviation?: number;
+}
+
 /** Times in (0, 1), moved towards the noise by `shift`: [B]. */
-export const times = (distribution: TimeDistribution, path: TrainingPath, shift: number): Draw => ({
+export const times = ({ time, timeMean, timeDeviation }: TimeSettings, path: TrainingPath, shift: number): Draw => ({
   shape: [],
   dtype: 'float32',
   values(batch) {
-    const drawn = drawTimes(distribution, path, { ...batch, firstRow: batch.position });
+    const drawn = drawTimes(
+      time,
+      path,
+      { ...batch, firstRow: batch.position },
+      { mean: timeMean, deviation: timeDeviation },
+    );
     return shift === 1 ? drawn : drawn.map((t) => shiftTime(t, shift));
   },
 });

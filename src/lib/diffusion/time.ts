@@ -37,14 +37,21 @@ export interface TimeDraw {
   rows: number;
 }
 
-/** Times t in (0, 1) for a velocity network: [rows]. */
-export function drawTimes(distribution: TimeDistribution, path: TrainingPath, draw: TimeDraw): Float32Array {
+/**
+ * Times t in (0, 1) for a velocity network: [rows]. Lognormal ones are made of normals of this mean and deviation.
+ */
+export function drawTimes(
+  distribution: TimeDistribution,
+  path: TrainingPath,
+  draw: TimeDraw,
+  { mean = 0, deviation = 1 }: { mean?: number; deviation?: number } = {},
+): Float32Array {
   const times = new Float32Array(draw.rows);
   const fill = distribution === 'uniform' ? fillUniform : fillNormal;
   for (let row = 0; row < draw.rows; row++) {
     fill(times.subarray(row, row + 1), draw.seed, PURPOSE.time, draw.firstRow + row, draw.step);
   }
-  return distribution === 'uniform' ? times : times.map((normal) => lognormalTime(normal, path));
+  return distribution === 'uniform' ? times : times.map((normal) => lognormalTime(mean + deviation * normal, path));
 }
 
 /** Steps of DDPM, each as likely as any other: [rows]. */

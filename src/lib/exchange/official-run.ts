@@ -1,4 +1,5 @@
 /** What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run. */
+import { shiftForSize } from '../diffusion/time.js';
 import { DataError, UsageError } from '../errors.js';
 import { showPlain } from '../formats/pickle.js';
 import { publishedName, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
@@ -47,6 +48,8 @@ const RECIPE: TrainingSettings = {
   path: 'linear',
   time: 'uniform',
   timeShift: 1,
+  timeMean: 0,
+  timeDeviation: 1,
   precision: 'f32',
 };
 
@@ -85,7 +88,11 @@ function foreignRecord(checkpoint: OfficialCheckpoint, hints: OfficialHints): Ru
     images: 0,
     version,
     ...kind,
-    training: trainingSettings(checkpoint, kind.model, hints),
+    training: {
+      ...trainingSettings(checkpoint, kind.model, hints),
+      // The models of RAE, which alone have one, were trained and are sampled so.
+      ...(kind.model.head && { timeShift: shiftForSize(inChannels * inputSize ** 2) }),
+    },
     latent: { shape: [inChannels, inputSize, inputSize], ...codec.scale },
     data: { latents: { rows: 0, metadata: codecMetadata(codec, inputSize) }, features: [], labelled: null },
     origin: null,

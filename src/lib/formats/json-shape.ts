@@ -105,17 +105,23 @@ export const later = <T>(shape: Shape<T>, before: T): Shape<T> => {
 
 const LATER = new WeakSet<Shape<unknown>>();
 
-/** An object of these fields, no others, and all of them but those that came in later. */
-export const fields =
-  <const F extends Readonly<Record<string, Shape<unknown>>>>(
-    shapes: F,
-  ): Shape<{ -readonly [K in keyof F]: ShapeOf<F[K]> }> =>
+/** An object of the fields of `required`, all of them but those that came in later, and any of those of `optional`. */
+export const fieldsWith =
+  <const F extends Readonly<Record<string, Shape<unknown>>>, const O extends Readonly<Record<string, Shape<unknown>>>>(
+    required: F,
+    optional: O,
+  ): Shape<{ -readonly [K in keyof F]: ShapeOf<F[K]> } & { -readonly [K in keyof O]?: ShapeOf<O[K]> }> =>
   (value, at) => {
-    const found = someFields(shapes)(value, at);
-    for (const [key, shape] of Object.entries(shapes)) {
+    const found = someFields({ ...required, ...optional })(value, at);
+    for (const [key, shape] of Object.entries(required)) {
       if (key in found) continue;
       if (!LATER.has(shape)) throw new ShapeProblem(`${below(at, key)} is missing`);
       found[key] = shape(undefined, at);
     }
-    return found as { -readonly [K in keyof F]: ShapeOf<F[K]> };
+    return found as never;
   };
+
+/** An object of these fields, no others, and all of them but those that came in later. */
+export const fields = <const F extends Readonly<Record<string, Shape<unknown>>>>(
+  shapes: F,
+): Shape<{ -readonly [K in keyof F]: ShapeOf<F[K]> }> => fieldsWith(shapes, {});

@@ -29,6 +29,16 @@ export interface TransformerConfig {
   alignDepth: number;
   /** The original SiT runs from noise at t = 0 to data at t = 1, the other way round than here. */
   reversedTime: boolean;
+  /** The output is the clean data, of which the velocity is made; else it is the velocity. */
+  prediction?: 'data';
+  /** Patches go through a map of this width first (JiT, arXiv 2511.13720). */
+  bottleneck?: number;
+  /** Copies of the class's embedding, each with a learned position, before the patches from this block on (JiT). */
+  context?: { tokens: number; block: number };
+  /** Time by random Fourier features, in place of sinusoids of fixed periods. */
+  timeEmbedding?: 'fourier';
+  /** Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv 2504.05741). */
+  head?: { depth: number; hiddenSize: number; numHeads: number };
 }
 
 const SIZES = {
@@ -38,14 +48,17 @@ const SIZES = {
   XL: { depth: 28, hiddenSize: 1152, numHeads: 16 },
 } as const;
 
-const PATCH_SIZES = [2, 4, 8];
+const PATCH_SIZES = [1, 2, 4, 8, 16, 32];
+
+/** The wide head of RAE's DiT^DH (arXiv 2510.11690, section 5). */
+export const WIDE_HEAD = { depth: 2, hiddenSize: 2048, numHeads: 16 } as const;
 
 /** Width of a head where nothing says otherwise; XL has 72. */
 const HEAD_DIM = 64;
 
 /** Heads of a width: those of the published model that has it. */
 export const headsOf = (hiddenSize: number): number =>
-  Object.values(SIZES).find((size) => size.hiddenSize === hiddenSize)?.numHeads ??
+  [...Object.values(SIZES), WIDE_HEAD].find((size) => size.hiddenSize === hiddenSize)?.numHeads ??
   Math.max(1, Math.round(hiddenSize / HEAD_DIM));
 
 /** Block 8 of L and XL, 4 of the 12 blocks of B (REPA, table 2 and the recipes of the paper); a third of the depth of others. */
@@ -62,11 +75,11 @@ export function transformerConfig(
   name: string,
   overrides: Partial<TransformerConfig> = {},
 ): TransformerConfig {
-  const [, size, patch] = new RegExp(`^${family}-(\\w+)/(\\d)$`).exec(name) ?? [];
+  const [, size, patch] = new RegExp(`^${family}-(\\w+)/(\\d+)$`).exec(name) ?? [];
   if (!size || !Object.hasOwn(SIZES, size) || !PATCH_SIZES.includes(Number(patch))) {
     throw new UsageError(
       `there is no model ${name}`,
-      `Models are ${family}-S, ${family}-B, ${family}-L and ${family}-XL, with patches of /2, /4 or /8: ${family}-XL/2.`,
+      `Models are ${family}-S, ${family}-B, ${family}-L and ${family}-XL, with patches of /1, /2, /4, /8, /16 or /32: ${family}-XL/2.`,
     );
   }
   const { hiddenSize, numHeads, depth } = SIZES[size as keyof typeof SIZES];
@@ -117,11 +130,33 @@ export function checkConfig(config: TransformerConfig): TransformerConfig {
   if (rotary && (hiddenSize / numHeads) % 4 !== 0) {
     throw new UsageError(`rotary positions need heads whose width is a multiple of 4, not ${hiddenSize / numHeads}`);
   }
+  checkDesign(config);
   if (!Number.isInteger(alignDepth) || alignDepth < 1 || alignDepth > depth) {
     throw new UsageError(`there is no block ${alignDepth} to align: the model has blocks 1 to ${depth}`);
   }
   return config;
 }
 
+/** @throws UsageError for parts of JiT or DDT that do not fit the network */
+function checkDesign({ depth, rotary, context, head }: TransformerConfig): void {
+  if (context && (context.block < 1 || context.block > depth)) {
+    throw new UsageError(
+      `there is no block ${context.block} for class tokens to enter: the model has blocks 1 to ${depth}`,
+    );
+  }
+  if (!head) return;
+  const headDim = head.hiddenSize / head.numHeads;
+  if (!Number.isInteger(headDim) || (rotary && headDim % 4 !== 0)) {
+    throw new UsageError(`a wide head of ${head.hiddenSize} cannot be split into ${head.numHeads} attention heads`);
+  }
+}
+
 /** Patches of an image. */
 export const patchCount = ({ inputSize, patchSize }: TransformerConfig): number => (inputSize / patchSize) ** 2;
+
+/** Published: JiT's class tokens enter at block 5 of 12, 9 of 24 and 11 of 32. */
+export const contextBlockOf = (depth: number): number => 1 + Math.min(Math.round(depth / 3), 10);
+
+/** Units of a gated perceptron: 2/3 of those that the ratio says, so that there are as many parameters as without the gate. */
+export const gatedUnits = (hiddenSize: number, ratio: number): number =>
+  Math.trunc((2 / 3) * Math.trunc(hiddenSize * ratio));

@@ -1,13 +1,23 @@
 /** SiT and DiT by their weights: the architecture that a state dict tells, and older names of its tensors. */
 import { DataError } from '../errors.js';
-import { type Architecture, alignDepthOf, checkConfig, headsOf, type TransformerConfig } from './dit-sizes.js';
+import {
+  type Architecture,
+  alignDepthOf,
+  checkConfig,
+  contextBlockOf,
+  gatedUnits,
+  headsOf,
+  type TransformerConfig,
+  WIDE_HEAD,
+} from './dit-sizes.js';
 import { countLayers, type Shapes } from './parameters.js';
 import { unwrapped } from './rename.js';
 
-/**
- * The ratio of a gated perceptron's width: its hidden layer has 2/3 of the units that the ratio says, rounded down.
- */
-const gatedRatio = (inner: number, hiddenSize: number): number => Math.ceil(1.5 * inner) / hiddenSize;
+/** The ratio that gives so many units: a whole number, if one does. */
+function gatedRatio(units: number, hiddenSize: number): number {
+  const whole = Math.round((1.5 * units) / hiddenSize);
+  return gatedUnits(hiddenSize, whole) === units ? whole : Math.ceil(1.5 * units) / hiddenSize;
+}
 
 /**
  * The architecture that a state dict of a DiT or SiT holds. What the shapes do not tell (heads, except with qk-norm; rotary
@@ -30,11 +40,13 @@ export function inferTransformer(
     if (entry) return entry.shape;
     throw new DataError(`${source}: not the weights of a SiT or DiT: ${name} is missing`);
   };
-  const [hiddenSize, inChannels, patchSize] = shapeOf('x_embedder.proj.weight');
-  const [, tokens] = shapeOf('pos_embed');
+  const design = inferDesign(shapes, shapeOf, known);
+  const embedder = `${design.head ? 's' : 'x'}_embedder.${design.bottleneck ? 'proj1' : 'proj'}`;
+  const [, inChannels, patchSize] = shapeOf(`${embedder}.weight`);
+  const [, tokens, hiddenSize] = shapeOf('pos_embed');
   const headDim = shapes.get('blocks.0.attn.q_norm.weight')?.shape[0];
   const gated = shapes.has('blocks.0.mlp.w3.weight');
-  const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
+  const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight') - (design.head?.depth ?? 0);
   const outChannels = shapeOf('final_layer.linear.bias')[0] / patchSize ** 2;
   const [labelRows] = shapeOf('y_embedder.embedding_table.weight');
   const nullClass = known.nullClass ?? known.numClasses !== labelRows;
@@ -54,14 +66,48 @@ export function inferTransformer(
     qkNorm: headDim !== undefined,
     norm: shapes.has('blocks.0.norm1.weight') ? 'rms' : 'layer',
     feedForward: gated ? 'swiglu' : 'gelu',
-    rotary: known.rotary ?? false,
+    rotary: known.rotary ?? (design.context !== undefined || design.timeEmbedding !== undefined),
     alignDepth: known.alignDepth ?? alignDepthOf(depth),
-    reversedTime: family === 'SiT' && (known.reversedTime ?? outChannels === 2 * inChannels),
+    reversedTime:
+      family === 'SiT' && (known.reversedTime ?? (outChannels === 2 * inChannels || design.context !== undefined)),
+    ...design,
   });
 }
 
+/** Tables of cosines and sines that the published code of RAE keeps in its state dict: they follow from the sizes. */
+const isBuffer = (name: string): boolean => /(^|\.)(enc_|dec_)?feat_rope(_incontext)?\.freqs_(cos|sin)$/.test(name);
+
+type Design = Pick<TransformerConfig, 'prediction' | 'bottleneck' | 'context' | 'timeEmbedding' | 'head'>;
+
+/** What the names of a state dict tell of JiT's and DDT's parts, as far as there are any. */
+function inferDesign(
+  shapes: Shapes,
+  shapeOf: (name: string) => readonly number[],
+  known: Partial<TransformerConfig>,
+): Design {
+  const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
+  const bottleneck = shapes.get('x_embedder.proj1.weight')?.shape[0];
+  const tokens = shapes.get('in_context_posemb')?.shape[1];
+  const predictsData = known.prediction === 'data' || (tokens !== undefined && bottleneck !== undefined); // JiT
+  return {
+    ...(predictsData && { prediction: 'data' }),
+    ...(bottleneck !== undefined && { bottleneck }),
+    ...(tokens !== undefined && { context: known.context ?? { tokens, block: contextBlockOf(depth) } }),
+    ...(shapes.has('t_embedder.W') && { timeEmbedding: 'fourier' }),
+    ...(shapes.has('s_embedder.proj.weight') && { head: known.head ?? inferHead(depth, shapeOf) }),
+  };
+}
+
+/** The wide head of a state dict of `blocks` blocks in all. */
+function inferHead(blocks: number, shapeOf: (name: string) => readonly number[]): TransformerConfig['head'] {
+  const [[narrow], [hiddenSize]] = ['s', 'x'].map((name) => shapeOf(`${name}_embedder.proj.weight`));
+  const widths = Array.from({ length: blocks }, (_, i) => shapeOf(`blocks.${i}.attn.qkv.weight`)[1]);
+  const depth = narrow === hiddenSize ? WIDE_HEAD.depth : widths.filter((width) => width === hiddenSize).length;
+  return { depth, hiddenSize, numHeads: headsOf(hiddenSize) };
+}
+
 /** The parameter by which the weights of such a network are found among others. */
-export const LANDMARK = 'x_embedder.proj.weight';
+export const LANDMARK = 'final_layer.linear.weight';
 
 /**
  * A state dict of SiT or DiT under today's names. Checkpoints from before REPA's release split the blocks in two lists:
@@ -72,9 +118,13 @@ export function toOfficialNames<T>(weights: ReadonlyMap<string, T>): Map<string,
   const blocks = [...own.keys()].map((name) => Number(/^blocks\.(\d+)\./.exec(name)?.[1] ?? -1));
   const first = blocks.reduce((highest, number) => Math.max(highest, number), -1) + 1;
   return new Map(
-    [...own].map(([name, weight]) => [
-      name.replace(/^decoder_blocks\.(\d+)\./, (_, number) => `blocks.${first + Number(number)}.`),
-      weight,
-    ]),
+    [...own]
+      .filter(([name]) => !isBuffer(name))
+      .map(([name, weight]) => [
+        name
+          .replace(/^decoder_blocks\.(\d+)\./, (_, number) => `blocks.${first + Number(number)}.`)
+          .replace(/^(projectors\.\d+)\.projection_layer\.(\d+)\./, '$1.$2.'), // perceptrons of iREPA's code
+        weight,
+      ]),
   );
 }

@@ -6,138 +6,28 @@
  *
  * Parameters carry the names of the official code. Shapes: B images of T tokens of width D.
  */
-import { checkpoint, tf } from '../engine/index.js';
-import { timestepEmbedding } from '../nn/embeddings.js';
-import { embedding, layerNorm, modulate, silu } from '../nn/functional.js';
-import {
-  dense,
-  mlp,
-  type Parameters,
-  parameter,
-  patchEmbed,
-  rmsNormed,
-  selfAttention,
-  swiglu,
-  unpatchify,
-} from '../nn/layers.js';
+import { velocityOfData } from '../diffusion/prediction.js';
+import { tf } from '../engine/index.js';
+import { silu } from '../nn/functional.js';
+import { dense, type Parameters, parameter, unpatchify } from '../nn/layers.js';
 import { type RotaryAngles, rotaryAngles } from '../nn/rotary.js';
+import {
+  block,
+  blockPlan,
+  checkpointedBlock,
+  condition,
+  conditionPlan,
+  contextPlan,
+  contextTokens,
+  finalPlan,
+  finalTokens,
+  patchesPlan,
+  patchTokens,
+} from './dit-parts.js';
 import { patchCount, type TransformerConfig } from './dit-sizes.js';
-import { hiddenMaps, linearPlan, normPlan, type ParameterPlan, type PlannedParameter } from './start.js';
+import { linearPlan, type ParameterPlan, type PlannedParameter } from './start.js';
 
-// ---------------------------------------------------------------------------------- the parts, each with its parameters
-
-/** Width of the sinusoidal embedding of time, before its perceptron. */
-const TIME_EMBEDDING_DIM = 256;
-
-const EPSILON = 1e-6;
-
-const conditionPlan = ({ hiddenSize, numClasses, nullClass }: TransformerConfig): PlannedParameter[] => [
-  ...linearPlan('t_embedder.mlp.0', hiddenSize, TIME_EMBEDDING_DIM, 'normal'),
-  ...linearPlan('t_embedder.mlp.2', hiddenSize, hiddenSize, 'normal'),
-  ['y_embedder.embedding_table.weight', { shape: [numClasses + Number(nullClass), hiddenSize], start: 'normal' }],
-];
-
-/** The sum of the embeddings of time `t` [B] and class `y` [B], past the SiLU that every modulation starts with: [B, D]. */
-function condition(p: Parameters, t: tf.Tensor, y: tf.Tensor): tf.Tensor {
-  const sinusoids = timestepEmbedding(t, TIME_EMBEDDING_DIM); // [B, 256]
-  const time = dense(p, 't_embedder.mlp.2', dense(p, 't_embedder.mlp.0', sinusoids), 'silu'); // [B, D]
-  return silu(tf.add(time, embedding(parameter(p, 'y_embedder.embedding_table.weight'), y))); // [B, D]
-}
-
-const modulationPlan = (name: string, hiddenSize: number, vectors: number): PlannedParameter[] =>
-  linearPlan(`${name}.adaLN_modulation.1`, vectors * hiddenSize, hiddenSize, 'zeros');
-
-/** The `count` modulation vectors that layer `name` draws from the condition `c` [B, D], each [B, 1, D]. */
-function modulation(p: Parameters, name: string, c: tf.Tensor, count: number): tf.Tensor[] {
-  const vectors = dense(p, `${name}.adaLN_modulation.1`, c); // [B, count * D]
-  return tf.split(tf.expandDims(vectors, 1), count, 2);
-}
-
-/** The norm before a modulation has a scale only if it is of the root mean square. */
-const plainNormPlan = (name: string, { norm, hiddenSize }: TransformerConfig): PlannedParameter[] =>
-  norm === 'rms' ? normPlan(name, hiddenSize, norm) : [];
-
-/** The norm `name` before a modulation: `x` [B, T, D] to [B, T, D]. */
-const normalised = (p: Parameters, name: string, { norm }: TransformerConfig, x: tf.Tensor): tf.Tensor =>
-  norm === 'rms' ? rmsNormed(p, name, x, EPSILON) : layerNorm(x, { epsilon: EPSILON });
-
-function feedForwardPlan(name: string, { hiddenSize, mlpRatio, feedForward }: TransformerConfig): PlannedParameter[] {
-  const inner = Math.trunc(hiddenSize * mlpRatio);
-  if (feedForward === 'gelu') {
-    return [
-      ...linearPlan(`${name}.fc1`, inner, hiddenSize, 'xavier'),
-      ...linearPlan(`${name}.fc2`, hiddenSize, inner, 'xavier'),
-    ];
-  }
-  const gated = Math.trunc((2 / 3) * inner); // as many parameters as without the gate
-  return [
-    ...linearPlan(`${name}.w12`, 2 * gated, hiddenSize, 'xavier'),
-    ...linearPlan(`${name}.w3`, hiddenSize, gated, 'xavier'),
-  ];
-}
-
-const feedForward = (p: Parameters, name: string, config: TransformerConfig, x: tf.Tensor): tf.Tensor =>
-  config.feedForward === 'swiglu' ? swiglu(p, name, x) : mlp(p, name, x, 'tanh');
-
-function blockPlan(name: string, config: TransformerConfig): PlannedParameter[] {
-  const { hiddenSize, numHeads, qkNorm, norm } = config;
-  const headNorms = qkNorm ? ['q_norm', 'k_norm'] : [];
-  return hiddenMaps([
-    ...plainNormPlan(`${name}.norm1`, config),
-    ...linearPlan(`${name}.attn.qkv`, 3 * hiddenSize, hiddenSize, 'xavier'),
-    ...headNorms.flatMap((each) => normPlan(`${name}.attn.${each}`, hiddenSize / numHeads, norm)),
-    ...linearPlan(`${name}.attn.proj`, hiddenSize, hiddenSize, 'xavier'),
-    ...plainNormPlan(`${name}.norm2`, config),
-    ...feedForwardPlan(`${name}.mlp`, config),
-    ...modulationPlan(name, hiddenSize, 6),
-  ]);
-}
-
-/** One block: `x` [B, T, D] to [B, T, D], modulated by the condition `c` [B, D]; queries and keys turn by `rotary`. */
-function block(
-  p: Parameters,
-  name: string,
-  config: TransformerConfig,
-  x: tf.Tensor,
-  c: tf.Tensor,
-  rotary?: RotaryAngles,
-): tf.Tensor {
-  const [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = modulation(p, name, c, 6); // each [B, 1, D]
-  const heads = { heads: config.numHeads, qkNorm: config.qkNorm ? config.norm : null, rotary };
-  const seen = modulate(normalised(p, `${name}.norm1`, config, x), shiftA, scaleA); // [B, T, D]
-  const mixed = tf.add(x, tf.mul(gateA, selfAttention(p, `${name}.attn`, seen, heads))); // [B, T, D]
-  const input = modulate(normalised(p, `${name}.norm2`, config, mixed), shiftM, scaleM); // [B, T, D]
-  return tf.add(mixed, tf.mul(gateM, feedForward(p, `${name}.mlp`, config, input))); // [B, T, D]
-}
-
-/** The same block, computed again in the backward pass instead of kept for it: whatever it reads is an input of it. */
-const checkpointedBlock: typeof block = (p, name, config, x, c, rotary) => {
-  const names = Object.keys(p).filter((key) => key.startsWith(`${name}.`));
-  const angles = rotary ? [rotary.cos, rotary.sin] : [];
-  const run = (x: tf.Tensor, c: tf.Tensor, ...others: tf.Tensor[]) => {
-    const [cos, sin] = others;
-    const weights = names.map((key, i) => [key, others[angles.length + i]]);
-    return block(Object.fromEntries(weights), name, config, x, c, rotary && { cos, sin });
-  };
-  return checkpoint(run, [x, c, ...angles, ...names.map((key) => p[key])]);
-};
-
-/** The final layer; `added` are parameters of further outputs, whose names start with that of the layer. */
-function finalPlan(name: string, config: TransformerConfig, added: readonly PlannedParameter[]): PlannedParameter[] {
-  const { hiddenSize, patchSize, outChannels } = config;
-  return [
-    ...plainNormPlan(`${name}.norm_final`, config),
-    ...linearPlan(`${name}.linear`, patchSize * patchSize * outChannels, hiddenSize, 'zeros'),
-    ...added,
-    ...modulationPlan(name, hiddenSize, 2),
-  ];
-}
-
-/** The modulated tokens that the final layer `name` maps to its outputs: `x` [B, T, D] to [B, T, D]. */
-function finalTokens(p: Parameters, name: string, config: TransformerConfig, x: tf.Tensor, c: tf.Tensor): tf.Tensor {
-  const [shift, scale] = modulation(p, name, c, 2); // each [B, 1, D]
-  return modulate(normalised(p, `${name}.norm_final`, config, x), shift, scale);
-}
+const FINAL = 'final_layer';
 
 /** A further output head `name`, of the final layer's layout. */
 export const outputHeadPlan = (name: string, config: TransformerConfig): PlannedParameter[] =>
@@ -155,10 +45,6 @@ export function outputHead(
   return unpatchify(pixels, config.patchSize, config.outChannels);
 }
 
-// ------------------------------------------------------------------------------------------------ the transformer
-
-const FINAL = 'final_layer';
-
 /**
  * Every parameter, in the order of the official state dict.
  * @param added those of methods: they follow the blocks, or the final layer's map if they are of that layer
@@ -169,16 +55,20 @@ export function transformerParameters(
   added: readonly PlannedParameter[] = [],
   prefix = 0,
 ): Map<string, ParameterPlan> {
-  const { patchSize, inChannels, hiddenSize, depth } = config;
+  const { hiddenSize, depth, context, head } = config;
   const isFinal = ([name]: PlannedParameter): boolean => name.startsWith(`${FINAL}.`);
+  const wide = headConfig(config);
   return new Map([
     ['pos_embed', { shape: [1, prefix + patchCount(config), hiddenSize], start: 'positions' }],
-    ['x_embedder.proj.weight', { shape: [hiddenSize, inChannels, patchSize, patchSize], start: 'xavier' }],
-    ['x_embedder.proj.bias', { shape: [hiddenSize], start: 'zeros' }],
+    ...(context ? [contextPlan(context.tokens, hiddenSize)] : []),
+    ...patchesPlan(head ? 's_embedder' : 'x_embedder', config),
+    ...(wide ? patchesPlan('x_embedder', wide) : []),
+    ...(wide && wide.hiddenSize !== hiddenSize ? linearPlan('s_projector', wide.hiddenSize, hiddenSize, 'xavier') : []),
     ...conditionPlan(config),
     ...Array.from({ length: depth }, (_, i) => blockPlan(`blocks.${i}`, config)).flat(),
+    ...Array.from({ length: head?.depth ?? 0 }, (_, i) => blockPlan(`blocks.${depth + i}`, wide!)).flat(),
     ...added.filter((each) => !isFinal(each)),
-    ...finalPlan(FINAL, config, added.filter(isFinal)),
+    ...finalPlan(FINAL, wide ?? config, added.filter(isFinal)),
   ]);
 }
 
@@ -236,31 +126,75 @@ export function transformer(
   { prefix, passages = [], checkpointBlocks = 0 }: Seams = {},
 ): TransformerOutput {
   const leaving = passages.toReversed();
-  const c = condition(p, t, y); // [B, D]
-  const patches = patchEmbed(p, 'x_embedder.proj', x); // [B, T, D]
+  const c = condition(p, config, t, y);
+  const patches = patchTokens(p, config.head ? 's_embedder' : 'x_embedder', config, x); // [B, T, D]
   const all = prefix ? tf.concat([prefix, patches], 1) : patches; // [B, P + T, D]
   let stream: Stream = {
     tokens: tf.add(all, parameter(p, 'pos_embed')), // [B, P + T, D]
     angles: config.rotary ? gridAngles(config, prefix?.shape[1]) : undefined,
   };
+  const { context } = config;
   const hidden: tf.Tensor[] = [];
   for (let number = 1; number <= config.depth; number++) {
+    if (number === context?.block) stream = withContext(p, config, stream, c.label, prefix?.shape[1]);
     stream = passages.reduce((each, passage) => passage.enter?.(each, number) ?? each, stream);
     const run = number <= checkpointBlocks ? checkpointedBlock : block;
-    const tokens = run(p, `blocks.${number - 1}`, config, stream.tokens, c, stream.angles); // [B, P + T, D]
-    hidden.push(tokens);
+    const tokens = run(p, `blocks.${number - 1}`, config, stream.tokens, c.modulating, stream.angles); // [B, K + P + T, D]
+    hidden.push(context && number >= context.block ? splitFirst(tokens, context.tokens)[1] : tokens); // [B, P + T, D]
     stream = leaving.reduce<Stream>((each, passage) => passage.leave?.(each, number) ?? each, { ...stream, tokens });
   }
-  const last = finalTokens(p, FINAL, config, stream.tokens, c); // [B, P + T, D]
-  const [before, others] = prefix ? splitPrefix(last, prefix) : [undefined, last]; // [B, P, D], [B, T, D]
+  const own = context ? splitFirst(stream.tokens, context.tokens)[1] : stream.tokens; // [B, P + T, D]
+  const {
+    config: last,
+    tokens,
+    modulating,
+  } = config.head ? wideHead(p, config, x, own, c.time) : { config, tokens: own, modulating: c.modulating };
+  const final = finalTokens(p, FINAL, last, tokens, modulating); // [B, P + T, D]
+  const [before, others] = prefix ? splitFirst(final, prefix.shape[1]!) : [undefined, final]; // [B, P, D], [B, T, D]
   const pixels = dense(p, `${FINAL}.linear`, others); // [B, T, patch * patch * outChannels]
   const output = unpatchify(pixels, config.patchSize, config.outChannels); // [B, outChannels, H, W]
-  return { output, prefix: before, hidden, condition: c };
+  return { output, prefix: before, hidden, condition: c.modulating };
 }
 
-function splitPrefix(tokens: tf.Tensor, { shape: [, count] }: tf.Tensor): tf.Tensor[] {
-  return tf.split(tokens, [count!, tokens.shape[1]! - count!], 1);
+/** The stream behind the tokens of the context, which do not turn. */
+function withContext(
+  p: Parameters,
+  config: TransformerConfig,
+  { tokens, angles }: Stream,
+  label: tf.Tensor,
+  prefix = 0,
+): Stream {
+  const context = contextTokens(p, label); // [B, K, D]
+  return {
+    tokens: tf.concat([context, tokens], 1), // [B, K + P + T, D]
+    angles: angles && gridAngles(config, context.shape[1]! + prefix),
+  };
 }
+
+/** The sizes of the wide head; undefined where there is none. */
+const headConfig = ({ head, ...config }: TransformerConfig): TransformerConfig | undefined =>
+  head && { ...config, ...head };
+
+/**
+ * The wide head: the patches of `x` [B, C, H, W] anew, through blocks that are modulated, token by token, by what the others made
+ * of them, `tokens` [B, T, D], and the embedding of time [B, D].
+ */
+function wideHead(p: Parameters, config: TransformerConfig, x: tf.Tensor, tokens: tf.Tensor, time: tf.Tensor) {
+  const wide = headConfig(config)!;
+  const seen = silu(tf.add(tf.expandDims(time, 1), tokens)); // [B, T, D]
+  const projected = wide.hiddenSize === config.hiddenSize ? seen : dense(p, 's_projector', seen); // [B, T, W]
+  const modulating = silu(projected); // [B, T, W]
+  const angles = wide.rotary ? gridAngles(wide) : undefined;
+  let own = patchTokens(p, 'x_embedder', wide, x); // [B, T, W]
+  for (let i = 0; i < wide.depth; i++) {
+    own = block(p, `blocks.${config.depth + i}`, wide, own, modulating, angles); // [B, T, W]
+  }
+  return { config: wide, tokens: own, modulating };
+}
+
+/** The first `count` tokens, and the others. */
+const splitFirst = (tokens: tf.Tensor, count: number): tf.Tensor[] =>
+  tf.split(tokens, [count, tokens.shape[1]! - count], 1);
 
 const gridAngles = ({ inputSize, patchSize, hiddenSize, numHeads }: TransformerConfig, prefix = 0): RotaryAngles =>
   rotaryAngles(inputSize / patchSize, hiddenSize / numHeads, prefix);
@@ -277,8 +211,19 @@ export function sit(
   const { inChannels, outChannels, reversedTime } = config;
   const { output, ...others } = transformer(p, config, xT, reversedTime ? tf.sub(1, t) : t, y, seams);
   // The original SiT also predicts a variance that nothing uses.
-  const drift = outChannels === inChannels ? output : tf.slice(output, [0, 0, 0, 0], [-1, inChannels, -1, -1]);
-  return { output: reversedTime ? tf.neg(drift) : drift, ...others };
+  const own = outChannels === inChannels ? output : tf.slice(output, [0, 0, 0, 0], [-1, inChannels, -1, -1]);
+  return { output: toVelocity(config, own, xT, t), ...others };
+}
+
+/** The velocity of the data or the velocity that a SiT predicts, [B, C, H, W], in its own direction of time. */
+export function toVelocity(
+  { prediction, reversedTime }: TransformerConfig,
+  predicted: tf.Tensor,
+  xT: tf.Tensor,
+  t: tf.Tensor,
+): tf.Tensor {
+  if (prediction === 'data') return velocityOfData(xT, predicted, t);
+  return reversedTime ? tf.neg(predicted) : predicted;
 }
 
 /**

@@ -5,8 +5,8 @@ import { fillNormal, fillUniform, PURPOSE } from '../numbers/random.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import type { Weight } from './parameters.js';
 
-/** `positions` are those of the grid of patches, computed and never trained. */
-export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'ones' | 'positions';
+/** `positions` are those of the grid of patches, computed, and `frequencies` standard normals: both are never trained. */
+export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'ones' | 'positions' | 'frequencies';
 
 export interface ParameterPlan {
   shape: readonly number[];
@@ -21,7 +21,7 @@ export interface ParameterPlan {
 export type PlannedParameter = [name: string, plan: ParameterPlan];
 
 /** Parameters that are stored with a model but not trained. */
-export const isFrozen = ({ start }: ParameterPlan): boolean => start === 'positions';
+export const isFrozen = ({ start }: ParameterPlan): boolean => start === 'positions' || start === 'frequencies';
 
 /** A linear layer, without bias at its start. */
 export const linearPlan = (name: string, outputs: number, inputs: number, start: Start): PlannedParameter[] => [
@@ -40,7 +40,7 @@ export const hiddenMaps = (parameters: readonly PlannedParameter[]): PlannedPara
   parameters.map(([name, plan]) => [name, { ...plan, hidden: true }]);
 
 /** The starts that draw random numbers. */
-const DRAWN: ReadonlySet<Start> = new Set(['xavier', 'kaiming', 'normal']);
+const DRAWN: ReadonlySet<Start> = new Set(['xavier', 'kaiming', 'normal', 'frequencies']);
 
 const NORMAL_STD = 0.02;
 
@@ -63,6 +63,9 @@ function firstValues({ shape, start, inputs }: ParameterPlan, seed: number, row:
     case 'normal':
       fillNormal(values, seed, PURPOSE.init, row);
       return values.map((e) => NORMAL_STD * e);
+    case 'frequencies':
+      fillNormal(values, seed, PURPOSE.init, row);
+      return values;
     case 'ones':
       return values.fill(1);
     case 'positions': {

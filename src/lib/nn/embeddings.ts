@@ -22,6 +22,15 @@ export function timestepEmbedding(t: tf.Tensor, dim: number): tf.Tensor {
   return tf.concat([tf.cos(angles), tf.sin(angles)], 1); // [B, dim]
 }
 
+/**
+ * Random Fourier features (arXiv 2006.10739) of times `t` [B] at `frequencies` [F], sines first:
+ * [sin(2 pi t f_0), ..., cos(2 pi t f_0), ...]. Returns [B, 2 F].
+ */
+export function fourierFeatures(t: tf.Tensor, frequencies: tf.Tensor): tf.Tensor {
+  const angles = tf.mul(tf.mul(tf.reshape(t, [-1, 1]), tf.reshape(frequencies, [1, -1])), 2 * Math.PI); // [B, F]
+  return tf.concat([tf.sin(angles), tf.cos(angles)], 1); // [B, 2 F]
+}
+
 /** Writes [sin(p w_0) ..., cos(p w_0) ...] of one coordinate `p` into `out` at `offset`; w_i = 10000^(-i / quarter). */
 function writeSinCos(out: Float32Array, offset: number, quarter: number, position: number): void {
   for (let i = 0; i < quarter; i++) {

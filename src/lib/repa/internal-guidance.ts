@@ -63,7 +63,8 @@ export const internalGuidance = method({
   whole: ({ block }) => ({ option: '--internal', blocks: [block] }),
   weaker: ({ block }, p, { model, hidden, condition }) => early(p, model, hidden(block), condition),
   outputTerms({ weight, block }, pass) {
-    const { p, model, hidden, condition } = pass;
-    return [term('internal', weight, () => meanSquare(early(p, model, hidden(block), condition), wanted(pass)))];
+    const { p, model, hidden, condition, velocityOf } = pass;
+    const predicted = () => velocityOf(early(p, model, hidden(block), condition)); // [B, C + K, h, w]
+    return [term('internal', weight, () => meanSquare(predicted(), wanted(pass)))];
   },
 });

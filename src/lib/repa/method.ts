@@ -91,6 +91,8 @@ export interface Pass extends Surroundings {
   seen(values: tf.Tensor, block: number): tf.Tensor;
   /** What modulates every block, [B, D]. */
   condition: tf.Tensor;
+  /** The velocity, or noise of a DiT, that what a further head predicts means, [B, C, h, w]. */
+  velocityOf(predicted: tf.Tensor): tf.Tensor;
   /** Features of each encoder [B, T, D], for methods that follow them. */
   features: readonly tf.Tensor[];
   /** The same of the moving average of the network, of the same images and noise at other times [B]: for a `teacher`. */

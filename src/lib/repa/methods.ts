@@ -100,6 +100,12 @@ export function settleMethods(values: MethodValues, facts: Omit<Facts, 'valuesOf
 /** @throws UsageError for a method that needs all tokens of a block which only some see */
 function checkWholeBlocks(active: readonly ActiveMethod[], model: TransformerConfig): void {
   const partial = active.flatMap(({ method, settings }) => method.partial?.(settings) ?? []);
+  if (model.context && partial.length > 0) {
+    throw new UsageError(
+      `--context-tokens puts tokens of the class before the patches, which ${partial[0].option} would let skip blocks`,
+      'Leave one of the two out.',
+    );
+  }
   const whole = active.flatMap(({ method, settings }) => method.whole?.(settings, model) ?? []);
   for (const { from, to, option: route, range } of partial) {
     for (const { option, blocks } of whole) {

@@ -1,6 +1,6 @@
 /** A transformer with the methods that it was or is trained with: its parameters, and its forward pass. */
 import type { tf } from '../engine/index.js';
-import { dit, type Seams, sit, type TransformerOutput, transformerParameters } from '../models/dit.js';
+import { dit, type Seams, sit, type TransformerOutput, toVelocity, transformerParameters } from '../models/dit.js';
 import { type Architecture, patchCount, type TransformerConfig } from '../models/dit-sizes.js';
 import { inferTransformer } from '../models/dit-weights.js';
 import type { Parameters, Shapes } from '../models/parameters.js';
@@ -96,12 +96,17 @@ export function weakerPrediction(p: Parameters, { model, methods }: Network, pas
   const active = activeMethods(methods).find(({ method }) => method.weaker);
   if (!active) throw new Error('no method of this network makes a weaker prediction');
   const seen = { model, condition: pass.condition, hidden: (block: number) => pass.hidden[block - 1] };
-  return active.method.weaker!(active.settings, p, seen);
+  return pass.velocityOf(active.method.weaker!(active.settings, p, seen));
 }
+
+/** The velocity that a prediction of a SiT's head means, [B, C, h, w]; of a DiT, the prediction itself. */
+export type VelocityOf = (predicted: tf.Tensor) => tf.Tensor;
 
 export interface ForwardOutput extends Pick<TransformerOutput, 'output' | 'hidden' | 'condition'> {
   /** The velocity of what is generated beside the images, [B, Z]. */
   companion?: tf.Tensor;
+  /** Of what a further head of the network predicts. */
+  velocityOf: VelocityOf;
   /** Of values of all tokens [B, P + T, ...], those of the tokens that a block sees. */
   seen(values: tf.Tensor, block: number): tf.Tensor;
 }
@@ -123,6 +128,7 @@ export function forward(
   const pass = head(p, model, x, t, y, { prefix, passages, checkpointBlocks });
   return {
     ...pass,
+    velocityOf: (predicted) => (architecture === 'SiT' ? toVelocity(model, predicted, x, t) : predicted),
     companion: pass.prefix && generated?.leave(p, pass.prefix), // [B, Z]
     seen: (values, block) => passages.reduce((all, passage) => passage.seen?.(all, block) ?? all, values),
   };

@@ -15,6 +15,37 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
     direction: 1,
     beta2: 0.95,
   },
+  /** JiT (arXiv 2511.13720): pixels without an autoencoder; size B, at the noise of its 256-pixel models. */
+  jit: {
+    lambda: 0,
+    model: 'SiT-B/16',
+    prediction: 'data',
+    bottleneck: 128,
+    'context-tokens': 32,
+    norm: 'rms',
+    'feed-forward': 'swiglu',
+    rotary: true,
+    'qk-norm': true,
+    time: 'lognormal',
+    'time-mean': 0.8,
+    'time-deviation': 0.8,
+    beta2: 0.95,
+  },
+  /** DiT^DH of RAE (arXiv 2510.11690), on latents that are encoder tokens. */
+  rae: {
+    lambda: 0,
+    model: 'SiT-XL/1',
+    'wide-head': '2x2048x16',
+    'time-embedding': 'fourier',
+    norm: 'rms',
+    'feed-forward': 'swiglu',
+    rotary: true,
+    time: 'lognormal',
+    'time-shift': 'auto',
+    lr: 2e-4,
+    beta2: 0.95,
+    ema: [0.9995],
+  },
   /** SR-DiT (arXiv 2512.12386), without its residual values. */
   'sr-dit': {
     lambda: 0.5,

@@ -19,7 +19,7 @@ import { factorDraws } from './term-schedule.js';
 export interface LossRun {
   network: Network;
   training: Pick<TrainingSettings, 'labelDropout' | 'path' | 'time' | 'timeShift'> &
-    Partial<Pick<TrainingSettings, 'termSchedules'>>;
+    Partial<Pick<TrainingSettings, 'termSchedules' | 'timeMean' | 'timeDeviation'>>;
   /** Of the latents alone. */
   latentShape: readonly number[];
   features: readonly FeatureSource[];
@@ -52,7 +52,7 @@ function drawsOf(
   const { architecture, model } = network;
   const [, ...sides] = latentShape;
   const shape = [model.inChannels, ...sides];
-  const t = architecture === 'SiT' ? draws.times(training.time, training.path, training.timeShift) : draws.timesteps;
+  const t = architecture === 'SiT' ? draws.times(training, training.path, training.timeShift) : draws.timesteps;
   const y = draws.labels(isTraining ? training.labelDropout : 0, model.numClasses);
   const following = areFollowing(methods) ? features : [];
   const surroundings = surroundingsOf(network);

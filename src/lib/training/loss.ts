@@ -5,6 +5,7 @@
 import { ddpmLoss, diffuse } from '../diffusion/ddpm-loss.js';
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { interpolate } from '../diffusion/interpolate.js';
+import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
 import type { Parameters } from '../models/parameters.js';
 import { meanSquare, type Pass, type Predicted, type Term, term } from '../repa/method.js';
@@ -91,7 +92,9 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
     const beside = companion && interpolate(path, companion.clean, companion.noise, t); // [B, Z]
     const given = training ? { draws: inputs.draws, checkpointBlocks } : {};
     const output = forward(parameters, network, { x: xT, t, y, companion: beside?.xT }, given);
-    const [latents, added] = splitChannels({ predicted: output.output, wanted: velocity }, channels);
+    // The velocity that is wanted is bounded where that of the prediction is, so that a perfect one costs nothing.
+    const wanted = network.model.prediction === 'data' ? velocityOfData(xT, x, t) : velocity; // [B, C, h, w]
+    const [latents, added] = splitChannels({ predicted: output.output, wanted }, channels);
     return { output, latents, added, beside };
   }
 
@@ -102,6 +105,7 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
     p,
     latents,
     channels: added,
+    velocityOf: output.velocityOf,
     companion: beside && { predicted: output.companion!, wanted: beside.velocity, clean: companion!.clean },
     seen: output.seen,
     features,
@@ -125,6 +129,7 @@ function noisePass(p: Parameters, network: Network, inputs: LossInputs, options:
     ...hiddenOf(output),
     p,
     latents: { predicted, wanted: noise },
+    velocityOf: output.velocityOf,
     seen: output.seen,
     features,
     average() {

@@ -1,5 +1,6 @@
 /** The options of a training run: its data, its network, its steps. What methods add, they declare themselves. */
 
+import type { TransformerConfig } from '../models/dit-sizes.js';
 import { type Average, parseAverage, sigmaOf } from '../optim/average.js';
 import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
 import { options, prefixed } from '../options/table.js';
@@ -23,9 +24,16 @@ export const DATA = options({
   out: text('--out <folder>', 'where checkpoints and the log go', { default: 'ckpt', writes: 'folder' }),
 });
 
+/** Reads blocks x width x heads. @throws ValueProblem */
+function wideHead(value: string): NonNullable<TransformerConfig['head']> {
+  const [, depth, hiddenSize, numHeads] = /^(\d+)x(\d+)x(\d+)$/.exec(value)?.map(Number) ?? [];
+  if (depth > 0 && hiddenSize > 0 && numHeads > 0) return { depth, hiddenSize, numHeads };
+  throw new ValueProblem('It takes blocks, width and heads, such as 2x2048x16.');
+}
+
 /** The network. */
 export const MODEL = options({
-  model: text('--model <name>', 'SiT-{S,B,L,XL}/{2,4,8}, or DiT- of the same sizes', { default: 'SiT-XL/2' }),
+  model: text('--model <name>', 'SiT-{S,B,L,XL}/{1,2,4,8,16,32}, or DiT- of the same sizes', { default: 'SiT-XL/2' }),
   preset: choice('--preset <name>', 'recipe of a paper, for options that are not given', [...PRESETS.keys()]),
   depth: integer('--depth <n>', 'blocks, if not those of the model', { min: 1 }),
   width: integer('--width <n>', 'width of a token, if not that of the model', { min: 4 }),
@@ -46,6 +54,39 @@ export const MODEL = options({
     ['gelu', 'swiglu'],
     { default: 'gelu' },
   ),
+  prediction: choice(
+    '--prediction <what>',
+    'the network predicts the velocity, or the clean data (JiT); the loss is that of velocities',
+    ['velocity', 'data'],
+    {
+      default: 'velocity',
+      onlyFor: 'SiT',
+    },
+  ),
+  bottleneck: integer('--bottleneck <n>', 'patches go through a map of this width first (JiT: 128)', { min: 1 }),
+  contextTokens: integer('--context-tokens <n>', 'tokens of the class that are put before the patches (JiT: 32)', {
+    min: 1,
+  }),
+  contextBlock: integer('--context-block <n>', 'from which block on', {
+    min: 1,
+    defaultText: 'behind a third of the blocks',
+    needs: 'contextTokens',
+  }),
+  timeEmbedding: choice(
+    '--time-embedding <kind>',
+    'sinusoids of fixed periods, or random Fourier features (RAE)',
+    ['sinusoids', 'fourier'],
+    {
+      default: 'sinusoids',
+      onlyFor: 'SiT',
+    },
+  ),
+  wideHead: parsed(
+    '--wide-head <sizes>',
+    'wider blocks behind, modulated token by token (DDT): blocks x width x heads, in RAE 2x2048x16',
+    wideHead,
+    { onlyFor: 'SiT' },
+  ),
   rotary: flag('--rotary', 'turn queries and keys with their position on the grid (LightningDiT)'),
 });
 
@@ -58,6 +99,8 @@ function timeShift(value: string): number | 'auto' {
     throw new ValueProblem('It takes a number from 0.01 to 100, or auto.');
   }
 }
+
+const isLognormal = { words: '--time lognormal', holds: ({ time }: { time: string }) => time === 'lognormal' };
 
 /** The steps, and what is kept of them. */
 export const STEPS = options({
@@ -121,6 +164,15 @@ export const STEPS = options({
   time: choice('--time <name>', 'how times are drawn', ['uniform', 'lognormal'], {
     default: 'uniform',
     onlyFor: 'SiT',
+  }),
+  timeMean: number('--time-mean <m>', 'of lognormal times: the mean of the logarithm of noise to signal (JiT: 0.8)', {
+    default: 0,
+    needs: isLognormal,
+  }),
+  timeDeviation: number('--time-deviation <s>', 'and its deviation (JiT: 0.8)', {
+    above: 0,
+    default: 1,
+    needs: isLognormal,
   }),
   timeShift: parsed(
     '--time-shift <s>',

@@ -4,7 +4,7 @@ import { shiftForSize } from '../diffusion/time.js';
 import { engineInfo } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { portablePath } from '../files/portable-path.js';
-import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
+import { contextBlockOf, patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { inUse } from '../options/resolve.js';
 import type { Values } from '../options/table.js';
@@ -77,6 +77,8 @@ export async function planRun(
       labelDropout: options.labelDropout,
       path: options.path,
       time: options.time,
+      timeMean: options.timeMean,
+      timeDeviation: options.timeDeviation,
       timeShift: options.timeShift === 'auto' ? shiftForSize(sizeOf(set.latents.shape)) : options.timeShift,
       precision: engineInfo().precision ?? 'f32',
     },
@@ -143,6 +145,23 @@ function checkEncoder({ encoder, images, methods }: RunOptions): void {
   if (images === undefined) throw new UsageError('--encoder does nothing without --images');
 }
 
+/** The parts of JiT and DDT that the options ask for. @throws UsageError for a prediction that is not for the path */
+function settledDesign(options: RunOptions, depth: number): Partial<TransformerConfig> {
+  const { prediction, path, bottleneck, contextTokens, contextBlock, timeEmbedding, wideHead } = options;
+  if (prediction === 'data' && path !== 'linear') {
+    throw new UsageError(`--prediction data is for --path linear, not ${path}`);
+  }
+  return {
+    ...(prediction === 'data' && { prediction }),
+    ...(bottleneck !== undefined && { bottleneck }),
+    ...(contextTokens !== undefined && {
+      context: { tokens: contextTokens, block: contextBlock ?? contextBlockOf(depth) },
+    }),
+    ...(timeEmbedding === 'fourier' && { timeEmbedding }),
+    ...(wideHead && { head: wideHead }),
+  };
+}
+
 /**
  * The network that the options name, in the sizes that the data asks for, and the methods that are on.
  * @param origin the network whose weights it has or starts from, by which it runs through time
@@ -157,6 +176,7 @@ function settleNetwork(options: RunOptions, set: TrainingSet, rows: number, orig
     patchSize: options.patchSize,
     alignDepth: options.alignDepth,
   };
+  const architecture = options.model.startsWith('DiT') ? 'DiT' : 'SiT';
   const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const sizes: Partial<TransformerConfig> = {
     ...chosen,
@@ -166,8 +186,8 @@ function settleNetwork(options: RunOptions, set: TrainingSet, rows: number, orig
     norm: options.norm,
     feedForward: options.feedForward,
     rotary: options.rotary ?? false,
+    ...settledDesign(options, options.depth ?? transformerConfig(architecture, options.model).depth),
   };
-  const architecture = options.model.startsWith('DiT') ? 'DiT' : 'SiT';
   if (architecture === 'SiT') sizes.reversedTime = origin?.reversedTime ?? false;
   const sized = (inChannels: number) => transformerConfig(architecture, options.model, { ...sizes, inChannels });
   const facts = { architecture, model: sized(channels), features: set.features, rows } as const;

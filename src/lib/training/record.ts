@@ -6,6 +6,7 @@ import {
   count,
   dictionaryOf,
   fields,
+  fieldsWith,
   later,
   listOf,
   numeric,
@@ -30,7 +31,16 @@ export const RECORD_FORMAT = 3;
 /** What is the same in every run. */
 export const ADAM = { beta1: 0.9, epsilon: 1e-8 } as const;
 
-const MODEL = fields({
+/** What only some networks have, in the fields that they have. */
+const DESIGN = {
+  prediction: oneOf('data'),
+  bottleneck: count,
+  context: fields({ tokens: count, block: count }),
+  timeEmbedding: oneOf('fourier'),
+  head: fields({ depth: count, hiddenSize: count, numHeads: count }),
+};
+
+const SIZES = {
   inputSize: count,
   patchSize: count,
   inChannels: count,
@@ -47,7 +57,9 @@ const MODEL = fields({
   rotary: truth,
   alignDepth: count,
   reversedTime: truth,
-});
+};
+
+const MODEL = fieldsWith(SIZES, DESIGN);
 
 /** The defaults of the official code are the defaults of `repa train`. */
 const TRAINING = fields({
@@ -79,6 +91,9 @@ const TRAINING = fields({
   time: oneOf('uniform', 'lognormal'),
   /** By how much times are moved towards the noise; 1 for not at all. */
   timeShift: numeric,
+  /** Mean and deviation of the logarithm of noise to signal, of lognormal times. */
+  timeMean: later(numeric, 0),
+  timeDeviation: later(numeric, 1),
   /** Of the operands of products; weights, sums and everything else are f32. */
   precision: oneOf('f32', 'f32x2', 'bf16', 'f16'),
 });

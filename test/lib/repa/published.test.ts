@@ -1,128 +1,13 @@
-/** Methods against the code that their authors published: fixtures/published/README.md tells what was run. */
-import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { capture, selectBackend, type TensorSpec, tf } from '../../../src/lib/engine/index.js';
-import { toParameters, type Weights } from '../../../src/lib/models/parameters.js';
-import { captureGradients, type ParameterStore } from '../../../src/lib/optim/index.js';
+import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { spatialNorm } from '../../../src/lib/repa/irepa.js';
-import {
-  forward,
-  inferNetwork,
-  type KnownNetwork,
-  type Network,
-  weakerPrediction,
-} from '../../../src/lib/repa/network.js';
-import { type LossInputs, trainingLoss } from '../../../src/lib/training/loss.js';
-import { modelStore } from '../../../src/lib/training/store.js';
-import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';
+import { forward, weakerPrediction } from '../../../src/lib/repa/network.js';
+import type { LossInputs } from '../../../src/lib/training/loss.js';
+import { assertClose, largestMagnitude } from '../../tensors.js';
 
 before(() => selectBackend());
 
-/** Of the largest magnitude: f32 sums of a few hundred products in another order. */
-const TOLERANCE = 2e-5;
-
-/** Inputs that are indices. */
-const INTEGERS = ['y', 'other', 'route'];
-
-type Inputs = (tensors: Record<string, tf.Tensor>) => LossInputs;
-
-class Fixture {
-  readonly #tensors: Weights;
-  readonly network: Network;
-
-  constructor(name: string, known: KnownNetwork) {
-    this.#tensors = fixtureTensors(`published/${name}`);
-    this.network = inferNetwork('SiT', this.group('weights'), name, { numHeads: 2, alignDepth: 2, ...known });
-  }
-
-  group(prefix: string): Weights {
-    const entries = [...this.#tensors].filter(([name]) => name.startsWith(`${prefix}.`));
-    return new Map(entries.map(([name, tensor]) => [name.slice(prefix.length + 1), tensor]));
-  }
-
-  input(name: string): { spec: TensorSpec; data: Float32Array | Int32Array } {
-    const { shape, data } = this.#tensors.get(`inputs.${name}`)!;
-    if (INTEGERS.includes(name)) return { spec: { shape, dtype: 'int32' }, data: Int32Array.from(data) };
-    return { spec: { shape, dtype: 'float32' }, data: Float32Array.from(data) };
-  }
-
-  expected = (name: string): Float32Array => Float32Array.from(this.#tensors.get(name)!.data);
-
-  /** Compares losses by name, and the gradient of every parameter that has one. */
-  checkLoss(
-    names: readonly string[],
-    inputsOf: Inputs,
-    losses: Readonly<Record<string, string>>,
-    average?: Weights,
-    channels?: number,
-  ): void {
-    const store = this.checkLosses(names, inputsOf, losses, average, channels);
-    const gradients = this.group('gradients');
-    assert.ok(gradients.size > 20);
-    for (const { name, gradient } of store.parameters) {
-      const wanted = gradients.get(name)?.data;
-      if (!wanted) continue;
-      assertClose(gradient!, wanted, TOLERANCE * Math.max(1, largestMagnitude(wanted)), name);
-    }
-    store.dispose();
-  }
-
-  /** Compares losses by name; their gradients are then in the store. */
-  checkLosses(
-    names: readonly string[],
-    inputsOf: Inputs,
-    losses: Readonly<Record<string, string>>,
-    average?: Weights,
-    channels?: number,
-  ): ParameterStore {
-    const store = modelStore(this.network, { weights: this.group('weights') });
-    const inputs = names.map((name) => this.input(name));
-    const teacher = average && toParameters(average);
-    let computed: string[] = [];
-    const program = captureGradients(
-      store,
-      (...tensors) => {
-        const named = Object.fromEntries(names.map((name, i) => [name, tensors[i]]));
-        const all = trainingLoss(store.tensors, this.network, inputsOf(named), {
-          path: 'linear',
-          average: teacher,
-          channels,
-        });
-        computed = Object.keys(all);
-        return Object.values(all);
-      },
-      inputs.map(({ spec }) => spec),
-    );
-    const values = program.run(...inputs.map(({ data }) => data)).map(([value]) => Number(value));
-    for (const [name, output] of Object.entries(losses)) {
-      assertClose([values[computed.indexOf(name)]], this.expected(`outputs.${output}`), TOLERANCE * 10, name);
-    }
-    program.dispose();
-    return store;
-  }
-
-  /** Runs a function of the weights on inputs. */
-  outputs(
-    names: readonly string[],
-    compute: (parameters: ReturnType<typeof toParameters>, tensors: Record<string, tf.Tensor>) => tf.Tensor[],
-  ): Float32Array[] {
-    const parameters = toParameters(this.group('weights'));
-    const inputs = names.map((name) => this.input(name));
-    const program = capture(
-      (...tensors) => compute(parameters, Object.fromEntries(names.map((name, i) => [name, tensors[i]]))),
-      inputs.map(({ spec }) => spec),
-    );
-    const results = program.run(...inputs.map(({ data }) => data)) as Float32Array[];
-    program.dispose();
-    return results;
-  }
-}
-
-/** (1 - t) clean + t noise; [B, ...] each, `t` [B]. */
-function noisy(clean: tf.Tensor, noise: tf.Tensor, t: tf.Tensor): tf.Tensor {
-  const time = tf.reshape(t, [-1, ...clean.shape.slice(1).map(() => 1)]); // [B, 1, ...]
-  return tf.add(tf.mul(tf.sub(1, time), clean), tf.mul(time, noise));
-}
+import { Fixture, type Inputs, noisy, TOLERANCE } from './published-fixture.js';
 
 describe('Internal Guidance', () => {
   const fixture = new Fixture('internal-guidance', { methods: { 'internal-guidance': { weight: 0.5, block: 2 } } });

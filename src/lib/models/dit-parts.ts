@@ -1,0 +1,199 @@
+/**
+ * The parts of a diffusion transformer, each with its parameters: the condition of time and class, patches, blocks, the final
+ * layer. Parameters carry the names of the official code. Shapes: B images of T tokens of width D.
+ */
+import { checkpoint, tf } from '../engine/index.js';
+import { fourierFeatures, timestepEmbedding } from '../nn/embeddings.js';
+import { embedding, layerNorm, linear, modulate, silu } from '../nn/functional.js';
+import { dense, mlp, type Parameters, parameter, patchEmbed, rmsNormed, selfAttention, swiglu } from '../nn/layers.js';
+import type { RotaryAngles } from '../nn/rotary.js';
+import { gatedUnits, type TransformerConfig } from './dit-sizes.js';
+import { hiddenMaps, linearPlan, normPlan, type PlannedParameter } from './start.js';
+
+/** Width of the sinusoidal embedding of time, before its perceptron. */
+const TIME_EMBEDDING_DIM = 256;
+
+const EPSILON = 1e-6;
+
+/** Frequencies of random Fourier features, of which each gives a sine and a cosine. */
+const FOURIER_FREQUENCIES = 256;
+
+function timePlan({ timeEmbedding }: TransformerConfig): { features: number; own: PlannedParameter[] } {
+  if (timeEmbedding === undefined) return { features: TIME_EMBEDDING_DIM, own: [] };
+  const frequencies: PlannedParameter = ['t_embedder.W', { shape: [FOURIER_FREQUENCIES], start: 'frequencies' }];
+  return { features: 2 * FOURIER_FREQUENCIES, own: [frequencies] };
+}
+
+export function conditionPlan(config: TransformerConfig): PlannedParameter[] {
+  const { hiddenSize, numClasses, nullClass } = config;
+  const { features, own } = timePlan(config);
+  return [
+    ...own,
+    ...linearPlan('t_embedder.mlp.0', hiddenSize, features, 'normal'),
+    ...linearPlan('t_embedder.mlp.2', hiddenSize, hiddenSize, 'normal'),
+    ['y_embedder.embedding_table.weight', { shape: [numClasses + Number(nullClass), hiddenSize], start: 'normal' }],
+  ];
+}
+
+/** What time and class say to the network. */
+interface Condition {
+  /** The embeddings of time and of the class, [B, D] each. */
+  time: tf.Tensor;
+  label: tf.Tensor;
+  /** Their sum, past the SiLU that every modulation starts with: [B, D]. */
+  modulating: tf.Tensor;
+}
+
+/** Of times `t` [B] and classes `y` [B]. */
+export function condition(
+  p: Parameters,
+  { timeEmbedding, head }: TransformerConfig,
+  t: tf.Tensor,
+  y: tf.Tensor,
+): Condition {
+  const features =
+    timeEmbedding === 'fourier'
+      ? fourierFeatures(t, parameter(p, 't_embedder.W'))
+      : timestepEmbedding(t, TIME_EMBEDDING_DIM); // [B, F]
+  const time = dense(p, 't_embedder.mlp.2', dense(p, 't_embedder.mlp.0', features), 'silu'); // [B, D]
+  const label = embedding(parameter(p, 'y_embedder.embedding_table.weight'), y); // [B, D]
+  const sum = silu(tf.add(time, label)); // [B, D]
+  return { time, label, modulating: head ? silu(sum) : sum }; // DDT's code takes SiLU of the sum, and each block once more
+}
+
+/** The map of patches to tokens, straight or through a bottleneck. */
+export function patchesPlan(
+  name: string,
+  { inChannels, patchSize, hiddenSize, bottleneck }: TransformerConfig,
+): PlannedParameter[] {
+  const map = (layer: string, outputs: number): PlannedParameter => [
+    `${name}.${layer}.weight`,
+    { shape: [outputs, inChannels, patchSize, patchSize], start: 'xavier' },
+  ];
+  const bias = (layer: string): PlannedParameter => [`${name}.${layer}.bias`, { shape: [hiddenSize], start: 'zeros' }];
+  if (bottleneck === undefined) return [map('proj', hiddenSize), bias('proj')];
+  const wider: PlannedParameter = [`${name}.proj2.weight`, { shape: [hiddenSize, bottleneck, 1, 1], start: 'xavier' }];
+  return [map('proj1', bottleneck), wider, bias('proj2')];
+}
+
+/** Patches of `x` [B, C, H, W] as tokens [B, T, D]. */
+export function patchTokens(p: Parameters, name: string, { bottleneck }: TransformerConfig, x: tf.Tensor): tf.Tensor {
+  if (bottleneck === undefined) return patchEmbed(p, `${name}.proj`, x);
+  const narrow = patchEmbed(p, `${name}.proj1`, x); // [B, T, bottleneck]
+  const weight = parameter(p, `${name}.proj2.weight`); // [D, bottleneck, 1, 1]
+  return linear(narrow, tf.reshape(weight, weight.shape.slice(0, 2)), parameter(p, `${name}.proj2.bias`)); // [B, T, D]
+}
+
+export const contextPlan = (tokens: number, hiddenSize: number): PlannedParameter => [
+  'in_context_posemb',
+  { shape: [1, tokens, hiddenSize], start: 'normal' },
+];
+
+/** The class `label` [B, D] as the tokens of the context, [B, K, D]. */
+export const contextTokens = (p: Parameters, label: tf.Tensor): tf.Tensor =>
+  tf.add(tf.expandDims(label, 1), parameter(p, 'in_context_posemb'));
+
+const modulationPlan = (name: string, hiddenSize: number, vectors: number): PlannedParameter[] =>
+  linearPlan(`${name}.adaLN_modulation.1`, vectors * hiddenSize, hiddenSize, 'zeros');
+
+/** The `count` modulation vectors that layer `name` draws from `c`: [B, 1, D] each of [B, D], [B, T, D] of one a token. */
+function modulation(p: Parameters, name: string, c: tf.Tensor, count: number): tf.Tensor[] {
+  const vectors = dense(p, `${name}.adaLN_modulation.1`, c); // [B, count * D] or [B, T, count * D]
+  return tf.split(c.rank === 2 ? tf.expandDims(vectors, 1) : vectors, count, 2);
+}
+
+/** The norm before a modulation has a scale only if it is of the root mean square. */
+const plainNormPlan = (name: string, { norm, hiddenSize }: TransformerConfig): PlannedParameter[] =>
+  norm === 'rms' ? normPlan(name, hiddenSize, norm) : [];
+
+/** The norm `name` before a modulation: `x` [B, T, D] to [B, T, D]. */
+const normalised = (p: Parameters, name: string, { norm }: TransformerConfig, x: tf.Tensor): tf.Tensor =>
+  norm === 'rms' ? rmsNormed(p, name, x, EPSILON) : layerNorm(x, { epsilon: EPSILON });
+
+function feedForwardPlan(name: string, { hiddenSize, mlpRatio, feedForward }: TransformerConfig): PlannedParameter[] {
+  if (feedForward === 'gelu') {
+    const inner = Math.trunc(hiddenSize * mlpRatio);
+    return [
+      ...linearPlan(`${name}.fc1`, inner, hiddenSize, 'xavier'),
+      ...linearPlan(`${name}.fc2`, hiddenSize, inner, 'xavier'),
+    ];
+  }
+  const gated = gatedUnits(hiddenSize, mlpRatio);
+  return [
+    ...linearPlan(`${name}.w12`, 2 * gated, hiddenSize, 'xavier'),
+    ...linearPlan(`${name}.w3`, hiddenSize, gated, 'xavier'),
+  ];
+}
+
+const feedForward = (p: Parameters, name: string, config: TransformerConfig, x: tf.Tensor): tf.Tensor =>
+  config.feedForward === 'swiglu' ? swiglu(p, name, x) : mlp(p, name, x, 'tanh');
+
+export function blockPlan(name: string, config: TransformerConfig): PlannedParameter[] {
+  const { hiddenSize, numHeads, qkNorm, norm } = config;
+  const headNorms = qkNorm ? ['q_norm', 'k_norm'] : [];
+  return hiddenMaps([
+    ...plainNormPlan(`${name}.norm1`, config),
+    ...linearPlan(`${name}.attn.qkv`, 3 * hiddenSize, hiddenSize, 'xavier'),
+    ...headNorms.flatMap((each) => normPlan(`${name}.attn.${each}`, hiddenSize / numHeads, norm)),
+    ...linearPlan(`${name}.attn.proj`, hiddenSize, hiddenSize, 'xavier'),
+    ...plainNormPlan(`${name}.norm2`, config),
+    ...feedForwardPlan(`${name}.mlp`, config),
+    ...modulationPlan(name, hiddenSize, 6),
+  ]);
+}
+
+/** One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D]; queries and keys turn by `rotary`. */
+export function block(
+  p: Parameters,
+  name: string,
+  config: TransformerConfig,
+  x: tf.Tensor,
+  c: tf.Tensor,
+  rotary?: RotaryAngles,
+): tf.Tensor {
+  const [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = modulation(p, name, c, 6); // each [B, 1 or T, D]
+  const heads = { heads: config.numHeads, qkNorm: config.qkNorm ? config.norm : null, rotary };
+  const seen = modulate(normalised(p, `${name}.norm1`, config, x), shiftA, scaleA); // [B, T, D]
+  const mixed = tf.add(x, tf.mul(gateA, selfAttention(p, `${name}.attn`, seen, heads))); // [B, T, D]
+  const input = modulate(normalised(p, `${name}.norm2`, config, mixed), shiftM, scaleM); // [B, T, D]
+  return tf.add(mixed, tf.mul(gateM, feedForward(p, `${name}.mlp`, config, input))); // [B, T, D]
+}
+
+/** The same block, computed again in the backward pass instead of kept for it: whatever it reads is an input of it. */
+export const checkpointedBlock: typeof block = (p, name, config, x, c, rotary) => {
+  const names = Object.keys(p).filter((key) => key.startsWith(`${name}.`));
+  const angles = rotary ? [rotary.cos, rotary.sin] : [];
+  const run = (x: tf.Tensor, c: tf.Tensor, ...others: tf.Tensor[]) => {
+    const [cos, sin] = others;
+    const weights = names.map((key, i) => [key, others[angles.length + i]]);
+    return block(Object.fromEntries(weights), name, config, x, c, rotary && { cos, sin });
+  };
+  return checkpoint(run, [x, c, ...angles, ...names.map((key) => p[key])]);
+};
+
+/** The final layer; `added` are parameters of further outputs, whose names start with that of the layer. */
+export function finalPlan(
+  name: string,
+  config: TransformerConfig,
+  added: readonly PlannedParameter[],
+): PlannedParameter[] {
+  const { hiddenSize, patchSize, outChannels } = config;
+  return [
+    ...plainNormPlan(`${name}.norm_final`, config),
+    ...linearPlan(`${name}.linear`, patchSize * patchSize * outChannels, hiddenSize, 'zeros'),
+    ...added,
+    ...modulationPlan(name, hiddenSize, 2),
+  ];
+}
+
+/** The modulated tokens that the final layer `name` maps to its outputs: `x` [B, T, D] to [B, T, D]. */
+export function finalTokens(
+  p: Parameters,
+  name: string,
+  config: TransformerConfig,
+  x: tf.Tensor,
+  c: tf.Tensor,
+): tf.Tensor {
+  const [shift, scale] = modulation(p, name, c, 2); // each [B, 1 or T, D]
+  return modulate(normalised(p, `${name}.norm_final`, config, x), shift, scale);
+}

@@ -1,0 +1,85 @@
+/** Networks of other designs than SiT's: trained, continued, sampled, exported and taken back. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+import { type Outcome, repa, shell, temporaryFolder } from './binary.js';
+import { makeImages, makeTensors } from './support.js';
+
+const SMALL = [
+  '--depth',
+  '3',
+  '--width',
+  '32',
+  '--heads',
+  '2',
+  '--batch-size',
+  '4',
+  '--threads',
+  '1',
+  '--num-classes',
+  '2',
+];
+
+/** Trains two steps, then two more, samples, exports, and samples what was exported. */
+async function walk(
+  cwd: string,
+  args: readonly string[],
+  sampling: readonly string[],
+): Promise<Record<'model' | 'training', Record<string, unknown>>> {
+  const told = async (...line: string[]): Promise<Outcome> => {
+    const done = await repa(line, { cwd });
+    assert.equal(done.code, 0, `${line.join(' ')}: ${done.stderr}`);
+    return done;
+  };
+  await told('train', ...args, ...SMALL, '--steps', '2', '--save-every', '2');
+  await told('train', ...args, ...SMALL, '--steps', '4', '--save-every', '2');
+  await told('export', 'ckpt', '-o', 'weights.safetensors');
+  const sample = ['sample', '--num', '2', '--steps', '2', '--latents', '--threads', '1', ...sampling];
+  const own = await told(...sample);
+  const exported = await told(...sample, '--ckpt', 'weights.safetensors');
+  const values = (outcome: Outcome): string => outcome.stdout.subarray(-1024).toString('hex');
+  assert.equal(values(exported), values(own));
+  return JSON.parse(readFileSync(path.join(cwd, 'ckpt/step-0000004/config.json'), 'utf8'));
+}
+
+test('JiT: pixels, of which the network predicts the clean ones', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeImages(path.join(cwd, 'imgs'), 8);
+  assert.equal((await shell('repa encode-vae imgs --vae pixels --size 16 > latents', { cwd })).code, 0);
+  const args = ['--preset', 'jit', '--patch-size', '4', '--bottleneck', '8', '--context-tokens', '3'];
+  const { model, training } = await walk(cwd, args, ['--solver', 'heun', '--cfg', '1.5']);
+  const { prediction, bottleneck, context, qkNorm, norm, rotary } = model;
+  assert.deepEqual(
+    { prediction, bottleneck, context, qkNorm, norm, rotary },
+    { prediction: 'data', bottleneck: 8, context: { tokens: 3, block: 2 }, qkNorm: true, norm: 'rms', rotary: true },
+  );
+  assert.deepEqual([training.timeMean, training.timeDeviation], [0.8, 0.8]);
+
+  const refused: [string[], RegExp][] = [
+    [['--path', 'cosine'], /--prediction data is for --path linear/],
+    [['--route', '0.5', '--middle-blocks', '2,2'], /--context-tokens .* --route would let skip blocks/],
+    [['--context-block', '4'], /no block 4 for class tokens/],
+    [['--prediction', 'velocity', '--steps', '6'], /model.prediction \("data", now undefined\)/],
+    [['--time-shift', '2', '--steps', '6'], /training.timeShift \(1, now 2\)/],
+  ];
+  for (const [more, message] of refused) {
+    const { code, stderr } = await repa(['train', ...args, ...SMALL, ...more], { cwd });
+    assert.equal(code, 2, stderr);
+    assert.match(stderr, message);
+  }
+});
+
+test('a wide head behind the blocks, on tokens of a patch each, in shifted times', async (t) => {
+  const cwd = temporaryFolder(t);
+  const keys = Array.from({ length: 8 }, (_, i) => String(i));
+  const column = { name: 'latent', dtype: 'f32', shape: [8, 4, 4] } as const;
+  await makeTensors(path.join(cwd, 'latents'), keys, column, { 'repa.latent.scale': '[1]' });
+  const args = ['--preset', 'rae', '--wide-head', '1x48x3'];
+  const { model, training } = await walk(cwd, args, []);
+  assert.deepEqual(
+    [model.head, model.timeEmbedding, model.patchSize],
+    [{ depth: 1, hiddenSize: 48, numHeads: 3 }, 'fourier', 1],
+  );
+  assert.equal(training.timeShift, Math.sqrt(128 / 4096));
+});

@@ -1,0 +1,83 @@
+/** Networks of other designs than SiT's against the code that their authors published: fixtures/published/README.md. */
+import assert from 'node:assert/strict';
+import { before, describe, test } from 'node:test';
+import { selectBackend, type tf } from '../../../src/lib/engine/index.js';
+import { forward } from '../../../src/lib/repa/network.js';
+import { loadDiffusionModel } from '../../../src/lib/sampling/diffusion-model.js';
+import type { LossInputs } from '../../../src/lib/training/loss.js';
+import { assertClose, largestMagnitude } from '../../tensors.js';
+import { Fixture, noisy, TOLERANCE } from './published-fixture.js';
+
+before(() => selectBackend());
+
+describe('JiT', () => {
+  const methods = { repa: { lambda: 0.5, projectionLoss: 'cosine', projectorDim: 16, dims: [12] } };
+  const fixture = new Fixture('jit', { context: { tokens: 4, block: 2 }, methods });
+
+  test('is recognised by its names', () => {
+    const { prediction, bottleneck, context, reversedTime, rotary, qkNorm, norm, feedForward } = fixture.network.model;
+    assert.deepEqual(
+      { prediction, bottleneck, context, reversedTime, rotary, qkNorm, norm, feedForward },
+      {
+        ...{ prediction: 'data', bottleneck: 6, context: { tokens: 4, block: 2 }, reversedTime: true },
+        ...{ rotary: true, qkNorm: true, norm: 'rms', feedForward: 'swiglu' },
+      },
+    );
+  });
+
+  test('predicts the clean data, of which the velocity is made', () => {
+    const [velocity] = fixture.outputs(['x', 'noise', 't', 'y'], (p, { x, noise, t, y }) => [
+      forward(p, fixture.network, { x: noisy(x, noise, t), t, y }).output,
+    ]);
+    const [x, noise, t, data] = ['inputs.x', 'inputs.noise', 'inputs.t', 'outputs.data'].map(fixture.expected);
+    const wanted = velocity.map((_, i) => {
+      const time = t[Math.floor(i / (x.length / t.length))];
+      return ((1 - time) * x[i] + time * noise[i] - data[i]) / Math.max(time, 0.05);
+    });
+    assertClose(velocity, wanted, TOLERANCE * largestMagnitude(wanted), 'velocity');
+  });
+
+  test('losses and gradients, with REPA', () => {
+    const inputs = ({ x, noise, t, y, features }: Record<string, tf.Tensor>): LossInputs => {
+      return { x, noise, t, y, features: [features] };
+    };
+    const losses = { velocity: 'loss', projection: 'projection_loss' };
+    fixture.checkLoss(['x', 'noise', 't', 'y', 'features'], inputs, losses);
+  });
+
+  test('the published layout is loaded strictly, from the module around it', () => {
+    const { record } = loadDiffusionModel(fixture.file('net.'));
+    assert.deepEqual(record.model, { ...fixture.network.model, numHeads: 2, alignDepth: 1 });
+    assert.equal(record.data.latents.metadata['repa.model'], 'pixels');
+  });
+
+  test('samples by Heun, guided at all times', () => fixture.checkSamples({ solver: 'heun', steps: 4 }, { cfg: 1.5 }));
+});
+
+describe('the wide head of DDT, as RAE has it', () => {
+  const fixture = new Fixture('ddt', { head: { depth: 2, hiddenSize: 24, numHeads: 3 } });
+
+  test('predicts what the published network does', () => {
+    const { timeEmbedding, rotary, depth, patchSize, inChannels } = fixture.network.model;
+    assert.deepEqual([timeEmbedding, rotary, depth, patchSize, inChannels], ['fourier', true, 2, 1, 12]);
+    const [velocity] = fixture.outputs(['x', 'noise', 't', 'y'], (p, { x, noise, t, y }) => [
+      forward(p, fixture.network, { x: noisy(x, noise, t), t, y }).output,
+    ]);
+    const wanted = fixture.expected('outputs.velocity');
+    assertClose(velocity, wanted, TOLERANCE * largestMagnitude(wanted), 'velocity');
+  });
+
+  test('loss and gradients', () => {
+    const inputs = ({ x, noise, t, y }: Record<string, tf.Tensor>): LossInputs => ({ x, noise, t, y });
+    fixture.checkLoss(['x', 'noise', 't', 'y'], inputs, { velocity: 'loss' });
+  });
+
+  test('the published layout is loaded strictly, with its tables of angles, and its times are shifted', () => {
+    const { record } = loadDiffusionModel(fixture.file(), { codec: { name: 'rae:dinov2reg-vit-b', scale: [1] } });
+    assert.deepEqual(record.model.head, { depth: 2, hiddenSize: 24, numHeads: 1 }); // heads are those of its width
+    assert.equal(record.training.timeShift, Math.sqrt((12 * 4 * 4) / 4096));
+  });
+
+  test('samples by Euler, in shifted steps', () =>
+    fixture.checkSamples({ steps: 5 }, { timeShift: fixture.expected('inputs.shift')[0] }));
+});
