@@ -3,20 +3,10 @@
 #include "kernels.h"
 #include "units.h"
 
-/* x Phi(x), with erf by Abramowitz and Stegun 7.1.26, to 1.5e-7. */
+/* x Phi(x). */
 TARGET512 static inline __m512 gelu_erf16(__m512 x) {
-  __m512 z = _mm512_abs_ps(_mm512_mul_ps(x, _mm512_set1_ps(0.70710678f)));
-  __m512 t = _mm512_div_ps(_mm512_set1_ps(1), _mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), _mm512_set1_ps(1)));
-  __m512 p = _mm512_set1_ps(1.061405429f);
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
-  p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
-  __m512 bell = exp16(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_mul_ps(z, z)));
-  __m512 tail = _mm512_mul_ps(_mm512_mul_ps(p, t), bell); /* erfc(z) */
-  __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
-  __m512 upper = _mm512_mul_ps(half, _mm512_sub_ps(_mm512_set1_ps(2), tail)), lower = _mm512_mul_ps(half, tail);
-  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_LT_OQ), upper, lower);
+  __m512 bell;
+  return _mm512_mul_ps(x, normal_distribution16(x, &bell));
 }
 
 /* x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)) (arXiv 1606.08415). */

@@ -30,9 +30,9 @@ OrtStatus *input(OrtKernelContext *context, size_t index, tensor_t *out) {
   return problem;
 }
 
-OrtStatus *output(OrtKernelContext *context, const int64_t *dims, size_t rank, float **data) {
+OrtStatus *output(OrtKernelContext *context, size_t index, const int64_t *dims, size_t rank, float **data) {
   OrtValue *value;
-  TRY(KernelContext_GetOutput(api)(context, 0, dims, rank, &value));
+  TRY(KernelContext_GetOutput(api)(context, index, dims, rank, &value));
   return GetTensorMutableData(api)(value, (void **)data);
 }
 

@@ -28,7 +28,7 @@ OrtStatus *refusal(const char *message);
 OrtStatus *out_of_memory(void);
 
 OrtStatus *input(OrtKernelContext *context, size_t index, tensor_t *out);
-OrtStatus *output(OrtKernelContext *context, const int64_t *dims, size_t rank, float **data);
+OrtStatus *output(OrtKernelContext *context, size_t index, const int64_t *dims, size_t rank, float **data);
 OrtStatus *integer(const OrtKernelInfo *info, const char *name, size_t *out);
 /* As the attribute `act` names it: enum gemm_act. */
 OrtStatus *activation(const OrtKernelInfo *info, enum gemm_act *out);
@@ -38,11 +38,11 @@ OrtStatus *keep(const void *description, size_t size, void **kernel);
 /* parallel_fn, on the threads of the session; `context` is the run's. */
 void on_session_threads(void *context, size_t count, task_fn task, void *task_context);
 
-/* An operation of one output; its functions tell element types, and whether inputs may be left out. */
-#define OPERATION(title, inputs, type_of_input, presence_of_input, create, compute)                          \
+/* An operation; its functions tell element types, and whether inputs may be left out. */
+#define OPERATION(title, inputs, type_of_input, presence_of_input, outputs, create, compute)                   \
   {.version = ORT_CUSTOM_OP_VERSION, .GetName = title, .GetExecutionProviderType = host_provider,            \
    .GetInputType = type_of_input, .GetInputTypeCount = inputs, .GetOutputType = host_float,                  \
-   .GetOutputTypeCount = host_one, .KernelDestroy = host_destroy, .GetInputCharacteristic = presence_of_input, \
+   .GetOutputTypeCount = outputs, .KernelDestroy = host_destroy, .GetInputCharacteristic = presence_of_input, \
    .GetOutputCharacteristic = host_required, .GetInputMemoryType = host_memory,                              \
    .GetVariadicInputMinArity = host_arity, .GetVariadicInputHomogeneity = host_homogeneous,                  \
    .GetVariadicOutputMinArity = host_arity, .GetVariadicOutputHomogeneity = host_homogeneous,                \

@@ -32,11 +32,11 @@ static OrtStatus *compute(void *kernel, OrtKernelContext *context) {
   attention_t t = {.batch = (size_t)q.dims[0], .queries = (size_t)q.dims[1], .keys = (size_t)k.dims[1],
                    .heads = (size_t)q.dims[2], .depth = (size_t)q.dims[3], .q = q.data, .k = k.data, .v = v.data,
                    .scale = d->scale, .parts = (int)d->parts};
-  TRY(output(context, q.dims, 4, &t.y));
+  TRY(output(context, 0, q.dims, 4, &t.y));
   return attention(&t, on_session_threads, context) ? out_of_memory() : 0;
 }
 
 static const char *name(const struct OrtCustomOp *op) { (void)op; return "Attention"; }
 static size_t three(const struct OrtCustomOp *op) { (void)op; return 3; }
 
-const struct OrtCustomOp ATTENTION = OPERATION(name, three, host_float, host_required, create, compute);
+const struct OrtCustomOp ATTENTION = OPERATION(name, three, host_float, host_required, host_one, create, compute);

@@ -42,7 +42,7 @@ static OrtStatus *compute(void *kernel, OrtKernelContext *context) {
   c.packed = weights.data;
   c.bias = bias.data;
   const int64_t dims[] = {x.dims[0], (int64_t)c.out_channels, (int64_t)c.out_height, (int64_t)c.out_width};
-  TRY(output(context, dims, 4, &c.y));
+  TRY(output(context, 0, dims, 4, &c.y));
   return convolution(&c, on_session_threads, context) ? out_of_memory() : 0;
 }
 
@@ -50,4 +50,4 @@ static const char *name(const struct OrtCustomOp *op) { (void)op; return "Convol
 static size_t three(const struct OrtCustomOp *op) { (void)op; return 3; }
 static int presence(const struct OrtCustomOp *op, size_t i) { (void)op; return i < 2 ? ORT_REQUIRED : ORT_OPTIONAL; }
 
-const struct OrtCustomOp CONVOLUTION = OPERATION(name, three, host_float, presence, create, compute);
+const struct OrtCustomOp CONVOLUTION = OPERATION(name, three, host_float, presence, host_one, create, compute);

@@ -30,10 +30,10 @@ static OrtStatus *compute(void *kernel, OrtKernelContext *context) {
   p.width = (size_t)x.dims[3];
   p.x = x.data;
   const int64_t dims[] = {x.dims[0], x.dims[1], (int64_t)p.out_height, (int64_t)p.out_width};
-  TRY(output(context, dims, 4, &p.y));
+  TRY(output(context, 0, dims, 4, &p.y));
   return average_pool(&p, on_session_threads, context) ? out_of_memory() : 0;
 }
 
 static const char *name(const struct OrtCustomOp *op) { (void)op; return "AveragePool"; }
 
-const struct OrtCustomOp AVERAGE_POOL = OPERATION(name, host_one, host_float, host_required, create, compute);
+const struct OrtCustomOp AVERAGE_POOL = OPERATION(name, host_one, host_float, host_required, host_one, create, compute);

@@ -75,7 +75,7 @@ static OrtStatus *compute(void *kernel, OrtKernelContext *context) {
   for (size_t i = 0; i < larger->rank; i++) dims[i] = larger->dims[i];
   dims[larger->rank - 2] = m;
   dims[larger->rank - 1] = n;
-  TRY(output(context, dims, larger->rank, &g.c));
+  TRY(output(context, 0, dims, larger->rank, &g.c));
   size_t stride_a = count_a == 1 ? 0 : g.m * g.k, stride_b = count_b == 1 ? 0 : g.k * g.n;
   int failed = items == 1 ? gemm(&g, on_session_threads, context)
                           : gemm_batch(&g, items, stride_a, stride_b, g.m * g.n, on_session_threads, context);
@@ -94,7 +94,7 @@ static OrtStatus *compute_packed(void *kernel, OrtKernelContext *context) {
   gemm_t g = {.m = leading(&a, 1), .n = p->n, .k = p->k, .a = a.data, .lda = p->k, .packed_b = b.data, .ldc = p->n,
               .alpha = p->alpha, .bias = bias.data, .act = p->act, .parts = (int)p->parts};
   a.dims[a.rank - 1] = (int64_t)p->n;
-  TRY(output(context, a.dims, a.rank, &g.c));
+  TRY(output(context, 0, a.dims, a.rank, &g.c));
   return gemm(&g, on_session_threads, context) ? out_of_memory() : 0;
 }
 
@@ -103,6 +103,6 @@ static const char *packed_name(const struct OrtCustomOp *op) { (void)op; return 
 static size_t three(const struct OrtCustomOp *op) { (void)op; return 3; }
 static int presence(const struct OrtCustomOp *op, size_t i) { (void)op; return i < 2 ? ORT_REQUIRED : ORT_OPTIONAL; }
 
-const struct OrtCustomOp PRODUCT = OPERATION(name, three, host_float, presence, create, compute);
+const struct OrtCustomOp PRODUCT = OPERATION(name, three, host_float, presence, host_one, create, compute);
 const struct OrtCustomOp PACKED_PRODUCT =
-    OPERATION(packed_name, three, host_float, presence, create_packed, compute_packed);
+    OPERATION(packed_name, three, host_float, presence, host_one, create_packed, compute_packed);

@@ -8,7 +8,7 @@
 /* What ONNX Runtime calls when the library is registered with a session. */
 PUBLIC OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base) {
   static const struct OrtCustomOp *const OPERATIONS[] = {&PRODUCT, &PACKED_PRODUCT, &ATTENTION, &CONVOLUTION,
-                                                    &AVERAGE_POOL};
+                                                    &AVERAGE_POOL,  &GELU_GRADIENT};
   static OrtCustomOpDomain *domain;
   api = base->GetApi(ORT_INTERFACE);
   if (!domain) {

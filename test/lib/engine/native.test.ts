@@ -131,8 +131,9 @@ function computeBaked(wanted: readonly Value[], lowering: Lowering) {
 
 const FROZEN = [
   ['product', ['PackedProduct', 'Product', 'FusedMatMul']],
-  ['attention', ['Attention']],
+  ['attention', ['MultiHeadAttention', 'Reshape']],
   ['averagePool', ['AveragePool']],
+  ['geluGradient', ['GeluGradient']],
 ] as const;
 
 for (const [name, expectedTypes] of FROZEN) {
@@ -155,6 +156,21 @@ for (const [name, expectedTypes] of FROZEN) {
 
 const data = (shape: readonly number[], stream: number) =>
   new Value('float32', shape, { kind: 'data', data: normal(shape, stream) });
+
+test('attention of a few heads agrees with that of ONNX Runtime', { skip }, () => {
+  const wanted = [
+    op('attention', [data([2, 40, 3, 24], 1), data([2, 150, 3, 24], 2), data([2, 150, 3, 24], 3)], { scale: 0.2 }),
+  ];
+  const expected = computeBaked(wanted, CPU_LOWERING).results[0];
+  for (const [precision, tolerance] of [
+    ['bf16', 3e-2],
+    ['f32x2', 1e-4],
+  ] as const) {
+    const { results, types } = computeBaked(wanted, processorLowering(precision));
+    assert.deepEqual(types, ['Attention']);
+    assert.ok(difference(results[0], expected) < tolerance, precision);
+  }
+});
 
 const WINDOWS = [
   { stride: 1, padding: [1, 1, 1, 1], dilation: 1 },

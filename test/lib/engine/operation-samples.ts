@@ -163,6 +163,8 @@ export const SAMPLES: { readonly [N in OperationName]: () => Value[] } = {
   layerNorm: () => each('layerNorm', () => [float([2, 3, 16])], { epsilon: 1e-6 }, { epsilon: 0.1 }),
   groupNorm: () => each('groupNorm', image, { groups: 2, epsilon: 1e-6 }),
   gelu: () => each('gelu', () => [float([3, 4])], { approximation: 'tanh' }, { approximation: 'none' }),
+  geluGradient: () =>
+    each('geluGradient', () => [float([3, 4]), float([3, 4], 1)], { approximation: 'tanh' }, { approximation: 'none' }),
   swish: () => each('swish', () => [float([3, 4])], { steepness: 1 }, { steepness: 1.702 }),
 
   convolution: () => [

@@ -1,12 +1,12 @@
 import * as tf from '../tfjs.js';
-import { runKernel } from './kernel.js';
+import { runKernel, runKernels } from './kernel.js';
 
 /** An element-wise function of one kernel, with its derivative; apply it with {@link activate}. */
 export interface Activation {
   readonly kernel: string;
   readonly attributes: Readonly<Record<string, unknown>>;
-  /** The value and the derivative at x, which have most of their work in common, from elementary operations. */
-  derive(x: tf.Tensor): { value: tf.Tensor; slope: tf.Tensor };
+  /** The value at x, and its gradient for that of the result: they have most of their work in common. */
+  derive(x: tf.Tensor, dy: tf.Tensor): { value: tf.Tensor; dx: tf.Tensor };
 }
 
 /** What the kernel makes of x; no gradient. */
@@ -20,47 +20,36 @@ export function activate(activation: Activation, x: tf.Tensor): tf.Tensor {
     save([x]);
     return {
       value: activated(activation, x),
-      gradFunc: (dy: tf.Tensor, [x]: tf.Tensor[]) => tf.mul(dy, activation.derive(x).slope),
+      gradFunc: (dy: tf.Tensor, [x]: tf.Tensor[]) => activation.derive(x, dy).dx,
     };
   });
   return apply(x);
 }
 
-// The tanh form is x/2 (1 + tanh(u/2)) = x sigmoid(u) with u = x (LINEAR + CUBIC x^2).
-export const LINEAR = 2 * Math.sqrt(2 / Math.PI);
-export const CUBIC = 0.044715 * LINEAR;
+const gelu = (approximate: 'tanh' | 'none'): Activation => ({
+  kernel: 'Gelu',
+  attributes: { approximate },
+  derive(x, dy) {
+    const [value, dx] = runKernels('GeluGradient', { x, dy }, { approximate });
+    return { value, dx };
+  },
+});
 
 /** x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415). */
-export const GELU_TANH: Activation = {
-  kernel: 'Gelu',
-  attributes: { approximate: 'tanh' },
-  derive(x) {
-    const square = tf.square(x);
-    const gate = tf.sigmoid(tf.mul(x, tf.add(tf.mul(square, CUBIC), LINEAR)));
-    const steepness = tf.mul(x, tf.add(tf.mul(square, 3 * CUBIC), LINEAR)); // x du/dx
-    return { value: tf.mul(x, gate), slope: tf.mul(gate, tf.add(tf.mul(steepness, tf.sub(1, gate)), 1)) };
-  },
-};
+export const GELU_TANH = gelu('tanh');
 
 /** x Phi(x), with Phi the normal distribution function (arXiv 1606.08415). */
-export const GELU_ERF: Activation = {
-  kernel: 'Gelu',
-  attributes: { approximate: 'none' },
-  derive(x) {
-    const probability = tf.mul(tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1), 0.5);
-    const density = tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), 1 / Math.sqrt(2 * Math.PI));
-    return { value: tf.mul(x, probability), slope: tf.add(probability, tf.mul(x, density)) };
-  },
-};
+export const GELU_ERF = gelu('none');
 
 /** x sigmoid(steepness x). */
 const silu = (steepness: number): Activation => ({
   kernel: 'Silu',
   attributes: { steepness },
-  derive(x) {
+  derive(x, dy) {
     const steep = tf.mul(x, steepness);
     const gate = tf.sigmoid(steep);
-    return { value: tf.mul(x, gate), slope: tf.mul(gate, tf.add(tf.mul(steep, tf.sub(1, gate)), 1)) };
+    const slope = tf.mul(gate, tf.add(tf.mul(steep, tf.sub(1, gate)), 1));
+    return { value: tf.mul(x, gate), dx: tf.mul(dy, slope) };
   },
 });
 

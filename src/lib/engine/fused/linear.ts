@@ -42,9 +42,9 @@ const linearRows = (activation: Activation | undefined) =>
     return {
       value: runKernel('Linear', { x: activation ? activated(activation, x) : x, weight, bias }),
       gradFunc(dy: tf.Tensor, [x, weight]: tf.Tensor[]) {
-        const { value, slope } = activation ? activation.derive(x) : { value: x, slope: null }; // [M, in]
         const dValue = tf.matMul(dy, weight); // [M, in]
-        const gradients = [slope ? tf.mul(dValue, slope) : dValue, tf.matMul(dy, value, true, false)]; // [M, in], [out, in]
+        const { value, dx } = activation ? activation.derive(x, dValue) : { value: x, dx: dValue }; // [M, in]
+        const gradients = [dx, tf.matMul(dy, value, true, false)]; // [M, in], [out, in]
         return bias ? [...gradients, tf.sum(dy, 0)] : gradients;
       },
     };

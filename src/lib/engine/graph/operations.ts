@@ -113,6 +113,8 @@ export interface Attributes {
   groupNorm: { readonly groups: number; readonly epsilon: number };
   /** x f [...] -> y f [...]: with erf, or its approximation with tanh (arXiv 1606.08415) */
   gelu: { readonly approximation: 'tanh' | 'none' };
+  /** x f [...], dy f [...] -> y f [...] = gelu(x), dx f [...] = gelu'(x) dy: what a backward pass needs of it, in one */
+  geluGradient: { readonly approximation: 'tanh' | 'none' };
   /** x f [...] -> y f [...] = x sigmoid(steepness x) */
   swish: { readonly steepness: number };
 
@@ -209,6 +211,10 @@ const OUTPUTS: { readonly [N in OperationName]: Rule<N> } = {
   ],
   groupNorm: like,
   gelu: like,
+  geluGradient: ([x]) => [
+    ['float32', x.shape],
+    ['float32', x.shape],
+  ],
   swish: like,
   convolution: ([x, weight], { stride, padding, dilation }) => {
     const [outChannels, , height, width] = weight.shape;

@@ -1,6 +1,6 @@
 /** The fused kernels, composed of TensorFlow's own. What runs inside a kernel is not recorded for differentiation. */
-import { CUBIC, LINEAR } from '../fused/activations.js';
 import type { Window } from '../fused/image.js';
+import { type Elementary, GELU } from '../graph/gelu.js';
 import * as tf from '../tfjs.js';
 
 type Compute<Attributes> = (inputs: Record<string, tf.Tensor>, attributes: Attributes) => tf.Tensor | tf.Tensor[];
@@ -51,12 +51,23 @@ function defineNormalisations(): void {
   });
 }
 
+const ELEMENTARY: Elementary<tf.Tensor> = {
+  add: tf.add,
+  multiply: tf.mul,
+  complement: (a) => tf.sub(1, a),
+  sigmoid: tf.sigmoid,
+  exp: tf.exp,
+  erf: tf.erf,
+};
+
 function defineActivations(): void {
   defineKernel<{ approximate: 'tanh' | 'none' }>('Gelu', ({ x }, { approximate }) =>
-    approximate === 'tanh'
-      ? tf.mul(x, tf.sigmoid(tf.mul(x, tf.add(tf.mul(tf.square(x), CUBIC), LINEAR))))
-      : tf.mul(tf.mul(x, 0.5), tf.add(tf.erf(tf.mul(x, Math.SQRT1_2)), 1)),
+    GELU[approximate].value(ELEMENTARY, x),
   );
+  defineKernel<{ approximate: 'tanh' | 'none' }>('GeluGradient', ({ x, dy }, { approximate }) => {
+    const { value, slope } = GELU[approximate].derive(ELEMENTARY, x);
+    return [value, tf.mul(dy, slope)];
+  });
   defineKernel<{ steepness: number }>('Silu', ({ x }, { steepness }) => tf.mul(x, tf.sigmoid(tf.mul(x, steepness))));
 }
 

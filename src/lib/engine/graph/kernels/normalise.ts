@@ -9,4 +9,7 @@ defineKernel<{ groups: number; epsilon: number }>('GroupStandardise', ({ x }, { 
 defineKernel<{ approximate: 'tanh' | 'none' }>('Gelu', ({ x }, { approximate }) =>
   op('gelu', [x], { approximation: approximate }),
 );
+defineKernel<{ approximate: 'tanh' | 'none' }>('GeluGradient', ({ x, dy }, { approximate }) =>
+  operation('geluGradient', [x, dy], { approximation: approximate }),
+);
 defineKernel<{ steepness: number }>('Silu', ({ x }, { steepness }) => op('swish', [x], { steepness }));

@@ -1,7 +1,9 @@
 /** Operations that work element by element. */
+
+import { type Elementary, GELU } from '../../graph/gelu.js';
 import type { Binary, Relation, Unary } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
-import { float, LARGEST, type NodeWriter } from './writer.js';
+import { ACTIVATIONS, float, LARGEST, type NodeWriter } from './writer.js';
 
 const UNARY: Readonly<Record<Unary, string>> = {
   abs: 'Abs',
@@ -77,6 +79,18 @@ function composedTest(writer: NodeWriter, x: string, kind: 'nan' | 'infinite'): 
   return writer.node('Greater', [writer.node('Abs', [x]), writer.scalar(LARGEST)]);
 }
 
+function elementary(writer: NodeWriter): Elementary<string> {
+  const operand = (b: number | string) => (typeof b === 'number' ? writer.scalar(b) : b);
+  return {
+    add: (a, b) => writer.node('Add', [a, operand(b)]),
+    multiply: (a, b) => writer.node('Mul', [a, operand(b)]),
+    complement: (a) => writer.node('Sub', [writer.scalar(1), a]),
+    sigmoid: (a) => writer.node('Sigmoid', [a]),
+    exp: (a) => writer.node('Exp', [a]),
+    erf: (a) => writer.node('Erf', [a]),
+  };
+}
+
 export const ELEMENTWISE: Rules<
   | 'unary'
   | 'binary'
@@ -89,6 +103,7 @@ export const ELEMENTWISE: Rules<
   | 'sum'
   | 'softmax'
   | 'gelu'
+  | 'geluGradient'
   | 'swish'
 > = {
   unary(writer, inputs, { attributes }) {
@@ -114,6 +129,14 @@ export const ELEMENTWISE: Rules<
     writer.lowering.sum ? writer.node('Sum', inputs) : inputs.reduce((a, b) => writer.node('Add', [a, b])),
   softmax: (writer, inputs, { attributes: { axis } }) => writer.node('Softmax', inputs, { axis }),
   gelu: (writer, inputs, { attributes }) => writer.node('Gelu', inputs, { approximate: attributes.approximation }),
+  geluGradient(writer, [x, dy], { attributes: { approximation } }) {
+    if (writer.lowering.bf16Parts) {
+      const act = approximation === 'tanh' ? ACTIVATIONS.GeluTanh : ACTIVATIONS.GeluErf;
+      return writer.ownNodes(2, 'GeluGradient', [x, dy], { act });
+    }
+    const { value, slope } = GELU[approximation].derive(elementary(writer), x);
+    return [value, writer.node('Mul', [dy, slope])];
+  },
   swish: (writer, inputs, { attributes }) =>
     writer.contribNode('QuickGelu', inputs, { alpha: float(attributes.steepness) }),
 };

@@ -48,12 +48,24 @@ function fitsBatch(a: Value, b: Value): boolean {
   return `${left}` === `${right}` || isOne(left, right) || isOne(right, left);
 }
 
+/** Matrices of a batch that are smaller than what the units take at a time: ONNX Runtime's own products are faster. */
+function isSmallBatch({ outputs: [{ shape }] }: Operation<'product'>): boolean {
+  return shape.length > 2 && shape.slice(-2).some((size) => size <= PANEL / 2);
+}
+
+/** Rows and columns that the units take at a time (native/units.h). */
+const PANEL = 32;
+
 /** By units for bf16; a second operand that is part of the graph is packed ahead. Null where the shapes do not fit. */
 function nativeProduct(
   writer: NodeWriter,
   [a, b, bias = null]: readonly (string | null)[],
-  { attributes: { transposeA, transposeB, scale }, inputs: [left, right] }: Operation<'product'>,
+  operation: Operation<'product'>,
 ): string | null {
+  const {
+    attributes: { transposeA, transposeB, scale },
+    inputs: [left, right],
+  } = operation;
   const parts = writer.lowering.bf16Parts;
   const common = { alpha: float(scale), parts, act: NO_ACTIVATION };
   if (writer.bakedLeaf(b!) && right.shape.length === 2 && !transposeA) {
@@ -61,7 +73,7 @@ function nativeProduct(
     const packed = writer.packed(b!, `product ${transposeB}`, (data) => packProduct(data, n, k, transposeB, parts));
     return writer.ownNode('PackedProduct', [a, packed, bias], { ...common, n, k });
   }
-  if (!fitsBatch(left, right)) return null;
+  if (!fitsBatch(left, right) || isSmallBatch(operation)) return null;
   return writer.ownNode('Product', [a, b, bias], { ...common, transA: flag(transposeA), transB: flag(transposeB) });
 }
 
@@ -90,7 +102,8 @@ export const PRODUCT: Rules<'product' | 'attention'> = {
 
   attention(writer, inputs, { attributes: { scale }, inputs: [q, k, v] }) {
     const parts = writer.lowering.bf16Parts;
-    if (parts) return writer.ownNode('Attention', inputs, { scale: float(scale), parts });
+    if (parts && q.shape[1] > PANEL / 2 && k.shape[1] > PANEL / 2)
+      return writer.ownNode('Attention', inputs, { scale: float(scale), parts });
     if (writer.lowering.attention === 'fused') {
       const joined = [q, k, v].map((value, index) => joinHeads(writer, inputs[index], value));
       const attributes = { num_heads: q.shape[2], scale: float(scale) };

@@ -62,7 +62,12 @@ export class NodeWriter {
 
   /** A node of the operations in native/. */
   ownNode(type: string, inputs: Inputs, attributes: Attributes = {}): string {
-    return this.nodeOf(1, type, inputs, attributes, OWN_DOMAIN)[0];
+    return this.ownNodes(1, type, inputs, attributes)[0];
+  }
+
+  /** One of several outputs. */
+  ownNodes(count: number, type: string, inputs: Inputs, attributes: Attributes = {}): string[] {
+    return this.nodeOf(count, type, inputs, attributes, OWN_DOMAIN);
   }
 
   /** A leaf that becomes part of the graph once a node reads it: as it is, or packed. */

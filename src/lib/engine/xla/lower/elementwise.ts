@@ -1,4 +1,5 @@
 /** Operations that work element by element. */
+import { type Elementary, GELU } from '../../graph/gelu.js';
 import type { Binary, Relation, Unary } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
 import type { Comparison, Tensor, Writer } from './writer.js';
@@ -90,6 +91,15 @@ export function softmax(writer: Writer, x: Tensor, axis: number): Tensor {
   return writer.binary('divide', powers, writer.reduce('add', powers, [axis], true));
 }
 
+const elementary = (writer: Writer): Elementary<Tensor> => ({
+  add: (a, b) => writer.binary('add', a, b),
+  multiply: (a, b) => writer.binary('multiply', a, b),
+  complement: (a) => writer.binary('subtract', 1, a),
+  sigmoid: (a) => writer.unary('logistic', a),
+  exp: (a) => writer.unary('exponential', a),
+  erf: (a) => erf(writer, a),
+});
+
 export const ELEMENTWISE: Rules<
   | 'unary'
   | 'binary'
@@ -102,6 +112,7 @@ export const ELEMENTWISE: Rules<
   | 'sum'
   | 'softmax'
   | 'gelu'
+  | 'geluGradient'
   | 'swish'
 > = {
   unary: (writer, [x], { attributes }) => UNARY[attributes.function](writer, x),
@@ -119,15 +130,10 @@ export const ELEMENTWISE: Rules<
   cast: (writer, [x], { attributes }) => writer.convert(x, attributes.dtype),
   sum: (writer, inputs) => inputs.reduce((a, b) => writer.binary('add', a, b)),
   softmax: (writer, [x], { attributes: { axis } }) => softmax(writer, x, axis),
-  gelu(writer, [x], { attributes: { approximation } }) {
-    if (approximation === 'none') {
-      const phi = writer.binary('add', erf(writer, writer.binary('multiply', x, Math.SQRT1_2)), 1); // 2 Phi(x)
-      return writer.binary('multiply', writer.binary('multiply', x, 0.5), phi);
-    }
-    // x/2 (1 + tanh(u)) = x sigmoid(2u), with u = sqrt(2/pi) (x + 0.044715 x^3)
-    const [linear, cubic] = [2 * Math.sqrt(2 / Math.PI), 2 * Math.sqrt(2 / Math.PI) * 0.044715];
-    const factor = writer.binary('add', writer.binary('multiply', writer.binary('multiply', x, x), cubic), linear);
-    return writer.binary('multiply', x, writer.unary('logistic', writer.binary('multiply', x, factor)));
+  gelu: (writer, [x], { attributes: { approximation } }) => GELU[approximation].value(elementary(writer), x),
+  geluGradient(writer, [x, dy], { attributes: { approximation } }) {
+    const { value, slope } = GELU[approximation].derive(elementary(writer), x);
+    return [value, writer.binary('multiply', dy, slope)];
   },
   swish: (writer, [x], { attributes: { steepness } }) => {
     const steep = steepness === 1 ? x : writer.binary('multiply', x, steepness);
