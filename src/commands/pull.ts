@@ -1,4 +1,4 @@
-/** repa pull: published weights, by name. */
+/** repa pull: published weights and plugins, by name. */
 
 import { Progress } from '../lib/cli/progress.js';
 import { JSON_LINES } from '../lib/cli/shared-options.js';
@@ -13,7 +13,12 @@ are. What is here already is not downloaded again, and needs no network.
 Files of Hugging Face repositories go into the cache that its own tools use (HF_HUB_CACHE, HF_HOME; HF_ENDPOINT names a
 mirror, HF_TOKEN an account), others into $REPA_HOME/weights, which is ~/.cache/repa/weights by default. A broken
 download is continued. Sizes and SHA-256 are checked where they are published, and a file gets its name only when it is
-whole. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are respected.`;
+whole. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are respected.
+
+The names that start with xla- are plugins for accelerators (NVIDIA's with CUDA 13 or 12, AMD's, Google's TPU), with the
+libraries of their makers. They come as Python packages from the index that pip or uv is configured to ask (PIP_INDEX_URL,
+pip.conf, UV_DEFAULT_INDEX; else PyPI), checked by SHA-256 and unpacked into $REPA_HOME/plugins; no Python is needed or run.
+To take a newer version, remove the folder and pull again.`;
 
 const examples = [
   {
@@ -21,6 +26,7 @@ const examples = [
     command: 'repa pull sd-vae-ft-ema dinov2-vit-b inception-2015',
   },
   { why: 'what there is', command: 'repa pull --list' },
+  { why: 'what it takes to train on an NVIDIA GPU, some 2 GB', command: 'repa pull xla-cuda13' },
   {
     why: "sample the authors' model",
     command: 'repa pull repa-sit-xl-2 && repa sample --ckpt repa-sit-xl-2 --cfg 1.8',
@@ -32,7 +38,7 @@ const MEGABYTE = 1e6;
 export const command = verb({
   description,
   examples,
-  operands: [operand('[names...]', 'short names of weights')],
+  operands: [operand('[names...]', 'short names of weights or plugins')],
   options: {
     list: flag('--list', 'show the names, and where the weights are that are here'),
     json: JSON_LINES,
@@ -40,29 +46,36 @@ export const command = verb({
   run: async (names, options) => {
     const { REGISTRY } = await import('../lib/hub/registry.js');
     const { findWeights } = await import('../lib/hub/locate.js');
+    const { findPulledPlugin, PLUGINS, pullPlugin } = await import('../lib/hub/plugins.js');
+    const known = [...REGISTRY.keys(), ...PLUGINS.keys()];
+    const find = (name: string) => (PLUGINS.has(name) ? findPulledPlugin(name) : findWeights(name));
     const print = (facts: { name: string; path?: string }) =>
       process.stdout.write(
         options.json ? `${JSON.stringify(facts)}\n` : `${facts.name.padEnd(17)} ${facts.path ?? '-'}\n`,
       );
     if (options.list) {
-      for (const name of REGISTRY.keys()) print({ name, path: findWeights(name) });
+      for (const name of known) print({ name, path: find(name) });
       return;
     }
     if (names.length === 0) throw new UsageError('no names given', 'repa pull --list shows what there is.');
     for (const name of names) {
-      if (findWeights(name) === undefined && !REGISTRY.has(name)) {
-        throw new UsageError(
-          `nothing is known of weights called '${name}'`,
-          closest(name, [...REGISTRY.keys()]) ?? 'repa pull --list shows what there is.',
-        );
-      }
+      if (known.includes(name) || find(name) !== undefined) continue;
+      throw new UsageError(
+        `nothing is known of weights called '${name}'`,
+        closest(name, known) ?? 'repa pull --list shows what there is.',
+      );
     }
     const { pullWeights } = await import('../lib/hub/pull.js');
     for (const name of names) {
-      const meter = new Meter(name, options.quiet);
-      const pulled = await pullWeights(name, (done, total) => meter.show(done, total));
-      meter.finish();
-      print(pulled);
+      let meter: Meter | undefined;
+      const begin = (file: string) => {
+        meter?.finish();
+        const next = new Meter(file, options.quiet);
+        meter = next;
+        return (done: number, total: number | undefined) => next.show(done, total);
+      };
+      print(PLUGINS.has(name) ? await pullPlugin(name, begin) : await pullWeights(name, begin(name)));
+      meter?.finish();
     }
   },
 });

@@ -4,6 +4,7 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFil
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { PLUGINS } from '../../src/lib/hub/plugins.js';
 import { REGISTRY } from '../../src/lib/hub/registry.js';
 import { CERTIFICATE, type FileServer, type FileServerOptions, serveFile, serveProxy } from '../file-server.js';
 import { fixturePath } from '../support.js';
@@ -125,7 +126,8 @@ test('what is here needs no network, and no hub', async (t) => {
   assert.equal(other.code, 69);
   assert.match(other.stderr, /HF_HUB_OFFLINE/);
   const list = (await repa(['pull', '--list'], { cwd, env: offline })).stdout.toString().trimEnd().split('\n');
-  assert.equal(list.length, REGISTRY.size);
+  assert.equal(list.length, REGISTRY.size + PLUGINS.size);
+  assert.match(list.at(-1)!, /^xla-tpu +-$/);
   assert.match(list.find((line) => line.startsWith('sd-vae-ft-ema'))!, /snapshots/);
   assert.match(list.find((line) => line.startsWith('sd-vae-ft-mse'))!, / -$/);
 });

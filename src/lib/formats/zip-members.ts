@@ -28,7 +28,12 @@ export interface ZipEntry {
   /** Bytes once unpacked. */
   readonly size: number;
   readonly stored: boolean;
+  /** Its kind and permissions, as Unix has them; 0 where another system wrote the archive. */
+  readonly mode: number;
 }
+
+/** The system whose attributes the directory holds. */
+const UNIX = 3;
 
 /** What the central directory says of a member. */
 interface Listed extends ZipEntry {
@@ -193,7 +198,8 @@ function readListed(bytes: Uint8Array, fail: Fail): { member: Listed; length: nu
   if (stored && size !== packedSize) fail(`member '${name}' is stored but its two sizes differ`);
   if (size > packedSize * BEST_DEFLATE_RATIO) fail(`member '${name}' claims ${size} bytes from ${packedSize}`);
   const crc = header.getUint32(16, true);
-  return { member: { name, rawName, size, packedSize, stored, method, flags, crc, headerOffset }, length };
+  const mode = bytes[5] === UNIX ? header.getUint16(40, true) : 0;
+  return { member: { name, rawName, size, packedSize, stored, mode, method, flags, crc, headerOffset }, length };
 }
 
 function zip64Fields(extra: DataView, fail: Fail): number[] {

@@ -5,7 +5,7 @@ import { PjrtError, STATUS } from './c-api.js';
 const OUT_OF_MEMORY = /out of memory|failed to allocate/i;
 /** The device itself, its driver or the library between them has failed. */
 const LOST = /device (is |was )?lost|ECC|CUDA_ERROR|hipError|HIP_ERROR|driver|unknown error/i;
-const NO_DEVICE = /no (visible |supported )?(gpu|cuda|hip|rocm|devices?)\b|not find|NO_DEVICE|CUDA_ERROR_NO_DEVICE/i;
+const NO_DEVICE = /no (visible |supported )?(gpu|cuda|hip|rocm|devices?)\b|no .*device found|not find|NO_DEVICE/i;
 
 /** What would have fitted, of how many rows were wanted. */
 interface Fit {

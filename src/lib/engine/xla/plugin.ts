@@ -3,6 +3,7 @@ import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { MissingInputError, UnavailableError } from '../../errors.js';
+import { homeFolder } from '../../files/home.js';
 
 /** Drivers of accelerators: NVIDIA's (on Windows' Linux: its stand-in), AMD's, and those of PCI accelerators. */
 const DRIVERS = ['/dev/nvidiactl', '/dev/dxg', '/dev/kfd', '/dev/accel0', '/dev/vfio/0'];
@@ -42,6 +43,9 @@ function pythonPrefixes(): string[] {
   return [program, realpathSync(program)].map((file) => path.dirname(path.dirname(file)));
 }
 
+/** Where plugins that repa has fetched lie, each a folder of packages. */
+export const pluginsFolder = (): string => homeFolder('plugins');
+
 /** Folders of Python packages in which plugins are looked for, the nearest first. */
 export function packageFolders(): { folder: string; from: string }[] {
   const { VIRTUAL_ENV, CONDA_PREFIX } = process.env;
@@ -51,16 +55,18 @@ export function packageFolders(): { folder: string; from: string }[] {
     ...pythonPrefixes().map((prefix) => ({ prefix, from: 'python3' })),
     { prefix: path.join(os.homedir(), '.local'), from: "the user's Python packages" },
   ];
-  const installed = named.flatMap(({ prefix, from }) =>
+  const pulled = entries(pluginsFolder()).map((folder) => ({ folder, from: `repa pull ${path.basename(folder)}` }));
+  const others = named.flatMap(({ prefix, from }) =>
     prefix ? packagesOf(prefix).map((folder) => ({ folder, from })) : [],
   );
+  const installed = [...pulled.filter(({ folder }) => !path.basename(folder).startsWith('.')), ...others];
   return installed.filter(({ folder }, i) => installed.findIndex((other) => other.folder === folder) === i);
 }
 
 const IS_PLUGIN = /(plugin|pjrt).*\.(so|dylib)$/;
 
 /** The plugins among the packages of a folder, by the names that their makers give them. */
-const pluginsIn = (folder: string): string[] => [
+export const pluginsIn = (folder: string): string[] => [
   ...entries(path.join(folder, 'jax_plugins'))
     .flatMap(entries)
     .filter((file) => IS_PLUGIN.test(path.basename(file))),
@@ -90,6 +96,6 @@ export function findPlugin(named: string | undefined): FoundPlugin {
   if (first) return first;
   throw new UnavailableError(
     'the xla backend finds no PJRT plugin',
-    "install one in a Python environment: pip install 'jax-cuda13-plugin[with-cuda]'; or name one with --plugin",
+    'fetch one with repa pull xla-cuda13 (xla-cuda12, xla-rocm, xla-tpu), install one with pip, or name one with --plugin',
   );
 }
