@@ -61,7 +61,8 @@ const RESUMED: Record<string, string[]> = {
   irepa: [],
   sra: [],
   redi: ['--representation-channels', '3', '--lambda', '0.5'],
-  'sr-dit': ['--depth', '5'],
+  sprint: ['--depth', '5', '--align-depth', '3', '--path-drop', '0.5'],
+  'sr-dit': ['--depth', '5', '--path-drop', '0.5'],
 };
 
 for (const [preset, more] of Object.entries(RESUMED)) {
@@ -76,6 +77,15 @@ for (const [preset, more] of Object.entries(RESUMED)) {
       cwd,
     });
     assert.equal(sampled.code, 0, sampled.stderr);
+    const dropping = ['sample', '--ckpt', 'whole', '--num', '2', '--steps', '2', '--cfg', '2', '--path-drop-guidance'];
+    const dropped = await repa([...dropping, '--latents', '-o', 'dropped'], { cwd });
+    if (run.includes('--path-drop')) {
+      assert.equal(dropped.code, 0, dropped.stderr);
+      assert.match((await repa(['info', 'dropped'], { cwd })).stdout.toString(), /path_drop_guidance/);
+    } else {
+      assert.equal(dropped.code, 2, dropped.stderr);
+      assert.match(dropped.stderr, /no middle blocks that can be left out.*--preset sprint/s);
+    }
     const hidden = await repa(['extract-hidden', '--ckpt', 'whole', '--pool', 'none', '-o', 'hidden'], { cwd });
     assert.equal(hidden.code, 0, hidden.stderr);
     const { stdout } = await repa(['info', 'hidden'], { cwd });
@@ -159,6 +169,13 @@ test('an option that would do nothing, or cannot do what it says, is refused', a
       /--layer-sync needs all tokens/,
     ],
     [['--path-drop', '0.1'], /--path-drop .* --fusion/],
+    [['--depth', '5', '--fusion', '--route', '0.7', '--route-groups'], /0.7 of 2 x 2 or of 4 x 4 tokens/],
+    [
+      ['--depth', '5', '--preset', 'sprint', '--class-token', '0.03'],
+      /--route-groups are squares of patches, and --class-token is none/,
+    ],
+    [['--positions', 'none'], /--positions none without --rotary/],
+    [['--qk-norm-kind', 'rms'], /--qk-norm-kind .* --qk-norm/],
     [['--representation-channels', '3'], /--representation-channels .* --representation/],
     [['--class-token', '1', '--feats', 'feats,feats'], /class token of one encoder/],
     [['--model', 'DiT-S/4', '--class-token', '1', '--time-shift', '2'], /--time-shift, --class-token: for a SiT/],

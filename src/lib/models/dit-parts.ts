@@ -2,12 +2,22 @@
  * The parts of a diffusion transformer, each with its parameters: the condition of time and class, patches, blocks, the final
  * layer. Parameters carry the names of the official code. Shapes: B images of T tokens of width D.
  */
-import { checkpoint, tf } from '../engine/index.js';
+import { checkpoint, rmsNorm, tf } from '../engine/index.js';
 import { fourierFeatures, timestepEmbedding } from '../nn/embeddings.js';
 import { embedding, layerNorm, linear, modulate, silu } from '../nn/functional.js';
-import { dense, mlp, type Parameters, parameter, patchEmbed, rmsNormed, selfAttention, swiglu } from '../nn/layers.js';
+import {
+  dense,
+  mlp,
+  type NormKind,
+  type Parameters,
+  parameter,
+  patchEmbed,
+  rmsNormed,
+  selfAttention,
+  swiglu,
+} from '../nn/layers.js';
 import type { RotaryAngles } from '../nn/rotary.js';
-import { gatedUnits, type TransformerConfig } from './dit-sizes.js';
+import { affineNorm, gatedUnits, type TransformerConfig } from './dit-sizes.js';
 import { hiddenMaps, linearPlan, normPlan, type PlannedParameter } from './start.js';
 
 /** Width of the sinusoidal embedding of time, before its perceptron. */
@@ -102,13 +112,19 @@ function modulation(p: Parameters, name: string, c: tf.Tensor, count: number): t
   return tf.split(c.rank === 2 ? tf.expandDims(vectors, 1) : vectors, count, 2);
 }
 
-/** The norm before a modulation has a scale only if it is of the root mean square. */
+/** The kind of the norm of queries and keys; null for none. */
+const headNorm = (config: TransformerConfig): NormKind | null =>
+  config.qkNorm ? (config.qkNormKind ?? affineNorm(config)) : null;
+
+/** The norm before a modulation has a scale only if it is of the root mean square, and not plain. */
 const plainNormPlan = (name: string, { norm, hiddenSize }: TransformerConfig): PlannedParameter[] =>
   norm === 'rms' ? normPlan(name, hiddenSize, norm) : [];
 
 /** The norm `name` before a modulation: `x` [B, T, D] to [B, T, D]. */
-const normalised = (p: Parameters, name: string, { norm }: TransformerConfig, x: tf.Tensor): tf.Tensor =>
-  norm === 'rms' ? rmsNormed(p, name, x, EPSILON) : layerNorm(x, { epsilon: EPSILON });
+function normalised(p: Parameters, name: string, { norm }: TransformerConfig, x: tf.Tensor): tf.Tensor {
+  if (norm === 'rms') return rmsNormed(p, name, x, EPSILON);
+  return norm === 'layer' ? layerNorm(x, { epsilon: EPSILON }) : rmsNorm(x, EPSILON);
+}
 
 function feedForwardPlan(name: string, { hiddenSize, mlpRatio, feedForward }: TransformerConfig): PlannedParameter[] {
   if (feedForward === 'gelu') {
@@ -128,13 +144,22 @@ function feedForwardPlan(name: string, { hiddenSize, mlpRatio, feedForward }: Tr
 const feedForward = (p: Parameters, name: string, config: TransformerConfig, x: tf.Tensor): tf.Tensor =>
   config.feedForward === 'swiglu' ? swiglu(p, name, x) : mlp(p, name, x, 'tanh');
 
-export function blockPlan(name: string, config: TransformerConfig): PlannedParameter[] {
-  const { hiddenSize, numHeads, qkNorm, norm } = config;
-  const headNorms = qkNorm ? ['q_norm', 'k_norm'] : [];
+/** Block number `number`, of 1 up. */
+export const blockName = (number: number): string => `blocks.${number - 1}`;
+
+/** The share of the first block's values, a number. */
+const valueShare = (name: string): string => `${name}.attn.v1_lambda`;
+
+export function blockPlan(number: number, config: TransformerConfig): PlannedParameter[] {
+  const { hiddenSize, numHeads, valueResidual } = config;
+  const name = blockName(number);
+  const norm = headNorm(config);
+  const headNorms = norm ? ['q_norm', 'k_norm'] : [];
   return hiddenMaps([
     ...plainNormPlan(`${name}.norm1`, config),
     ...linearPlan(`${name}.attn.qkv`, 3 * hiddenSize, hiddenSize, 'xavier'),
-    ...headNorms.flatMap((each) => normPlan(`${name}.attn.${each}`, hiddenSize / numHeads, norm)),
+    ...headNorms.flatMap((each) => normPlan(`${name}.attn.${each}`, hiddenSize / numHeads, norm!)),
+    ...(valueResidual && number > 1 ? [[valueShare(name), { shape: [], start: 'half' }] as PlannedParameter] : []),
     ...linearPlan(`${name}.attn.proj`, hiddenSize, hiddenSize, 'xavier'),
     ...plainNormPlan(`${name}.norm2`, config),
     ...feedForwardPlan(`${name}.mlp`, config),
@@ -142,17 +167,35 @@ export function blockPlan(name: string, config: TransformerConfig): PlannedParam
   ]);
 }
 
-/** One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D]; queries and keys turn by `rotary`. */
+/** What a block is given besides its tokens and the condition. */
+interface BlockInputs {
+  /** By how much queries and keys turn. */
+  rotary?: RotaryAngles;
+  /** The values of the first block [B, T, D], of which this one takes a share. */
+  values?: tf.Tensor;
+}
+
+/**
+ * One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D].
+ * @param keep takes the values of its own, [B, T, D]
+ */
 export function block(
   p: Parameters,
   name: string,
   config: TransformerConfig,
   x: tf.Tensor,
   c: tf.Tensor,
-  rotary?: RotaryAngles,
+  { rotary, values }: BlockInputs = {},
+  keep?: (own: tf.Tensor) => void,
 ): tf.Tensor {
   const [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = modulation(p, name, c, 6); // each [B, 1 or T, D]
-  const heads = { heads: config.numHeads, qkNorm: config.qkNorm ? config.norm : null, rotary };
+  const mix = (own: tf.Tensor): tf.Tensor => {
+    keep?.(tf.reshape(own, x.shape));
+    if (!values) return own;
+    const first = tf.reshape(values, own.shape); // [B, T, H, d]
+    return tf.add(own, tf.mul(parameter(p, valueShare(name)), tf.sub(first, own))); // [B, T, H, d]
+  };
+  const heads = { heads: config.numHeads, qkNorm: headNorm(config), rotary, values: mix };
   const seen = modulate(normalised(p, `${name}.norm1`, config, x), shiftA, scaleA); // [B, T, D]
   const mixed = tf.add(x, tf.mul(gateA, selfAttention(p, `${name}.attn`, seen, heads))); // [B, T, D]
   const input = modulate(normalised(p, `${name}.norm2`, config, mixed), shiftM, scaleM); // [B, T, D]
@@ -160,15 +203,16 @@ export function block(
 }
 
 /** The same block, computed again in the backward pass instead of kept for it: whatever it reads is an input of it. */
-export const checkpointedBlock: typeof block = (p, name, config, x, c, rotary) => {
+export const checkpointedBlock: typeof block = (p, name, config, x, c, { rotary, values } = {}) => {
   const names = Object.keys(p).filter((key) => key.startsWith(`${name}.`));
-  const angles = rotary ? [rotary.cos, rotary.sin] : [];
+  const besides = [...(rotary ? [rotary.cos, rotary.sin] : []), ...(values ? [values] : [])];
   const run = (x: tf.Tensor, c: tf.Tensor, ...others: tf.Tensor[]) => {
-    const [cos, sin] = others;
-    const weights = names.map((key, i) => [key, others[angles.length + i]]);
-    return block(Object.fromEntries(weights), name, config, x, c, rotary && { cos, sin });
+    const given = others.slice(0, besides.length);
+    const weights = names.map((key, i) => [key, others[besides.length + i]]);
+    const inputs = { rotary: rotary && { cos: given[0], sin: given[1] }, values: values && given.at(-1) };
+    return block(Object.fromEntries(weights), name, config, x, c, inputs);
   };
-  return checkpoint(run, [x, c, ...angles, ...names.map((key) => p[key])]);
+  return checkpoint(run, [x, c, ...besides, ...names.map((key) => p[key])]);
 };
 
 /** The final layer; `added` are parameters of further outputs, whose names start with that of the layer. */

@@ -17,18 +17,23 @@ export interface TransformerConfig {
   numClasses: number;
   /** Whether the label table has one more row, the null class, at the index `numClasses`. */
   nullClass: boolean;
-  /** A norm of queries and keys, of the kind of the others. */
+  /** A norm of queries and keys, of the kind of the others unless something is said. */
   qkNorm: boolean;
-  /** Layer norm without parameters, or RMS norm with a scale. */
-  norm: NormKind;
+  /** Layer norm without parameters, RMS norm with a scale, or RMS norm without one. */
+  norm: NormKind | 'rms-plain';
   /** A perceptron with GELU, or a gated one. */
   feedForward: 'gelu' | 'swiglu';
-  /** Whether queries and keys turn with their position, besides the fixed positions. */
+  /** Whether queries and keys turn with their position. */
   rotary: boolean;
   /** Number, of 1..depth, of the block whose tokens are looked at: that which is aligned, if one is. */
   alignDepth: number;
   /** The original SiT runs from noise at t = 0 to data at t = 1, the other way round than here. */
   reversedTime: boolean;
+  qkNormKind?: NormKind;
+  /** No sines and cosines of their position are added to the patches. */
+  positions?: 'none';
+  /** Later blocks mix a learned share of the first block's values into theirs (arXiv 2410.17897). */
+  valueResidual?: boolean;
   /** The output is the clean data, of which the velocity is made; else it is the velocity. */
   prediction?: 'data';
   /** Patches go through a map of this width first (JiT, arXiv 2511.13720). */
@@ -137,8 +142,20 @@ export function checkConfig(config: TransformerConfig): TransformerConfig {
   return config;
 }
 
-/** @throws UsageError for parts of JiT or DDT that do not fit the network */
-function checkDesign({ depth, rotary, context, head }: TransformerConfig): void {
+/** @throws UsageError for parts that only some networks have, and that do not fit this one */
+function checkDesign({ depth, rotary, positions, valueResidual, context, head }: TransformerConfig): void {
+  if (positions === 'none' && !rotary) {
+    throw new UsageError(
+      '--positions none without --rotary: nothing would tell patches where they are',
+      'Add --rotary.',
+    );
+  }
+  if (valueResidual && (context || head)) {
+    throw new UsageError(
+      `--value-residual does not go with ${context ? '--context-tokens' : '--wide-head'}: its blocks see other tokens than the first`,
+      'Drop one of them.',
+    );
+  }
   if (context && (context.block < 1 || context.block > depth)) {
     throw new UsageError(
       `there is no block ${context.block} for class tokens to enter: the model has blocks 1 to ${depth}`,
@@ -150,6 +167,9 @@ function checkDesign({ depth, rotary, context, head }: TransformerConfig): void 
     throw new UsageError(`a wide head of ${head.hiddenSize} cannot be split into ${head.numHeads} attention heads`);
   }
 }
+
+/** The kind of norms that have parameters of their own: of what methods add, and of queries and keys. */
+export const affineNorm = ({ norm }: Pick<TransformerConfig, 'norm'>): NormKind => (norm === 'layer' ? 'layer' : 'rms');
 
 /** Patches of an image. */
 export const patchCount = ({ inputSize, patchSize }: TransformerConfig): number => (inputSize / patchSize) ** 2;

@@ -2,6 +2,7 @@
 import { DataError } from '../errors.js';
 import {
   type Architecture,
+  affineNorm,
   alignDepthOf,
   checkConfig,
   contextBlockOf,
@@ -43,7 +44,10 @@ export function inferTransformer(
   const design = inferDesign(shapes, shapeOf, known);
   const embedder = `${design.head ? 's' : 'x'}_embedder.${design.bottleneck ? 'proj1' : 'proj'}`;
   const [, inChannels, patchSize] = shapeOf(`${embedder}.weight`);
-  const [, tokens, hiddenSize] = shapeOf('pos_embed');
+  // Without stored positions, nothing tells how many patches there are: those of the published models of 256 pixels.
+  const patches = ((known.inputSize ?? 32) / patchSize) ** 2;
+  const [, tokens] = design.positions ? [1, prefix + patches] : shapeOf('pos_embed');
+  const [, hiddenSize] = shapeOf('y_embedder.embedding_table.weight');
   const headDim = shapes.get('blocks.0.attn.q_norm.weight')?.shape[0];
   const gated = shapes.has('blocks.0.mlp.w3.weight');
   const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight') - (design.head?.depth ?? 0);
@@ -64,9 +68,11 @@ export function inferTransformer(
     numClasses: nullClass ? labelRows - 1 : labelRows,
     nullClass,
     qkNorm: headDim !== undefined,
-    norm: shapes.has('blocks.0.norm1.weight') ? 'rms' : 'layer',
+    norm: normOf(shapes, known),
     feedForward: gated ? 'swiglu' : 'gelu',
-    rotary: known.rotary ?? (design.context !== undefined || design.timeEmbedding !== undefined),
+    rotary:
+      known.rotary ??
+      (design.context !== undefined || design.timeEmbedding !== undefined || design.positions !== undefined),
     alignDepth: known.alignDepth ?? alignDepthOf(depth),
     reversedTime:
       family === 'SiT' && (known.reversedTime ?? (outChannels === 2 * inChannels || design.context !== undefined)),
@@ -77,9 +83,16 @@ export function inferTransformer(
 /** Tables of cosines and sines that the published code of RAE keeps in its state dict: they follow from the sizes. */
 const isBuffer = (name: string): boolean => /(^|\.)(enc_|dec_)?feat_rope(_incontext)?\.freqs_(cos|sin)$/.test(name);
 
-type Design = Pick<TransformerConfig, 'prediction' | 'bottleneck' | 'context' | 'timeEmbedding' | 'head'>;
+type Design = Pick<
+  TransformerConfig,
+  'qkNormKind' | 'positions' | 'valueResidual' | 'prediction' | 'bottleneck' | 'context' | 'timeEmbedding' | 'head'
+>;
 
-/** What the names of a state dict tell of JiT's and DDT's parts, as far as there are any. */
+/** Norms without parameters leave no trace. */
+const normOf = (shapes: Shapes, known: Partial<TransformerConfig>): TransformerConfig['norm'] =>
+  shapes.has('blocks.0.norm1.weight') ? 'rms' : (known.norm ?? 'layer');
+
+/** What the names of a state dict tell of parts that only some networks have. */
 function inferDesign(
   shapes: Shapes,
   shapeOf: (name: string) => readonly number[],
@@ -89,7 +102,13 @@ function inferDesign(
   const bottleneck = shapes.get('x_embedder.proj1.weight')?.shape[0];
   const tokens = shapes.get('in_context_posemb')?.shape[1];
   const predictsData = known.prediction === 'data' || (tokens !== undefined && bottleneck !== undefined); // JiT
+  const qkNormKind = shapes.has('blocks.0.attn.q_norm.bias') ? 'layer' : 'rms';
+  const hasOtherNorm =
+    shapes.has('blocks.0.attn.q_norm.weight') && qkNormKind !== affineNorm({ norm: normOf(shapes, known) });
   return {
+    ...(hasOtherNorm && { qkNormKind }),
+    ...(!shapes.has('pos_embed') && shapes.has('x_embedder.proj.weight') && { positions: 'none' }),
+    ...(shapes.has('blocks.1.attn.v1_lambda') && { valueResidual: true }),
     ...(predictsData && { prediction: 'data' }),
     ...(bottleneck !== undefined && { bottleneck }),
     ...(tokens !== undefined && { context: known.context ?? { tokens, block: contextBlockOf(depth) } }),

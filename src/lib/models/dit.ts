@@ -13,6 +13,7 @@ import { dense, type Parameters, parameter, unpatchify } from '../nn/layers.js';
 import { type RotaryAngles, rotaryAngles } from '../nn/rotary.js';
 import {
   block,
+  blockName,
   blockPlan,
   checkpointedBlock,
   condition,
@@ -58,15 +59,19 @@ export function transformerParameters(
   const { hiddenSize, depth, context, head } = config;
   const isFinal = ([name]: PlannedParameter): boolean => name.startsWith(`${FINAL}.`);
   const wide = headConfig(config);
+  const positions: PlannedParameter = [
+    'pos_embed',
+    { shape: [1, prefix + patchCount(config), hiddenSize], start: 'positions' },
+  ];
   return new Map([
-    ['pos_embed', { shape: [1, prefix + patchCount(config), hiddenSize], start: 'positions' }],
+    ...(config.positions === 'none' ? [] : [positions]),
     ...(context ? [contextPlan(context.tokens, hiddenSize)] : []),
     ...patchesPlan(head ? 's_embedder' : 'x_embedder', config),
     ...(wide ? patchesPlan('x_embedder', wide) : []),
     ...(wide && wide.hiddenSize !== hiddenSize ? linearPlan('s_projector', wide.hiddenSize, hiddenSize, 'xavier') : []),
     ...conditionPlan(config),
-    ...Array.from({ length: depth }, (_, i) => blockPlan(`blocks.${i}`, config)).flat(),
-    ...Array.from({ length: head?.depth ?? 0 }, (_, i) => blockPlan(`blocks.${depth + i}`, wide!)).flat(),
+    ...Array.from({ length: depth }, (_, i) => blockPlan(i + 1, config)).flat(),
+    ...Array.from({ length: head?.depth ?? 0 }, (_, i) => blockPlan(depth + i + 1, wide!)).flat(),
     ...added.filter((each) => !isFinal(each)),
     ...finalPlan(FINAL, wide ?? config, added.filter(isFinal)),
   ]);
@@ -85,6 +90,8 @@ export interface Passage {
   enter?(stream: Stream, block: number): Stream;
   /** After it. */
   leave?(stream: Stream, block: number): Stream;
+  /** Whether the block is left out. */
+  skips?(block: number): boolean;
   /** Of values of all tokens [B, T, ...], those of the tokens that the block sees. */
   seen?(values: tf.Tensor, block: number): tf.Tensor;
 }
@@ -130,16 +137,30 @@ export function transformer(
   const patches = patchTokens(p, config.head ? 's_embedder' : 'x_embedder', config, x); // [B, T, D]
   const all = prefix ? tf.concat([prefix, patches], 1) : patches; // [B, P + T, D]
   let stream: Stream = {
-    tokens: tf.add(all, parameter(p, 'pos_embed')), // [B, P + T, D]
+    tokens: config.positions === 'none' ? all : tf.add(all, parameter(p, 'pos_embed')), // [B, P + T, D]
     angles: config.rotary ? gridAngles(config, prefix?.shape[1]) : undefined,
   };
   const { context } = config;
   const hidden: tf.Tensor[] = [];
+  let first: tf.Tensor | undefined; // the values of the first block, [B, P + T, D]
+
+  /** The tokens of the stream after block number `number`. */
+  function through(number: number): tf.Tensor {
+    if (passages.some((passage) => passage.skips?.(number))) return stream.tokens;
+    const keeps = config.valueResidual && number === 1;
+    const keep = (own: tf.Tensor): void => {
+      first = own;
+    };
+    const values = first && passages.reduce((each, passage) => passage.seen?.(each, number) ?? each, first);
+    const run = number <= checkpointBlocks && !keeps ? checkpointedBlock : block;
+    const inputs = { rotary: stream.angles, values };
+    return run(p, blockName(number), config, stream.tokens, c.modulating, inputs, keeps ? keep : undefined);
+  }
+
   for (let number = 1; number <= config.depth; number++) {
     if (number === context?.block) stream = withContext(p, config, stream, c.label, prefix?.shape[1]);
     stream = passages.reduce((each, passage) => passage.enter?.(each, number) ?? each, stream);
-    const run = number <= checkpointBlocks ? checkpointedBlock : block;
-    const tokens = run(p, `blocks.${number - 1}`, config, stream.tokens, c.modulating, stream.angles); // [B, K + P + T, D]
+    const tokens = through(number); // [B, K + P + T, D]
     hidden.push(context && number >= context.block ? splitFirst(tokens, context.tokens)[1] : tokens); // [B, P + T, D]
     stream = leaving.reduce<Stream>((each, passage) => passage.leave?.(each, number) ?? each, { ...stream, tokens });
   }
@@ -187,7 +208,7 @@ function wideHead(p: Parameters, config: TransformerConfig, x: tf.Tensor, tokens
   const angles = wide.rotary ? gridAngles(wide) : undefined;
   let own = patchTokens(p, 'x_embedder', wide, x); // [B, T, W]
   for (let i = 0; i < wide.depth; i++) {
-    own = block(p, `blocks.${config.depth + i}`, wide, own, modulating, angles); // [B, T, W]
+    own = block(p, blockName(config.depth + i + 1), wide, own, modulating, { rotary: angles }); // [B, T, W]
   }
   return { config: wide, tokens: own, modulating };
 }

@@ -6,13 +6,15 @@ import { sizeOf } from '../numbers/typed-array.js';
 import type { Weight } from './parameters.js';
 
 /** `positions` are those of the grid of patches, computed, and `frequencies` standard normals: both are never trained. */
-export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'ones' | 'positions' | 'frequencies';
+export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'half' | 'ones' | 'positions' | 'frequencies';
 
 export interface ParameterPlan {
   shape: readonly number[];
   start: Start;
   /** Of a bias that starts as its weight does: inputs of the layer. */
   inputs?: number;
+  /** Whether it stays as it starts, though not computed. */
+  fixed?: true;
   /** Whether it is a map between hidden states, which Muon may learn. */
   hidden?: true;
 }
@@ -21,7 +23,8 @@ export interface ParameterPlan {
 export type PlannedParameter = [name: string, plan: ParameterPlan];
 
 /** Parameters that are stored with a model but not trained. */
-export const isFrozen = ({ start }: ParameterPlan): boolean => start === 'positions' || start === 'frequencies';
+export const isFrozen = ({ start, fixed }: ParameterPlan): boolean =>
+  fixed === true || start === 'positions' || start === 'frequencies';
 
 /** A linear layer, without bias at its start. */
 export const linearPlan = (name: string, outputs: number, inputs: number, start: Start): PlannedParameter[] => [
@@ -66,6 +69,8 @@ function firstValues({ shape, start, inputs }: ParameterPlan, seed: number, row:
     case 'frequencies':
       fillNormal(values, seed, PURPOSE.init, row);
       return values;
+    case 'half':
+      return values.fill(0.5);
     case 'ones':
       return values.fill(1);
     case 'positions': {

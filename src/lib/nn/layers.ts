@@ -77,6 +77,8 @@ export interface AttentionOptions {
   qkNorm?: NormKind | null;
   /** By how much queries and keys turn with their position; not at all by default. */
   rotary?: RotaryAngles;
+  /** What becomes of the values [B, T, H, d] before they are mixed; nothing by default. */
+  values?(own: tf.Tensor): tf.Tensor;
 }
 
 /** PyTorch's default of the one, LightningDiT's of the other. */
@@ -90,7 +92,7 @@ export function selfAttention(
   p: Parameters,
   name: string,
   x: tf.Tensor,
-  { heads, qkNorm = null, rotary }: AttentionOptions,
+  { heads, qkNorm = null, rotary, values = (own) => own }: AttentionOptions,
 ): tf.Tensor {
   const [batch, tokens, dim] = x.shape;
   const perHead = (part: tf.Tensor) => tf.reshape(part, [batch, tokens, heads, dim / heads]);
@@ -103,7 +105,7 @@ export function selfAttention(
     q = rotate(q, rotary);
     k = rotate(k, rotary);
   }
-  return dense(p, `${name}.proj`, tf.reshape(attention(q, k, v), [batch, tokens, dim]));
+  return dense(p, `${name}.proj`, tf.reshape(attention(q, k, values(v)), [batch, tokens, dim]));
 }
 
 /** The two-layer perceptron `name` with GELU: `x` [B, T, D] to [B, T, D]. */

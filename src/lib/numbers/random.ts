@@ -38,6 +38,7 @@ export const PURPOSE = {
   direction: 18,
   transported: 19,
   negative: 30,
+  routeGroups: 31,
 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;

@@ -191,6 +191,8 @@ export interface Method<T extends Table = Table, S = unknown> {
   readonly companion?: Companion<S>;
   /** What it does to the tokens between the blocks; `draws` is empty where it draws nothing, as in sampling. */
   passage?(settings: S, p: Parameters, draws: Readonly<Record<string, tf.Tensor>>): Passage;
+  /** The same where a weaker prediction is wanted, to be guided away from. */
+  weakened?(settings: S, p: Parameters): Passage;
   /** The blocks that only part of the tokens see, and the options that say so. */
   partial?(settings: S): { from: number; to: number; option: string; range: string } | undefined;
   /** Blocks all of whose tokens it needs, and the option that does. */

@@ -87,6 +87,10 @@ export interface ForwardInputs {
   companion?: tf.Tensor;
 }
 
+/** Whether a network can leave out what makes its prediction strong. */
+export const hasWeakened = ({ methods }: Pick<Network, 'methods'>): boolean =>
+  activeMethods(methods).some(({ method }) => method.weakened);
+
 /** Whether a network has a weaker prediction to move away from. */
 export const hasWeaker = ({ methods }: Pick<Network, 'methods'>): boolean =>
   activeMethods(methods).some(({ method }) => method.weaker);
@@ -111,18 +115,25 @@ export interface ForwardOutput extends Pick<TransformerOutput, 'output' | 'hidde
   seen(values: tf.Tensor, block: number): tf.Tensor;
 }
 
+export interface ForwardOptions extends Pick<Seams, 'checkpointBlocks'> {
+  draws?: MethodDraws;
+  /** Whether methods leave out what makes the prediction strong. */
+  weakened?: boolean;
+}
+
 /** The forward pass, as in sampling unless methods have drawn something. */
 export function forward(
   p: Parameters,
   { architecture, model, methods }: Network,
   { x, t, y, companion }: ForwardInputs,
-  { draws = {}, checkpointBlocks }: { draws?: MethodDraws } & Pick<Seams, 'checkpointBlocks'> = {},
+  { draws = {}, checkpointBlocks, weakened = false }: ForwardOptions = {},
 ): ForwardOutput {
   const active = activeMethods(methods);
   const generated = companionOf(active)?.method.companion;
-  const passages = active.flatMap(
-    ({ method, settings }) => method.passage?.(settings, p, draws[method.name] ?? {}) ?? [],
-  );
+  const passages = active.flatMap(({ method, settings }) => {
+    const weak = weakened ? method.weakened?.(settings, p) : undefined;
+    return weak ?? method.passage?.(settings, p, draws[method.name] ?? {}) ?? [];
+  });
   const prefix = companion && generated?.enter(p, model, companion); // [B, P, D]
   const head = architecture === 'SiT' ? sit : dit;
   const pass = head(p, model, x, t, y, { prefix, passages, checkpointBlocks });

@@ -46,7 +46,7 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
     beta2: 0.95,
     ema: [0.9995],
   },
-  /** SR-DiT (arXiv 2512.12386), without its residual values. */
+  /** SR-DiT (arXiv 2512.12386); sampled with --path-drop-guidance. */
   'sr-dit': {
     lambda: 0.5,
     'align-depth': 2,
@@ -55,7 +55,9 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
     route: 0.75,
     fusion: true,
     'path-drop': 0.05,
-    norm: 'rms',
+    'path-drop-of': 'step',
+    norm: 'rms-plain',
+    'value-residual': true,
     rotary: true,
     'qk-norm': true,
     'time-shift': 'auto',

@@ -7,6 +7,7 @@ import { normals } from '../diffusion/draws.js';
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
+import { affineNorm } from '../models/dit-sizes.js';
 import { linearPlan, normPlan } from '../models/start.js';
 import { dense, norm, rmsNormed } from '../nn/layers.js';
 import { PURPOSE } from '../numbers/random.js';
@@ -46,16 +47,16 @@ export const reg = method({
     return dim === undefined ? undefined : { weight: 0.03, dim };
   },
   besides: () => ({ classToken: true }),
-  parameters: ({ dim }, { model: { hiddenSize, norm: kind } }) => [
+  parameters: ({ dim }, { model: { hiddenSize, ...model } }) => [
     ...linearPlan('cls_projectors2', hiddenSize, dim, 'xavier'),
-    ...normPlan('wg_norm', hiddenSize, kind),
+    ...normPlan('wg_norm', hiddenSize, affineNorm(model)),
     ...linearPlan('final_layer.linear_cls', dim, hiddenSize, 'zeros'),
   ],
   companion: {
     size: ({ dim }) => dim,
     tokens: 1,
-    enter(p, { norm: kind }, noisy) {
-      const normed = kind === 'rms' ? rmsNormed : norm;
+    enter(p, model, noisy) {
+      const normed = affineNorm(model) === 'rms' ? rmsNormed : norm;
       const token = normed(p, 'wg_norm', dense(p, 'cls_projectors2', noisy), EPSILON); // [B, D]
       return tf.expandDims(token, 1); // [B, 1, D]
     },

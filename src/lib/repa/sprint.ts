@@ -1,34 +1,59 @@
 /**
  * SPRINT (arXiv 2510.21986): what comes out of the middle blocks is joined with what went in, and in training most tokens skip
- * them: a learned mask token stands in their place. Some images leave the middle out wholly. From the paper; not checked
- * against code.
+ * them: a mask token stands in their place. Some images leave the middle out wholly, which sampling can guide away from.
+ * SR-DiT (arXiv 2512.12386) has a variant of it. Checked against the published code of both: outputs, guided ones too, losses
+ * and gradients (fixtures published/sprint and published/sr-dit).
+ *
+ * The published SPRINT keeps one token at random of each square of four, drops the path of each image by itself, and has a
+ * mask token that is not trained; SR-DiT keeps a random quarter, drops the path of a whole batch, and trains the token. The
+ * columns of `fusion_proj` are here those of what went in, then those of what came out, as in SR-DiT; SPRINT has them the other way round.
  */
 import { uniforms } from '../diffusion/draws.js';
 import { tf } from '../engine/index.js';
-import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
+import { UsageError } from '../errors.js';
+import { count, fields, later, numeric, oneOf, type ShapeOf, truth } from '../formats/json-shape.js';
+import type { Passage, Stream } from '../models/dit.js';
+import type { TransformerConfig } from '../models/dit-sizes.js';
 import { linearPlan } from '../models/start.js';
 import { dense, type Parameters, parameter } from '../nn/layers.js';
-import { PURPOSE } from '../numbers/random.js';
-import { flag, number } from '../options/option.js';
+import { fillUniform, PURPOSE } from '../numbers/random.js';
+import { choice, flag, number } from '../options/option.js';
 import { options } from '../options/table.js';
-import { method } from './method.js';
-import { type CountKept, drawRoute, joinTokens, partStream, routeOf, seenTokens } from './token-route.js';
+import { type Draw, method } from './method.js';
+import { reg } from './reg.js';
+import {
+  type CountKept,
+  drawGroupedRoute,
+  drawRoute,
+  groupsOf,
+  joinTokens,
+  partStream,
+  routeOf,
+  seenTokens,
+} from './token-route.js';
 import { middleOf, tread } from './tread.js';
 
 const SETTINGS = fields({
   /** The share of an image's tokens that skip the blocks. */
   share: numeric,
+  /** Whether they are drawn square by square. */
+  groups: later(truth, false),
   from: count,
   to: count,
-  /** Chance that an image's middle blocks are left out. */
+  /** Chance that the middle blocks are left out, */
   pathDrop: numeric,
+  /** of each image by itself, or of all images of a step. */
+  pathDropOf: later(oneOf('image', 'step'), 'image'),
+  maskToken: later(oneOf('learned', 'fixed'), 'learned'),
 });
+
+type Settings = ShapeOf<typeof SETTINGS>;
+
+/** The published split: all but two blocks at either end. */
+const ENDS = [2, 2] as const;
 
 /** Those that are kept are rounded down; one is at least. */
 export const keptInMiddle: CountKept = (tokens, share) => Math.max(1, Math.trunc(tokens * (1 - share)));
-
-/** The paper's split: all but two blocks at either end. */
-const ENDS = [2, 2] as const;
 
 /**
  * The sum of two linear maps, of what went in and of what came out of the middle, both [B, T, D]: [B, T, D]. An image whose
@@ -42,35 +67,108 @@ function fuse(p: Parameters, entered: tf.Tensor, left: tf.Tensor, pathKept: tf.T
   return dense(p, 'fusion_proj', tf.concat([entered, middle], 2)); // [B, T, D]
 }
 
+/** `count` mask tokens for each image of `like` [B, ...]: [B, count, D]. */
+const masks = (p: Parameters, like: tf.Tensor, count: number): tf.Tensor =>
+  tf.tile(parameter(p, 'mask_token'), [like.shape[0], count, 1]);
+
+/** Of each image, or of all alike, 0 where the path is left out: [B]. */
+function pathDraw(pathDrop: number, of: Settings['pathDropOf']): Draw {
+  const kept = (chance: number): number => (chance < pathDrop ? 0 : 1);
+  if (of === 'image') return uniforms(PURPOSE.pathDrop, kept);
+  return {
+    shape: [],
+    dtype: 'float32',
+    values({ rows, seed, step }) {
+      const chance = new Float32Array(1);
+      fillUniform(chance, seed, PURPOSE.pathDrop, 0, step);
+      return new Float32Array(rows).fill(kept(chance[0]));
+    },
+  };
+}
+
+const columnsOf = ({ inputSize, patchSize }: TransformerConfig): number => inputSize / patchSize;
+
+/** @throws UsageError for squares that do not tile the tokens, or do not part in such a share */
+function checkGroups(share: number, model: TransformerConfig, hasClassToken: boolean): void {
+  if (hasClassToken) {
+    throw new UsageError('--route-groups are squares of patches, and --class-token is none', 'Drop one of them.');
+  }
+  const groups = groupsOf(share);
+  if (!groups) throw new UsageError(`--route-groups: ${share} of 2 x 2 or of 4 x 4 tokens is no whole number of them`);
+  if (columnsOf(model) % groups.side === 0) return;
+  throw new UsageError(
+    `--route-groups of ${groups.side} x ${groups.side} do not tile ${columnsOf(model)} x ${columnsOf(model)} tokens`,
+    'Change --patch-size or --route.',
+  );
+}
+
+/** The published network: its parts besides the method. */
+const NETWORK = {
+  ...{ rotary: true, positions: 'none', 'qk-norm': true, 'qk-norm-kind': 'rms', time: 'lognormal' },
+} as const;
+
+/** The published first stage, with REPA. */
+const FIRST_STAGE = {
+  ...NETWORK,
+  ...{ lambda: 0.5, 'align-depth': 7 },
+  ...{ route: 0.75, 'route-groups': true, fusion: true, 'path-drop': 0.1, 'mask-token': 'fixed' },
+} as const;
+
 export const sprint = method({
   name: 'sprint',
   options: options({
     fusion: flag('--fusion', 'join what comes out of the middle blocks with what went in (SPRINT, with --route 0.75)'),
-    pathDrop: number('--path-drop <p>', 'chance that they are left out for an image (SPRINT: 0.05)', {
+    pathDrop: number('--path-drop <p>', 'chance that they are left out (SPRINT: 0.1)', {
       min: 0,
       max: 1,
       default: 0,
       needs: 'fusion',
     }),
+    pathDropOf: choice('--path-drop-of <what>', 'each image by itself, or all of a step (SR-DiT)', ['image', 'step'], {
+      default: 'image',
+      needs: 'pathDrop',
+    }),
+    routeGroups: flag('--route-groups', 'of each square of 2 x 2 tokens as many skip, at random (SPRINT)', {
+      needs: 'fusion',
+    }),
+    maskToken: choice(
+      '--mask-token <kind>',
+      'what stands for tokens that skip: is learned, or fixed (SPRINT)',
+      ['learned', 'fixed'],
+      { default: 'learned', needs: 'fusion' },
+    ),
   }),
-  // The first stage, at the end of the dense blocks.
-  presets: { sprint: { lambda: 0.5, 'align-depth': 2, route: 0.75, fusion: true, 'path-drop': 0.05 } },
+  presets: {
+    sprint: FIRST_STAGE,
+    // Goes on from the first stage with all tokens.
+    'sprint-2': { ...FIRST_STAGE, route: 0, 'batch-size': 1024, lr: 2e-4, warmup: 5000 },
+  },
   settings: SETTINGS,
   isOn: ({ fusion }) => fusion === true,
   replaces: [tread.name],
-  settle({ pathDrop }, { model: { depth }, valuesOf }): ShapeOf<typeof SETTINGS> {
+  settle({ pathDrop, pathDropOf, routeGroups = false, maskToken }, { model, valuesOf }): Settings {
     const { route, middleBlocks } = valuesOf(tread);
-    return { share: route, ...middleOf(middleBlocks, depth, ENDS), pathDrop };
+    if (routeGroups && route > 0) checkGroups(route, model, valuesOf(reg).classToken > 0);
+    const middle = middleOf(middleBlocks, model.depth, ENDS);
+    return { share: route, groups: routeGroups && route > 0, ...middle, pathDrop, pathDropOf, maskToken };
   },
-  recognise: (shapes, { depth }) =>
-    shapes.has('fusion_proj.weight') ? { share: 0, from: ENDS[0] + 1, to: depth - ENDS[1], pathDrop: 0 } : undefined,
-  parameters: (_, { model: { hiddenSize } }) => [
-    ['mask_token', { shape: [1, 1, hiddenSize], start: 'zeros' }],
+  recognise: (shapes, { depth }): Settings | undefined =>
+    shapes.has('fusion_proj.weight')
+      ? {
+          ...{ share: 0, groups: false, from: ENDS[0] + 1, to: depth - ENDS[1] },
+          ...{ pathDrop: 0, pathDropOf: 'image', maskToken: 'learned' },
+        }
+      : undefined,
+  parameters: ({ maskToken }, { model: { hiddenSize } }) => [
+    maskToken === 'fixed'
+      ? ['mask_token', { shape: [1, 1, hiddenSize], start: 'normal', fixed: true }]
+      : ['mask_token', { shape: [1, 1, hiddenSize], start: 'zeros' }],
     ...linearPlan('fusion_proj', hiddenSize, 2 * hiddenSize, 'xavier'),
   ],
-  draws: ({ share, pathDrop }, { tokens, training }) => ({
-    ...(training && share > 0 && { route: drawRoute(tokens) }),
-    ...(training && pathDrop > 0 && { pathKept: uniforms(PURPOSE.pathDrop, (chance) => (chance < pathDrop ? 0 : 1)) }),
+  draws: ({ share, groups, pathDrop, pathDropOf }, { model, tokens, training }) => ({
+    ...(training &&
+      share > 0 && { route: groups ? drawGroupedRoute(columnsOf(model), groupsOf(share)!) : drawRoute(tokens) }),
+    ...(training && pathDrop > 0 && { pathKept: pathDraw(pathDrop, pathDropOf) }),
   }),
   partial: ({ share, from, to }) => (share > 0 ? { from, to, option: '--route', range: '--middle-blocks' } : undefined),
   passage({ share, from, to }, p, { route: drawn, pathKept }) {
@@ -88,11 +186,17 @@ export const sprint = method({
       leave(stream, block) {
         if (block !== to) return stream;
         const { tokens, skipping, angles } = entered;
-        const masks = () => tf.tile(parameter(p, 'mask_token'), [skipping.shape[0], skipping.shape[1]!, 1]); // [B, T - K, D]
-        const left = route ? joinTokens(stream.tokens, masks(), route) : stream.tokens; // [B, T, D]
+        const left = route ? joinTokens(stream.tokens, masks(p, skipping, skipping.shape[1]!), route) : stream.tokens; // [B, T, D]
         return { tokens: fuse(p, tokens, left, pathKept), angles };
       },
       seen: (values, block) => (route && from <= block && block <= to ? seenTokens(values, route) : values),
     };
   },
+  weakened: ({ from, to }, p): Passage => ({
+    skips: (block) => from <= block && block <= to,
+    leave({ tokens, ...stream }, block): Stream {
+      const fused = () => fuse(p, tokens, masks(p, tokens, tokens.shape[1]!), undefined); // [B, T, D]
+      return { ...stream, tokens: block === to ? fused() : tokens };
+    },
+  }),
 });

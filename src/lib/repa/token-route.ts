@@ -31,6 +31,50 @@ export const drawRoute = (tokens: number): Draw => ({
   },
 });
 
+/** Squares of tokens, and how many of each are kept. */
+export interface TokenGroups {
+  side: number;
+  kept: number;
+}
+
+/** The smallest squares, of 2 x 2 or 4 x 4, of which all but this share are whole tokens; undefined for none. */
+export function groupsOf(share: number): TokenGroups | undefined {
+  const all = [2, 4].map((side) => ({ side, kept: side * side * (1 - share) }));
+  return all.find(({ side, kept }) => Number.isInteger(kept) && kept >= 1 && kept < side * side);
+}
+
+/**
+ * A route of a grid of `columns` x `columns` tokens of which each square keeps some at random: as of {@link drawRoute}, the
+ * kept ones first, square by square.
+ */
+export const drawGroupedRoute = (columns: number, { side, kept }: TokenGroups): Draw => ({
+  shape: [2, columns * columns],
+  dtype: 'int32',
+  values({ rows, seed, step, position }) {
+    const tokens = columns * columns;
+    const across = columns / side;
+    const out = new Int32Array(rows * 2 * tokens);
+    for (let row = 0; row < rows; row++) {
+      const order = out.subarray(2 * row * tokens, (2 * row + 1) * tokens);
+      const places = out.subarray((2 * row + 1) * tokens, (2 * row + 2) * tokens).fill(-1);
+      let count = 0;
+      const take = (token: number): void => {
+        order[count] = token;
+        places[token] = count++;
+      };
+      for (let group = 0; group < across * across; group++) {
+        const [top, left] = [side * Math.floor(group / across), side * (group % across)];
+        const number = (position + row) * across * across + group;
+        for (const cell of permutation(side * side, seed, PURPOSE.routeGroups, step, number).subarray(0, kept)) {
+          take((top + Math.floor(cell / side)) * columns + left + (cell % side));
+        }
+      }
+      for (let token = 0; token < tokens; token++) if (places[token] < 0) take(token);
+    }
+    return out;
+  },
+});
+
 /** How many of `tokens` a method keeps where `share` of them skip blocks: the published codes round differently. */
 export type CountKept = (tokens: number, share: number) => number;
 

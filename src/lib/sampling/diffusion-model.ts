@@ -146,15 +146,22 @@ export interface InternalGuidance {
   high: number;
 }
 
+export interface PassOptions {
+  /** Guidance inside the network. */
+  internal?: InternalGuidance;
+  /** Whether methods leave out what makes the prediction strong. */
+  weakened?: boolean;
+}
+
 /** The forward pass of states [N, S] at times [N]. */
 export function forward(
   { record, parameters }: DiffusionModel,
   states: tf.Tensor,
   t: tf.Tensor,
   y: tf.Tensor,
-  internal?: InternalGuidance,
+  { internal, weakened }: PassOptions = {},
 ): Prediction {
-  const pass = networkForward(parameters, record, { ...unpackStates(record, states), t, y });
+  const pass = networkForward(parameters, record, { ...unpackStates(record, states), t, y }, { weakened });
   const { companion, hidden } = pass;
   const output = internal
     ? guidedInside(pass.output, weakerPrediction(parameters, record, pass), t, internal)
@@ -177,18 +184,16 @@ function guidedInside(
 /**
  * The network as the samplers call it, compiled once for each number of rows that occurs (with guidance, twice the batch
  * as well).
- * @param internal guidance inside the network
- * @param constants `feed` where the parameters change between runs
+ * @param options `constants` are `feed` where the parameters change between runs
  */
 export function compiledNetwork(
   model: DiffusionModel,
-  internal: InternalGuidance | undefined,
-  constants: 'bake' | 'feed' = 'bake',
+  { constants = 'bake', ...pass }: PassOptions & { constants?: 'bake' | 'feed' } = {},
 ): ConditionalNetwork<Times> & { dispose(): void } {
   const compiled = new Map<number, Captured>();
   const compile = (rows: number): Captured =>
     capture(
-      (x, t, y) => [forward(model, x, t, y, internal).output],
+      (x, t, y) => [forward(model, x, t, y, pass).output],
       [
         { shape: [rows, stateSize(model.record)], dtype: 'float32' },
         { shape: [rows], dtype: 'float32' },

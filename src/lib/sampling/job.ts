@@ -5,7 +5,6 @@ import { sizeOf } from '../numbers/typed-array.js';
 import { type Codec, checkStandardised, openCodec } from '../pretrained/codec.js';
 import {
   checkHints,
-  compiledNetwork,
   type DiffusionModel,
   isWeightsFile,
   loadDiffusionModel,
@@ -14,10 +13,10 @@ import {
 } from './diffusion-model.js';
 import { type Sample, sampleImages } from './images.js';
 import { type LabelPlan, labelPlan } from './labels.js';
+import { samplingNetworks } from './networks.js';
 import { type Noise, readNoise } from './noise-file.js';
 import type { Range } from './parts.js';
 import { type SamplerOptions, type SamplerSettings, settleSampler } from './settings.js';
-import { stateSize } from './state.js';
 
 export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'> {
   ckpt: string;
@@ -70,17 +69,13 @@ export async function openJob(options: SamplingOptions): Promise<Job> {
 export async function* samples(job: Job, { first, end }: Range, options: SamplingOptions): AsyncGenerator<Sample> {
   const { model, guide, noise } = job;
   const size = sizeOf(model.record.latent.shape);
-  const network = compiledNetwork(model, job.settings.internal);
-  const guideNetwork = guide && compiledNetwork(guide, undefined);
-  const { config } = model;
-  const networks = { network, stateSize: stateSize(model.record), nullLabel: config.numClasses, guide: guideNetwork };
+  const networks = samplingNetworks(model, job.settings, { guide });
   const sampled = { ...job, networks, rounding: options.rounding };
   for (let start = first; start < end; start += options.batchSize) {
     const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);
     yield* await sampleImages(sampled, indices, noise?.values.subarray(start * size, (start + indices.length) * size));
   }
-  network.dispose();
-  guideNetwork?.dispose();
+  networks.dispose();
 }
 
 const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights, vaeStatistics }: SamplingOptions): Promise<Codec> =>

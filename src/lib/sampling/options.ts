@@ -75,6 +75,11 @@ export const SAMPLING = options({
     'autoguidance: guide by a weaker checkpoint, in place of the model without label',
     { needs: isGuided },
   ),
+  pathDropGuidance: flag(
+    '--path-drop-guidance',
+    'guide by the model without label and without its middle blocks, if trained with --fusion (SPRINT, with --cfg 3)',
+    { needs: isGuided, conflicts: ['guideCkpt'] },
+  ),
   internalCfg: number(
     '--internal-cfg <w>',
     'guidance by the early head of a model that was trained with --internal; 1 is none',

@@ -1,7 +1,7 @@
 /** How images are sampled: what was asked for, settled for a model, and told in the header of the result. */
 import { type SamplerOptions as OwnOptions, type SettledSampler, settle } from '../diffusion/samplers/index.js';
 import { UsageError } from '../errors.js';
-import { hasWeaker } from '../repa/network.js';
+import { hasWeakened, hasWeaker } from '../repa/network.js';
 import type { DiffusionModel, InternalGuidance } from './diffusion-model.js';
 
 export interface SamplerSettings {
@@ -13,6 +13,8 @@ export interface SamplerSettings {
   guidanceChannels: number | undefined;
   /** Internal guidance, inside the network; undefined for none. */
   internal?: InternalGuidance;
+  /** Whether the prediction without label is one without the middle blocks, too. */
+  pathDropGuidance?: boolean;
   seed: number;
 }
 
@@ -27,6 +29,7 @@ export interface SamplerOptions extends OwnOptions {
   internalCfg?: number;
   internalLow?: number;
   internalHigh?: number;
+  pathDropGuidance?: true;
   seed: number;
 }
 
@@ -55,6 +58,12 @@ export function settleSampler({ record, config, source }: DiffusionModel, option
     );
   }
   checkGuidable(isGuided && guideCkpt === undefined, record, source);
+  if (options.pathDropGuidance && !hasWeakened(record)) {
+    throw new UsageError(
+      `--path-drop-guidance: ${source} has no middle blocks that can be left out`,
+      'Train one with --fusion --path-drop 0.1, or --preset sprint.',
+    );
+  }
   const internal = settleInternal(options, record, source);
   const predictsVariance = config.outChannels === 2 * config.inChannels;
   return {
@@ -65,6 +74,7 @@ export function settleSampler({ record, config, source }: DiffusionModel, option
     guidanceHigh: isGuided ? guidanceHigh : 1,
     guidanceChannels: options.guidanceChannels ?? (predictsVariance ? GUIDED_WITH_VARIANCE : undefined),
     ...(internal ? { internal } : {}),
+    ...(options.pathDropGuidance ? { pathDropGuidance: true } : {}),
     seed,
   };
 }
@@ -111,5 +121,6 @@ export const describeSampler = (settings: SamplerSettings): Record<string, unkno
   ...(settings.internal
     ? { internal_cfg: settings.internal.scale, internal_interval: [settings.internal.low, settings.internal.high] }
     : {}),
+  ...(settings.pathDropGuidance ? { path_drop_guidance: true } : {}),
   seed: settings.seed,
 });

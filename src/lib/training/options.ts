@@ -45,9 +45,16 @@ export const MODEL = options({
     defaultText: '8, or 4 for S and B',
   }),
   qkNorm: flag('--qk-norm', 'normalise queries and keys'),
-  norm: choice('--norm <kind>', 'layer norm, or RMS norm with a scale (LightningDiT)', ['layer', 'rms'], {
-    default: 'layer',
+  qkNormKind: choice('--qk-norm-kind <kind>', 'by which norm', ['layer', 'rms'], {
+    defaultText: 'as --norm',
+    needs: 'qkNorm',
   }),
+  norm: choice(
+    '--norm <kind>',
+    'layer norm, RMS norm with a scale (LightningDiT), or without one (SR-DiT)',
+    ['layer', 'rms', 'rms-plain'],
+    { default: 'layer' },
+  ),
   feedForward: choice(
     '--feed-forward <kind>',
     'a perceptron with GELU, or a gated one (LightningDiT)',
@@ -88,6 +95,16 @@ export const MODEL = options({
     { onlyFor: 'SiT' },
   ),
   rotary: flag('--rotary', 'turn queries and keys with their position on the grid (LightningDiT)'),
+  positions: choice(
+    '--positions <kind>',
+    'sines and cosines added to the patches, or none (SPRINT, with --rotary)',
+    ['fixed', 'none'],
+    { default: 'fixed' },
+  ),
+  valueResidual: flag(
+    '--value-residual',
+    "later blocks mix a learned share of the first block's values into theirs (SR-DiT)",
+  ),
 });
 
 /** Reads a shift of times. @throws ValueProblem */

@@ -148,10 +148,14 @@ function checkEncoder({ encoder, images, methods }: RunOptions): void {
 /** The parts of JiT and DDT that the options ask for. @throws UsageError for a prediction that is not for the path */
 function settledDesign(options: RunOptions, depth: number): Partial<TransformerConfig> {
   const { prediction, path, bottleneck, contextTokens, contextBlock, timeEmbedding, wideHead } = options;
+  const { qkNormKind, positions, valueResidual } = options;
   if (prediction === 'data' && path !== 'linear') {
     throw new UsageError(`--prediction data is for --path linear, not ${path}`);
   }
   return {
+    ...(qkNormKind && { qkNormKind }),
+    ...(positions === 'none' && { positions }),
+    ...(valueResidual && { valueResidual }),
     ...(prediction === 'data' && { prediction }),
     ...(bottleneck !== undefined && { bottleneck }),
     ...(contextTokens !== undefined && {

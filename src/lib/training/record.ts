@@ -33,6 +33,9 @@ export const ADAM = { beta1: 0.9, epsilon: 1e-8 } as const;
 
 /** What only some networks have, in the fields that they have. */
 const DESIGN = {
+  qkNormKind: oneOf('layer', 'rms'),
+  positions: oneOf('none'),
+  valueResidual: truth,
   prediction: oneOf('data'),
   bottleneck: count,
   context: fields({ tokens: count, block: count }),
@@ -52,7 +55,7 @@ const SIZES = {
   numClasses: count,
   nullClass: truth,
   qkNorm: truth,
-  norm: oneOf('layer', 'rms'),
+  norm: oneOf('layer', 'rms', 'rms-plain'),
   feedForward: oneOf('gelu', 'swiglu'),
   rotary: truth,
   alignDepth: count,

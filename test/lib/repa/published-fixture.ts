@@ -19,7 +19,7 @@ import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js'
 export const TOLERANCE = 2e-5;
 
 /** Inputs that are indices. */
-const INTEGERS = ['y', 'other', 'route'];
+const INTEGERS = ['y', 'other', 'route', 'nulls'];
 
 export type Inputs = (tensors: Record<string, tf.Tensor>) => LossInputs;
 

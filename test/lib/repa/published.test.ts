@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { spatialNorm } from '../../../src/lib/repa/irepa.js';
@@ -176,5 +177,94 @@ describe('ReDi', () => {
   test('losses and gradients', () => {
     const losses = { velocity: 'velocity_loss', representation: 'representation_loss' };
     fixture.checkLoss(['x', 'noise', 't', 'y'], plain, losses, undefined, 4);
+  });
+});
+
+describe('SPRINT', () => {
+  const repa = { lambda: 0.5, projectionLoss: 'cosine', projectorDim: 16, dims: [12] };
+  const settings = { share: 0.75, groups: true, pathDrop: 0.5, pathDropOf: 'image', maskToken: 'fixed' };
+  const sprint = { ...settings, from: 2, to: 3 };
+  const fixture = new Fixture('sprint', { inputSize: 8, rotary: true, methods: { repa, sprint } });
+
+  test('the network is known from its weights', () => {
+    const { qkNorm, qkNormKind, norm, feedForward, positions } = fixture.network.model;
+    assert.deepEqual(
+      { qkNorm, qkNormKind, norm, feedForward, positions },
+      {
+        ...{ qkNorm: true, qkNormKind: 'rms', norm: 'layer', feedForward: 'gelu', positions: 'none' },
+      },
+    );
+  });
+
+  test('losses and gradients, with the tokens and paths that were drawn', () => {
+    const inputs: Inputs = ({ features, route, kept, ...others }) => ({
+      ...plain(others),
+      features: [features],
+      draws: { sprint: { route, pathKept: kept } },
+    });
+    const losses = { velocity: 'loss', projection: 'projection_loss' };
+    fixture.checkLoss(['x', 'noise', 't', 'y', 'features', 'route', 'kept'], inputs, losses);
+  });
+
+  test('velocities in sampling, and those that path-drop guidance moves away from', () => {
+    const [velocity, guiding] = fixture.outputs(['x', 'noise', 't', 'y', 'nulls'], (p, { x, noise, t, y, nulls }) => {
+      const xT = noisy(x, noise, t);
+      const weaker = forward(p, fixture.network, { x: xT, t, y: nulls }, { weakened: true });
+      return [forward(p, fixture.network, { x: xT, t, y }).output, weaker.output];
+    });
+    for (const [name, values] of Object.entries({ velocity, guiding })) {
+      const wanted = fixture.expected(`outputs.${name}`);
+      assertClose(values, wanted, TOLERANCE * largestMagnitude(wanted), name);
+    }
+  });
+});
+
+describe('SR-DiT', () => {
+  const sprint = {
+    ...{ share: 0.75, groups: false, from: 3, to: 3, pathDrop: 0.05, pathDropOf: 'step', maskToken: 'learned' },
+  };
+  const methods = {
+    repa: { lambda: 0.5, projectionLoss: 'cosine', projectorDim: 16, dims: [12] },
+    reg: { weight: 0.03, dim: 12 },
+    'delta-fm': { weight: 0.05, from: 'random', labelled: false },
+    sprint,
+  };
+  const fixture = new Fixture('sr-dit', { norm: 'rms-plain', rotary: true, methods });
+  const names = ['x', 'noise', 't', 'y', 'cls', 'cls_noise', 'features', 'route', 'kept', 'other'];
+  const inputs: Inputs = ({ features, route, kept, other, cls, cls_noise, ...others }) => ({
+    ...plain(others),
+    features: [features],
+    companion: { clean: cls, noise: cls_noise },
+    draws: { sprint: { route, pathKept: kept }, 'delta-fm': { other } },
+  });
+
+  test('losses and gradients, of value residuals too', () => {
+    assert.ok(fixture.network.model.valueResidual);
+    const losses = {
+      velocity: 'loss',
+      projection: 'projection_loss',
+      class_token: 'cls_loss',
+      contrastive: 'contrastive',
+    };
+    fixture.checkLoss(names, inputs, losses);
+  });
+
+  test('the loss of a step whose path is dropped', () => {
+    const dropped: Inputs = (tensors) => inputs({ ...tensors, kept: tf.zerosLike(tensors.kept) });
+    fixture.checkLosses(names, dropped, { velocity: 'dropped_loss' }).dispose();
+  });
+
+  test('velocities in sampling, and those that path-drop guidance moves away from', () => {
+    const given = ['x', 'noise', 't', 'y', 'cls', 'cls_noise', 'nulls'];
+    const results = fixture.outputs(given, (p, { x, noise, t, y, cls, cls_noise, nulls }) => {
+      const noised = { x: noisy(x, noise, t), t, companion: noisy(cls, cls_noise, t) };
+      const pass = forward(p, fixture.network, { ...noised, y });
+      const weaker = forward(p, fixture.network, { ...noised, y: nulls }, { weakened: true });
+      return [pass.output, pass.companion!, weaker.output, weaker.companion!];
+    });
+    for (const [i, name] of ['velocity', 'cls_velocity', 'guiding', 'cls_guiding'].entries()) {
+      const wanted = fixture.expected(`outputs.${name}`);
+      assertClose(results[i], wanted, TOLERANCE * largestMagnitude(wanted), name);
+    }
   });
 });

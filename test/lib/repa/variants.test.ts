@@ -5,7 +5,14 @@ import { matchWeights, toParameters, type Weights } from '../../../src/lib/model
 import { captureGradients } from '../../../src/lib/optim/index.js';
 import { forward, inferNetwork, networkParameters, startingNetwork } from '../../../src/lib/repa/network.js';
 import { keptInMiddle } from '../../../src/lib/repa/sprint.js';
-import { joinTokens, partTokens, type Route, routeOf } from '../../../src/lib/repa/token-route.js';
+import {
+  drawGroupedRoute,
+  groupsOf,
+  joinTokens,
+  partTokens,
+  type Route,
+  routeOf,
+} from '../../../src/lib/repa/token-route.js';
 import { keptOnRoute } from '../../../src/lib/repa/tread.js';
 import { modelStore } from '../../../src/lib/training/store.js';
 import { networkOf, repaOf } from '../../networks.js';
@@ -163,3 +170,34 @@ test('variants start from the same trunk, and new parts as published', () => {
 });
 
 const TINY = { inputSize: 8, depth: 4, hiddenSize: 32, numHeads: 2, numClasses: 3 };
+
+test('of each square of tokens as many are kept, and every token of one as often', () => {
+  assert.deepEqual(groupsOf(0.75), { side: 2, kept: 1 });
+  assert.deepEqual(groupsOf(0.875), { side: 4, kept: 2 });
+  assert.deepEqual([groupsOf(0), groupsOf(0.7), groupsOf(1)], [undefined, undefined, undefined]);
+  const [columns, rows] = [4, 200];
+  const { values } = drawGroupedRoute(columns, { side: 2, kept: 1 });
+  const drawn = values({ rows, seed: 3, step: 5, position: 0 } as never);
+  const counts = new Array(columns * columns).fill(0);
+  for (let row = 0; row < rows; row++) {
+    const order = Array.from(drawn.subarray(row * 32, row * 32 + 16), Number);
+    const places = Array.from(drawn.subarray(row * 32 + 16, row * 32 + 32), Number);
+    assert.deepEqual(
+      [...order].sort((a, b) => a - b),
+      Array.from({ length: 16 }, (_, i) => i),
+    );
+    assert.deepEqual(
+      places.map((place) => order[place]),
+      Array.from({ length: 16 }, (_, i) => i),
+    );
+    const squares = order.slice(0, 4).map((token) => 2 * Math.floor(token / 8) + Math.floor((token % 4) / 2));
+    assert.deepEqual(squares, [0, 1, 2, 3]);
+    for (const token of order.slice(0, 4)) counts[token]++;
+  }
+  assert.ok(
+    counts.every((count) => Math.abs(count - 50) < 25),
+    `${counts}`,
+  );
+  const later = values({ rows: 1, seed: 3, step: 5, position: 7 } as never);
+  assert.deepEqual(later, drawn.slice(7 * 32, 8 * 32)); // whatever the batch
+});

@@ -11,7 +11,10 @@ const model = (training: object, config: object = { inChannels: 4, outChannels: 
   ({
     source: 'ckpt',
     config,
-    record: { architecture: 'SiT', training: { path: 'linear', timeShift: 1, labelDropout: 0.1, ...training } },
+    record: {
+      ...{ architecture: 'SiT', model: { nullClass: true }, methods: {}, data: { labelled: null } },
+      training: { path: 'linear', timeShift: 1, labelDropout: 0.1, ...training },
+    },
   }) as DiffusionModel;
 
 const GIVEN: SamplerOptions = { cfg: 2, seed: 0 };

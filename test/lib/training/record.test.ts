@@ -45,7 +45,9 @@ describe('format 1', () => {
       ...['repa', 'irepa', 'u-repa', 'haste', 'redi', 'reg', 'direction', 'delta-fm', 'layer-sync', 'dispersive'],
       ...['sprint', 'sra'],
     ]);
-    assert.deepEqual(methods.sprint, { share: 0.75, from: 3, to: 3, pathDrop: 0.05 });
+    assert.deepEqual(methods.sprint, {
+      ...{ share: 0.75, groups: false, from: 3, to: 3, pathDrop: 0.05, pathDropOf: 'image', maskToken: 'learned' },
+    });
   });
 
   test('fields that came in while the format was 1 may be absent', () => {

@@ -10,11 +10,11 @@ import type { Gaussian } from '../../metrics/statistics.js';
 import { anyRank } from '../../parallel/group.js';
 import { type Codec, checkStandardised, decoderRecord, openCodec } from '../../pretrained/codec.js';
 import { type FeatureNetwork, openFeatureNetwork } from '../../pretrained/feature-network.js';
-import { compiledNetwork, type DiffusionModel } from '../../sampling/diffusion-model.js';
+import type { DiffusionModel } from '../../sampling/diffusion-model.js';
 import { type SampleJob, sampleImages } from '../../sampling/images.js';
 import { describeLabels, labelPlan } from '../../sampling/labels.js';
+import { samplingNetworks } from '../../sampling/networks.js';
 import { describeSampler, type SamplerSettings, settleSampler } from '../../sampling/settings.js';
-import { stateSize } from '../../sampling/state.js';
 import type { Measure, MonitoredRun } from '../../training/monitor.js';
 import { FeatureSet } from '../feature-set.js';
 import { measureReference } from '../measure.js';
@@ -86,11 +86,10 @@ export class SampleMeasure implements Measure {
   }
 
   async run(step: number): Promise<Record<string, unknown> | undefined> {
-    const network = compiledNetwork(this.#model, this.#settings.internal, 'feed');
+    const networks = samplingNetworks(this.#model, this.#settings, { constants: 'feed' });
     try {
-      const { config, record } = this.#model;
+      const { record } = this.#model;
       const labels = labelPlan(undefined, record);
-      const networks = { network, stateSize: stateSize(this.#model.record), nullLabel: config.numClasses };
       const sampled = await this.#sample({
         model: this.#model,
         networks,
@@ -115,7 +114,7 @@ export class SampleMeasure implements Measure {
         decoder: decoderRecord(this.#decoder, ROUNDING),
       };
     } finally {
-      network.dispose();
+      networks.dispose();
     }
   }
 

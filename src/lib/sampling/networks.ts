@@ -1,0 +1,44 @@
+/** The networks that a sampler calls: the model's, and what it is guided by. */
+import type { ConditionalNetwork, Times } from '../diffusion/guidance.js';
+import { compiledNetwork, type DiffusionModel } from './diffusion-model.js';
+import type { SamplingNetworks } from './sample.js';
+import type { SamplerSettings } from './settings.js';
+import { stateSize } from './state.js';
+
+export interface NetworkChoice {
+  /** The checkpoint that guides. */
+  guide?: DiffusionModel;
+  /** `feed` where the parameters change between runs. */
+  constants?: 'bake' | 'feed';
+}
+
+/** The networks of a model as settings ask for them. */
+export function samplingNetworks(
+  model: DiffusionModel,
+  { internal, pathDropGuidance }: Pick<SamplerSettings, 'internal' | 'pathDropGuidance'>,
+  { guide, constants }: NetworkChoice = {},
+): SamplingNetworks & { dispose(): void } {
+  const nullLabel = model.config.numClasses;
+  const network = compiledNetwork(model, { internal, constants });
+  const weaker = guide
+    ? compiledNetwork(guide, { constants })
+    : pathDropGuidance
+      ? compiledNetwork(model, { constants, weakened: true })
+      : undefined;
+  return {
+    network,
+    stateSize: stateSize(model.record),
+    nullLabel,
+    guide: weaker && (guide ? weaker : withoutLabels(weaker, nullLabel)),
+    dispose() {
+      network.dispose();
+      weaker?.dispose();
+    },
+  };
+}
+
+/** A network that is told of no label. */
+const withoutLabels =
+  (network: ConditionalNetwork<Times>, nullLabel: number): ConditionalNetwork<Times> =>
+  (x, t, labels) =>
+    network(x, t, new Int32Array(labels.length).fill(nullLabel));
