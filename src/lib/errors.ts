@@ -71,7 +71,7 @@ const DISK_PROBLEMS: Readonly<Record<string, string>> = {
 /** The name of an error of the system. Node has none of its own for some, such as EDQUOT, and tells their numbers. */
 function nameOf(error: unknown): string {
   const { code, errno } = (error ?? {}) as NodeJS.ErrnoException;
-  if (!code?.startsWith('Unknown system error')) return code ?? '';
+  if (code !== 'UNKNOWN' && !code?.startsWith('Unknown system error')) return code ?? '';
   return Object.entries(constants.errno).find(([, number]) => number === -(errno ?? 0))?.[0] ?? code;
 }
 

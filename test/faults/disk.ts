@@ -3,7 +3,7 @@ import os from 'node:os';
 import { EXIT } from '../../src/lib/errors.js';
 import { type Disturbed, NOTHING, toldOf, type Undisturbed } from './kills.js';
 import { type Fault, faultEnvironment } from './shim.js';
-import { differences, notWhole, readTree, temporaries } from './tree.js';
+import { differences, litter, notWhole, readTree } from './tree.js';
 import type { Ground, WritingVerb } from './verbs.js';
 
 const { ENOSPC, EDQUOT, EIO } = os.constants.errno;
@@ -41,10 +41,8 @@ export async function refuseAt(
     if (!namesFile(stderr, verb)) problems.push(`names no file: ${stderr}`);
   }
   for (const file of notWhole(ground.cwd, tree, verb.partial ?? NOTHING)) problems.push(`${file} is not whole`);
-  const left = isTidying(where) ? [] : temporaries(readTree(ground.cwd));
-  // A folder that is filled in place says for how long it is not whole.
-  const unfinished = left.filter((file) => !/(^|\/)\.unfinished\./.test(file));
-  if (unfinished.length > 0) problems.push(`left behind: ${unfinished.join(' ')}`);
+  const left = isTidying(where) ? [] : litter(readTree(ground.cwd));
+  if (left.length > 0) problems.push(`left behind: ${left.join(' ')}`);
   return { happened: true, where, problems };
 }
 

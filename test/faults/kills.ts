@@ -6,7 +6,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { EXIT } from '../../src/lib/errors.js';
 import { below, type Random } from '../fuzz/mutate.js';
 import { type Fault, faultEnvironment } from './shim.js';
-import { differences, notWhole, readTree, type Tree, temporaries } from './tree.js';
+import { differences, litter, notWhole, readTree, type Tree } from './tree.js';
 import type { Ground, WritingVerb } from './verbs.js';
 
 /** No file is called so. */
@@ -92,7 +92,7 @@ export async function killAt(
   await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
   const where = toldOf(ground);
   const asked = fault.mode === 'kill' && fault.number !== os.constants.signals.SIGKILL;
-  const left = asked ? temporaries(readTree(ground.cwd)).map((file) => `${file} is left behind`) : [];
+  const left = asked ? litter(readTree(ground.cwd)).map((file) => `${file} is left behind`) : [];
   return { happened: where !== '', where, problems: [...left, ...(await judge(ground, verb, expected))] };
 }
 

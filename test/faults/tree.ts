@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
-import { isTemporaryName } from '../../src/lib/files/temporary-files.js';
+import { isMark, isTemporaryName } from '../../src/lib/files/temporary-files.js';
 
 /** Contents by path within the folder: hashes of files, targets of links; folders are there with what is in them alone. */
 export type Tree = ReadonlyMap<string, string>;
@@ -33,10 +33,13 @@ const isTemporary = (name: string): boolean => isTemporaryName(name) || UNFINISH
 export const temporaries = (tree: Tree): string[] =>
   [...tree.keys()].filter((file) => file.split('/').some(isTemporary));
 
+/** Those of them that a process which could tidy up leaves: not the marks of folders that are filled in place. */
+export const litter = (tree: Tree): string[] => temporaries(tree).filter((file) => !isMark(path.basename(file)));
+
 /** Folders that say that they are being filled. */
 const unfinishedFolders = (tree: Tree): string[] =>
   temporaries(tree)
-    .filter((file) => path.basename(file).startsWith('.unfinished.'))
+    .filter((file) => isMark(path.basename(file)))
     .map((file) => `${path.dirname(file)}/`);
 
 /** Whether the checksums of a step's folder are those of its files, all of which are there. */

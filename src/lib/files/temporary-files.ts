@@ -18,6 +18,12 @@ const swept = new Set<string>();
 /** Whether a name is one that `temporaryName` gives. */
 export const isTemporaryName = (name: string): boolean => NAME.test(name);
 
+/** What is called so, and lies in a folder, says that the folder is not whole. */
+export const MARK = 'unfinished';
+
+/** Whether a file is such a mark. It stays when its writer is gone: the folder is not whole by that. */
+export const isMark = (name: string): boolean => isTemporaryName(name) && name.startsWith(`.${MARK}.`);
+
 /**
  * A new name in the target's folder. Hidden, so that a folder listed meanwhile does not show it as data; it tells which
  * process writes it, which also keeps two writers apart. The first time in a folder, this removes what is stale there.
@@ -48,12 +54,16 @@ function shortened(name: string): string {
  */
 export function removeStale(folder: string): void {
   for (const name of list(folder)) {
-    const [, system, pid] = NAME.exec(name) ?? [];
-    if (system === undefined) continue;
     const file = path.join(folder, name);
-    const stale = system === SYSTEM ? !isRunning(Number(pid)) : Date.now() - lastWrite(file) > DAY_MS;
-    if (stale) remove(file);
+    if (isStale(file) && !isMark(name)) remove(file);
   }
+}
+
+/** Whether a file or folder has a temporary name, and its writer is gone. */
+export function isStale(file: string): boolean {
+  const [, system, pid] = NAME.exec(path.basename(file)) ?? [];
+  if (system === undefined) return false;
+  return system === SYSTEM ? !isRunning(Number(pid)) : Date.now() - lastWrite(file) > DAY_MS;
 }
 
 /** A folder that is missing or closed to us has nothing that we could remove; whoever writes into it will say so. */

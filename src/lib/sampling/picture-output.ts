@@ -51,7 +51,7 @@ export class PictureOutput {
 
   /** Writes the sheet, and says that the folder is whole. */
   async end(): Promise<void> {
-    this.#mark?.remove();
     if (this.#options.grid) await writePng(this.#options.grid, contactSheet(this.#sheet));
+    this.#mark?.remove(); // last: a run that is stopped before can be run again
   }
 }

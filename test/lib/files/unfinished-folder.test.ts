@@ -1,9 +1,11 @@
 /** Folders that are filled in place are not taken for whole before they are. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { UsageError } from '../../../src/lib/errors.js';
+import { removeStale, temporaryName } from '../../../src/lib/files/temporary-files.js';
 import { isUnfinished } from '../../../src/lib/files/unfinished-folder.js';
 import { openImages } from '../../../src/lib/images/open-images.js';
 import { writePng } from '../../../src/lib/images/png.js';
@@ -47,4 +49,21 @@ test('what a killed export left is known by its name', async () => {
   mkdirSync(left);
   await writePng(path.join(left, 'a.png'), picture(1));
   await assert.rejects(openImages(left), /is unfinished/);
+});
+
+test('what looks for leftovers of killed processes leaves the mark, by which the folder is known to be unfinished', async () => {
+  const png = path.join(root, 'swept');
+  mkdirSync(png);
+  // Of a process of this system that is gone.
+  const child = spawnSync(process.execPath, ['-e', '']);
+  const [, system] = /\.([0-9a-f]{8})-\d+-\d+\.tmp$/.exec(temporaryName(path.join(root, 'x')))!;
+  for (const name of ['.unfinished.', '.000000.png.']) {
+    writeFileSync(path.join(png, `${name}${system}-${child.pid}-0.tmp`), '');
+  }
+  removeStale(png);
+  assert.deepEqual(readdirSync(png), [`.unfinished.${system}-${child.pid}-0.tmp`]);
+  const again = new PictureOutput({ png });
+  await again.add('000000', picture(1));
+  await again.end();
+  assert.deepEqual(readdirSync(png), ['000000.png']);
 });
