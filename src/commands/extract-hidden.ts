@@ -47,7 +47,7 @@ export const command = verb({
   run: async (options) => {
     checkBinaryOutput(options);
     const { selectBackend } = await import('../lib/engine/index.js');
-    const { checkHints, loadDiffusionModel } = await import('../lib/sampling/diffusion-model.js');
+    const { checkHints, loadDiffusionModel } = await import('../lib/sampling/load.js');
     const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
     const { TrainingSet } = await import('../lib/training/data/set.js');
     const { storedPreparation } = await import('../lib/training/data/preparation.js');
@@ -56,7 +56,7 @@ export const command = verb({
     checkHints(options.ckpt, options);
     await selectBackend(options);
     const model = loadDiffusionModel(options.ckpt, options);
-    const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses, nullClass } = model.config;
+    const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses, nullClass } = model.record.model;
     const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
     const { besides, missing } = storedPreparation(model.record, model.source);
     if (missing.length > 0) {

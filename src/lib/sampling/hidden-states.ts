@@ -8,8 +8,7 @@ import { fillNormal, PURPOSE } from '../numbers/random.js';
 import { joinRows } from '../numbers/typed-array.js';
 import { prefixTokens } from '../repa/network.js';
 import type { RunRecord } from '../training/record.js';
-import { type DiffusionModel, forward } from './diffusion-model.js';
-import { stateSize } from './state.js';
+import { type DiffusionModel, forward, stateSize } from './model.js';
 
 export interface HiddenRequest {
   /** 1 is the first block. */
@@ -33,9 +32,10 @@ export class HiddenStateExtractor {
 
   /** @throws UsageError for a block that the model does not have */
   constructor(model: DiffusionModel, request: HiddenRequest) {
-    const { config, record } = model;
-    const missing = request.blocks.find((block) => block > config.depth);
-    if (missing !== undefined) throw new UsageError(`there is no block ${missing}: the model has 1 to ${config.depth}`);
+    const { record } = model;
+    const { depth } = record.model;
+    const missing = request.blocks.find((block) => block > depth);
+    if (missing !== undefined) throw new UsageError(`there is no block ${missing}: the model has 1 to ${depth}`);
     this.#model = model;
     this.#request = request;
     const prefix = prefixTokens(record);

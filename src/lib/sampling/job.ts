@@ -3,19 +3,13 @@ import { DataError } from '../errors.js';
 import type { ByteRounding } from '../images/normalise.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { type Codec, checkStandardised, openCodec } from '../pretrained/codec.js';
-import {
-  checkHints,
-  type DiffusionModel,
-  isWeightsFile,
-  loadDiffusionModel,
-  loadGuide,
-  type ModelOptions,
-} from './diffusion-model.js';
-import { type Sample, sampleImages } from './images.js';
 import { type LabelPlan, labelPlan } from './labels.js';
+import { checkHints, isWeightsFile, loadDiffusionModel, loadGuide, type ModelOptions } from './load.js';
+import type { DiffusionModel } from './model.js';
 import { samplingNetworks } from './networks.js';
 import { type Noise, readNoise } from './noise-file.js';
 import type { Range } from './parts.js';
+import { type Sample, sampleImages } from './sample.js';
 import { type SamplerOptions, type SamplerSettings, settleSampler } from './settings.js';
 
 export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'> {

@@ -1,9 +1,8 @@
 /** The networks that a sampler calls: the model's, and what it is guided by. */
 import type { ConditionalNetwork, Times } from '../diffusion/guidance.js';
-import { compiledNetwork, type DiffusionModel } from './diffusion-model.js';
+import { compiledNetwork, type DiffusionModel, stateSize } from './model.js';
 import type { SamplingNetworks } from './sample.js';
 import type { SamplerSettings } from './settings.js';
-import { stateSize } from './state.js';
 
 export interface NetworkChoice {
   /** The checkpoint that guides. */
@@ -18,7 +17,7 @@ export function samplingNetworks(
   { internal, pathDropGuidance }: Pick<SamplerSettings, 'internal' | 'pathDropGuidance'>,
   { guide, constants }: NetworkChoice = {},
 ): SamplingNetworks & { dispose(): void } {
-  const nullLabel = model.config.numClasses;
+  const nullLabel = model.record.model.numClasses;
   const network = compiledNetwork(model, { internal, constants });
   const weaker = guide
     ? compiledNetwork(guide, { constants })

@@ -2,7 +2,7 @@
 import { type SamplerOptions as OwnOptions, type SettledSampler, settle } from '../diffusion/samplers/index.js';
 import { UsageError } from '../errors.js';
 import { hasWeakened, hasWeaker } from '../repa/network.js';
-import type { DiffusionModel, InternalGuidance } from './diffusion-model.js';
+import type { DiffusionModel, InternalGuidance } from './model.js';
 
 export interface SamplerSettings {
   sampler: SettledSampler;
@@ -41,7 +41,7 @@ const GUIDED_WITH_VARIANCE = 3;
  * @throws UsageError for a mode that is not for this architecture, an option that is not for this mode, or guidance
  *   that could not guide
  */
-export function settleSampler({ record, config, source }: DiffusionModel, options: SamplerOptions): SamplerSettings {
+export function settleSampler({ record, source }: DiffusionModel, options: SamplerOptions): SamplerSettings {
   const { path, timeShift = 1, labelDropout } = record.training;
   const sampler = settle(record.architecture, { path, timeShift }, options);
   const { cfg, guidanceLow = 0, guidanceHigh = 1, guideCkpt, seed } = options;
@@ -65,7 +65,7 @@ export function settleSampler({ record, config, source }: DiffusionModel, option
     );
   }
   const internal = settleInternal(options, record, source);
-  const predictsVariance = config.outChannels === 2 * config.inChannels;
+  const predictsVariance = record.model.outChannels === 2 * record.model.inChannels;
   return {
     sampler,
     cfg,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { selectBackend, type tf } from '../../../src/lib/engine/index.js';
 import { forward } from '../../../src/lib/repa/network.js';
-import { loadDiffusionModel } from '../../../src/lib/sampling/diffusion-model.js';
+import { loadDiffusionModel } from '../../../src/lib/sampling/load.js';
 import type { LossInputs } from '../../../src/lib/training/loss.js';
 import { assertClose, largestMagnitude } from '../../tensors.js';
 import { Fixture, noisy, TOLERANCE } from './published-fixture.js';

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { UsageError } from '../../../src/lib/errors.js';
-import { checkHints, type DiffusionModel } from '../../../src/lib/sampling/diffusion-model.js';
+import { checkHints } from '../../../src/lib/sampling/load.js';
+import type { DiffusionModel } from '../../../src/lib/sampling/model.js';
 import { describeSampler, type SamplerOptions, settleSampler } from '../../../src/lib/sampling/settings.js';
 import { fixtureWeightsFile } from '../../fixture-weights.js';
 import { temporaryFolder } from '../../support.js';
@@ -10,12 +11,11 @@ import { temporaryFolder } from '../../support.js';
 const model = (training: object, config: object = { inChannels: 4, outChannels: 4 }): DiffusionModel =>
   ({
     source: 'ckpt',
-    config,
     record: {
-      ...{ architecture: 'SiT', model: { nullClass: true }, methods: {}, data: { labelled: null } },
+      ...{ architecture: 'SiT', model: { nullClass: true, ...config }, methods: {}, data: { labelled: null } },
       training: { path: 'linear', timeShift: 1, labelDropout: 0.1, ...training },
     },
-  }) as DiffusionModel;
+  }) as unknown as DiffusionModel;
 
 const GIVEN: SamplerOptions = { cfg: 2, seed: 0 };
 

@@ -10,10 +10,10 @@ import type { Gaussian } from '../../metrics/statistics.js';
 import { anyRank } from '../../parallel/group.js';
 import { type Codec, checkStandardised, decoderRecord, openCodec } from '../../pretrained/codec.js';
 import { type FeatureNetwork, openFeatureNetwork } from '../../pretrained/feature-network.js';
-import type { DiffusionModel } from '../../sampling/diffusion-model.js';
-import { type SampleJob, sampleImages } from '../../sampling/images.js';
 import { describeLabels, labelPlan } from '../../sampling/labels.js';
+import type { DiffusionModel } from '../../sampling/model.js';
 import { samplingNetworks } from '../../sampling/networks.js';
+import { type SampleJob, sampleImages } from '../../sampling/sample.js';
 import { describeSampler, type SamplerSettings, settleSampler } from '../../sampling/settings.js';
 import type { Measure, MonitoredRun } from '../../training/monitor.js';
 import { FeatureSet } from '../feature-set.js';
@@ -79,7 +79,7 @@ export class SampleMeasure implements Measure {
     const vae = record.data.latents.metadata['repa.model'];
     const decoder = await openCodec({ vae, weights: options.evalVaeWeights, statistics: options.evalVaeStatistics });
     checkStandardised(decoder, record.data.latents.metadata, record.data.latents.metadata['repa.model'] ?? 'the run');
-    const model = { source: out, record, config: record.model, parameters: store.emaTensors };
+    const model = { source: out, record, parameters: store.emaTensors };
     const side = record.model.inputSize * decoder.downsampling;
     const comparison = compared > 0 ? await openComparison(options, side, group.rank === 0, inputs) : undefined;
     return new SampleMeasure(run, model, decoder, comparison, options);
@@ -157,7 +157,7 @@ export class SampleMeasure implements Measure {
       count: gaussian.count,
       reference: name,
       reference_count: reference!.gaussian('pooled')!.count,
-      image_size: this.#model.config.inputSize * this.#decoder.downsampling,
+      image_size: this.#model.record.model.inputSize * this.#decoder.downsampling,
       network: network.name,
       network_sha256: network.sha256,
       resize: network.resize,
