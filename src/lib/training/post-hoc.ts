@@ -20,7 +20,8 @@ import {
   saveCheckpoint,
   stepFolder,
 } from './checkpoint.js';
-import { checkContinuation, haveSameParameters, type RunRecord } from './record.js';
+import { checkContinuation, haveSameParameters } from './continuation.js';
+import type { RunRecord } from './record.js';
 
 /** Where a training folder keeps its averages of earlier times: a folder a step, of the layout of a checkpoint. */
 const snapshotFolder = (run: string): string => path.join(run, 'averages');

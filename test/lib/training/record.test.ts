@@ -5,13 +5,8 @@ import { describe, test } from 'node:test';
 import { DataError } from '../../../src/lib/errors.js';
 import { networkParameters } from '../../../src/lib/repa/network.js';
 import { readCheckpointPart } from '../../../src/lib/training/checkpoint.js';
-import {
-  checkContinuation,
-  RECORD_FORMAT,
-  type RunRecord,
-  readRecord,
-  writtenRecord,
-} from '../../../src/lib/training/record.js';
+import { checkContinuation } from '../../../src/lib/training/continuation.js';
+import { RECORD_FORMAT, type RunRecord, readRecord, writtenRecord } from '../../../src/lib/training/record.js';
 import { fixturePath } from '../../support.js';
 
 const FORMAT_1 = fixturePath('checkpoint-1');

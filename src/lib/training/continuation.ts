@@ -1,0 +1,76 @@
+/** Whether a run may go on from a checkpoint: in what two records differ, and what of it forbids that. */
+import { isDeepStrictEqual } from 'node:util';
+import { UsageError } from '../errors.js';
+import { type Network, networkParameters } from '../repa/network.js';
+import { meaningOf } from '../stream/meaning.js';
+import type { RunRecord } from './record.js';
+
+/** Every setting by its name: `model.depth`, `methods.repa.lambda`. */
+function settingsOf({ architecture, model, methods, training }: RunRecord): Map<string, unknown> {
+  const named = (prefix: string, values: object) =>
+    Object.entries(values).map(([key, value]) => [`${prefix}.${key}`, value] as const);
+  return new Map([
+    ['model.architecture', architecture],
+    ...named('model', model),
+    ...Object.entries(methods).flatMap(([name, settings]) => named(`methods.${name}`, settings as object)),
+    ...named('training', training),
+  ]);
+}
+
+/** What the data mean, by name: their scale, and what headers say of how the values were made. */
+function dataOf({ latent, data }: RunRecord): Map<string, unknown> {
+  const meaning = (prefix: string, { rows, metadata }: RunRecord['data']['latents']) => [
+    [`${prefix}.rows`, rows] as const,
+    ...Object.entries(meaningOf(metadata)).map(([key, value]) => [`${prefix}.${key}`, value] as const),
+  ];
+  return new Map<string, unknown>([
+    ['data.latent.scale', latent.scale],
+    ['data.latent.shift', latent.shift],
+    ...meaning('data.latents', data.latents),
+    ...data.features.flatMap((features, i) => meaning(`data.features.${i + 1}`, features)),
+  ]);
+}
+
+/** Names of the settings in which two runs differ, as `model.depth (12, now 8)`, and of the data. */
+export function differences(saved: RunRecord, wanted: RunRecord): string[] {
+  // Weights from elsewhere do not tell what they were trained on.
+  const isTold = saved.data.latents.rows > 0;
+  const all = (record: RunRecord): Map<string, unknown> =>
+    new Map([...settingsOf(record), ...(isTold ? dataOf(record) : [])]);
+  const [before, after] = [all(saved), all(wanted)];
+  return [...new Set([...before.keys(), ...after.keys()])]
+    .filter((key) => !isDeepStrictEqual(before.get(key), after.get(key)))
+    .map((key) => `${key} (${JSON.stringify(before.get(key))}, now ${JSON.stringify(after.get(key))})`);
+}
+
+/** Whether weights of the one network are weights of the other. */
+export function haveSameParameters(a: Network, b: Network): boolean {
+  const shapes = (network: Network) => [...networkParameters(network)].map(([name, { shape }]) => [name, shape]);
+  return isDeepStrictEqual(shapes(a), shapes(b));
+}
+
+/** Whether a run has the averages that another is to go on with. */
+const hasAverages = ({ training: { emaDecays } }: RunRecord, wanted: RunRecord): boolean =>
+  wanted.training.emaDecays.every((average) => emaDecays.includes(average));
+
+/**
+ * Refuses to continue a run under other settings unless that was asked for; a model of another shape never fits.
+ * @throws UsageError naming what differs
+ */
+export function checkContinuation(saved: RunRecord, wanted: RunRecord, folder: string, explicit: boolean): void {
+  const changed = differences(saved, wanted);
+  // What the optimiser and the averages have gathered belongs to them as weights do.
+  const isModel = (name: string): boolean =>
+    /^(model\.|training\.optimizer )/.test(name) ||
+    (name.startsWith('training.emaDecays ') && !hasAverages(saved, wanted)) ||
+    (name.startsWith('methods.') && !haveSameParameters(saved, wanted));
+  const blocking = explicit ? changed.filter(isModel) : changed;
+  if (blocking.length === 0) return;
+  throw new UsageError(
+    `${folder} holds a run with other settings or data: ${blocking.join(', ')}`,
+    explicit
+      ? 'A checkpoint continues only with the same model and optimiser, and averages that it has. To start another model from its ' +
+          `weights, choose another --out and add --init ${folder}.`
+      : 'Choose another --out for a new run, or add --resume to continue this one with the new settings or data.',
+  );
+}

@@ -1,0 +1,83 @@
+/** The network that the options of a run name, in the sizes that its data asks for. */
+import { UsageError } from '../errors.js';
+import { contextBlockOf, patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
+import type { Values } from '../options/table.js';
+import { activeMethods, type MethodValues, settleMethods } from '../repa/methods.js';
+import type { Network } from '../repa/network.js';
+import type { TrainingSet } from './data/set.js';
+import type { MODEL, STEPS } from './options.js';
+
+type NetworkOptions = Values<typeof MODEL> & Pick<Values<typeof STEPS>, 'path'> & { methods: MethodValues };
+
+/** The parts of JiT and DDT that the options ask for. @throws UsageError for a prediction that is not for the path */
+function settledDesign(options: NetworkOptions, depth: number): Partial<TransformerConfig> {
+  const { prediction, path, bottleneck, contextTokens, contextBlock, timeEmbedding, wideHead } = options;
+  const { qkNormKind, positions, valueResidual } = options;
+  if (prediction === 'data' && path !== 'linear') {
+    throw new UsageError(`--prediction data is for --path linear, not ${path}`);
+  }
+  return {
+    ...(qkNormKind && { qkNormKind }),
+    ...(positions === 'none' && { positions }),
+    ...(valueResidual && { valueResidual }),
+    ...(prediction === 'data' && { prediction }),
+    ...(bottleneck !== undefined && { bottleneck }),
+    ...(contextTokens !== undefined && {
+      context: { tokens: contextTokens, block: contextBlock ?? contextBlockOf(depth) },
+    }),
+    ...(timeEmbedding === 'fourier' && { timeEmbedding }),
+    ...(wideHead && { head: wideHead }),
+  };
+}
+
+/**
+ * The network that the options name, in the sizes that the data asks for, and the methods that are on.
+ * @param origin the network whose weights it has or starts from, by which it runs through time
+ */
+export function settleNetwork(
+  options: NetworkOptions,
+  set: TrainingSet,
+  rows: number,
+  origin?: TransformerConfig,
+): Network {
+  const [channels, height, width] = set.latents.shape;
+  if (height !== width) throw new UsageError(`latents are ${height}x${width}: the model takes square ones`);
+  const given: Partial<TransformerConfig> = {
+    depth: options.depth,
+    hiddenSize: options.width,
+    numHeads: options.heads,
+    patchSize: options.patchSize,
+    alignDepth: options.alignDepth,
+  };
+  const architecture = options.model.startsWith('DiT') ? 'DiT' : 'SiT';
+  const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const sizes: Partial<TransformerConfig> = {
+    ...chosen,
+    inputSize: height,
+    numClasses: options.numClasses ?? Math.max(1, set.latents.classes),
+    qkNorm: options.qkNorm ?? false,
+    norm: options.norm,
+    feedForward: options.feedForward,
+    rotary: options.rotary ?? false,
+    ...settledDesign(options, options.depth ?? transformerConfig(architecture, options.model).depth),
+  };
+  if (architecture === 'SiT') sizes.reversedTime = origin?.reversedTime ?? false;
+  const sized = (inChannels: number) => transformerConfig(architecture, options.model, { ...sizes, inChannels });
+  const facts = { architecture, model: sized(channels), features: set.features, rows } as const;
+  const methods = settleMethods(options.methods, facts);
+  const active = activeMethods(methods);
+  const added = active.reduce((sum, { method, settings }) => sum + (method.channels?.(settings) ?? 0), 0);
+  const model = sized(channels + added);
+  if (set.latents.classes > model.numClasses) {
+    throw new UsageError(`the labels go up to ${set.latents.classes - 1}, but --num-classes is ${model.numClasses}`);
+  }
+  const followed = active.some(({ method }) => method.features === 'followed') ? set.features : [];
+  for (const { name, tokens } of followed) {
+    if (tokens === patchCount(model)) continue;
+    throw new UsageError(
+      `${name} gives ${tokens} tokens an image, the model has ${patchCount(model)}`,
+      'Both grids must be the same: change --patch-size, or --size of encode-vae or extract-dino.',
+    );
+  }
+  return { architecture, model, methods };
+}
