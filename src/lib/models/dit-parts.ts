@@ -20,6 +20,13 @@ import type { RotaryAngles } from '../nn/rotary.js';
 import { affineNorm, gatedUnits, type TransformerConfig } from './dit-sizes.js';
 import { hiddenMaps, linearPlan, normPlan, type PlannedParameter } from './start.js';
 
+/** The tokens on their way through the blocks. */
+export interface Stream {
+  tokens: tf.Tensor; // [B, T, D]
+  /** By how much the queries and keys of each turn. */
+  angles?: RotaryAngles;
+}
+
 /** Width of the sinusoidal embedding of time, before its perceptron. */
 const TIME_EMBEDDING_DIM = 256;
 
@@ -93,15 +100,6 @@ export function patchTokens(p: Parameters, name: string, { bottleneck }: Transfo
   const weight = parameter(p, `${name}.proj2.weight`); // [D, bottleneck, 1, 1]
   return linear(narrow, tf.reshape(weight, weight.shape.slice(0, 2)), parameter(p, `${name}.proj2.bias`)); // [B, T, D]
 }
-
-export const contextPlan = (tokens: number, hiddenSize: number): PlannedParameter => [
-  'in_context_posemb',
-  { shape: [1, tokens, hiddenSize], start: 'normal' },
-];
-
-/** The class `label` [B, D] as the tokens of the context, [B, K, D]. */
-export const contextTokens = (p: Parameters, label: tf.Tensor): tf.Tensor =>
-  tf.add(tf.expandDims(label, 1), parameter(p, 'in_context_posemb'));
 
 const modulationPlan = (name: string, hiddenSize: number, vectors: number): PlannedParameter[] =>
   linearPlan(`${name}.adaLN_modulation.1`, vectors * hiddenSize, hiddenSize, 'zeros');

@@ -8,9 +8,8 @@
  */
 import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
-import { silu } from '../nn/functional.js';
 import { dense, type Parameters, parameter, unpatchify } from '../nn/layers.js';
-import { type RotaryAngles, rotaryAngles } from '../nn/rotary.js';
+import { contextPlan, gridAngles, headConfig, splitFirst, wideHead, withContext } from './dit-designs.js';
 import {
   block,
   blockName,
@@ -18,12 +17,11 @@ import {
   checkpointedBlock,
   condition,
   conditionPlan,
-  contextPlan,
-  contextTokens,
   finalPlan,
   finalTokens,
   patchesPlan,
   patchTokens,
+  type Stream,
 } from './dit-parts.js';
 import { patchCount, type TransformerConfig } from './dit-sizes.js';
 import { linearPlan, type ParameterPlan, type PlannedParameter } from './start.js';
@@ -75,13 +73,6 @@ export function transformerParameters(
     ...added.filter((each) => !isFinal(each)),
     ...finalPlan(FINAL, wide ?? config, added.filter(isFinal)),
   ]);
-}
-
-/** The tokens on their way through the blocks. */
-export interface Stream {
-  tokens: tf.Tensor; // [B, T, D]
-  /** By how much the queries and keys of each turn. */
-  angles?: RotaryAngles;
 }
 
 /** What a method does to the tokens besides the blocks. */
@@ -176,49 +167,6 @@ export function transformer(
   const output = unpatchify(pixels, config.patchSize, config.outChannels); // [B, outChannels, H, W]
   return { output, prefix: before, hidden, condition: c.modulating };
 }
-
-/** The stream behind the tokens of the context, which do not turn. */
-function withContext(
-  p: Parameters,
-  config: TransformerConfig,
-  { tokens, angles }: Stream,
-  label: tf.Tensor,
-  prefix = 0,
-): Stream {
-  const context = contextTokens(p, label); // [B, K, D]
-  return {
-    tokens: tf.concat([context, tokens], 1), // [B, K + P + T, D]
-    angles: angles && gridAngles(config, context.shape[1]! + prefix),
-  };
-}
-
-/** The sizes of the wide head; undefined where there is none. */
-const headConfig = ({ head, ...config }: TransformerConfig): TransformerConfig | undefined =>
-  head && { ...config, ...head };
-
-/**
- * The wide head: the patches of `x` [B, C, H, W] anew, through blocks that are modulated, token by token, by what the others made
- * of them, `tokens` [B, T, D], and the embedding of time [B, D].
- */
-function wideHead(p: Parameters, config: TransformerConfig, x: tf.Tensor, tokens: tf.Tensor, time: tf.Tensor) {
-  const wide = headConfig(config)!;
-  const seen = silu(tf.add(tf.expandDims(time, 1), tokens)); // [B, T, D]
-  const projected = wide.hiddenSize === config.hiddenSize ? seen : dense(p, 's_projector', seen); // [B, T, W]
-  const modulating = silu(projected); // [B, T, W]
-  const angles = wide.rotary ? gridAngles(wide) : undefined;
-  let own = patchTokens(p, 'x_embedder', wide, x); // [B, T, W]
-  for (let i = 0; i < wide.depth; i++) {
-    own = block(p, blockName(config.depth + i + 1), wide, own, modulating, { rotary: angles }); // [B, T, W]
-  }
-  return { config: wide, tokens: own, modulating };
-}
-
-/** The first `count` tokens, and the others. */
-const splitFirst = (tokens: tf.Tensor, count: number): tf.Tensor[] =>
-  tf.split(tokens, [count, tokens.shape[1]! - count], 1);
-
-const gridAngles = ({ inputSize, patchSize, hiddenSize, numHeads }: TransformerConfig, prefix = 0): RotaryAngles =>
-  rotaryAngles(inputSize / patchSize, hiddenSize / numHeads, prefix);
 
 /** SiT's head: dx/dt, [B, C, H, W], of noisy latents at times `t` [B], 0 = data, 1 = noise. Arguments as `transformer`. */
 export function sit(

@@ -1,0 +1,65 @@
+/**
+ * What other designs add to the transformer: the class as tokens in the context (JiT, arXiv 2511.13720) and a wide head (DDT,
+ * arXiv 2504.05741). Shapes: B images of T tokens of width D.
+ */
+import { tf } from '../engine/index.js';
+import { silu } from '../nn/functional.js';
+import { dense, type Parameters, parameter } from '../nn/layers.js';
+import { type RotaryAngles, rotaryAngles } from '../nn/rotary.js';
+import { block, blockName, patchTokens, type Stream } from './dit-parts.js';
+import type { TransformerConfig } from './dit-sizes.js';
+import type { PlannedParameter } from './start.js';
+
+export const contextPlan = (tokens: number, hiddenSize: number): PlannedParameter => [
+  'in_context_posemb',
+  { shape: [1, tokens, hiddenSize], start: 'normal' },
+];
+
+/** The class `label` [B, D] as the tokens of the context, [B, K, D]. */
+const contextTokens = (p: Parameters, label: tf.Tensor): tf.Tensor =>
+  tf.add(tf.expandDims(label, 1), parameter(p, 'in_context_posemb'));
+
+/** The stream behind the tokens of the context, which do not turn. */
+export function withContext(
+  p: Parameters,
+  config: TransformerConfig,
+  { tokens, angles }: Stream,
+  label: tf.Tensor,
+  prefix = 0,
+): Stream {
+  const context = contextTokens(p, label); // [B, K, D]
+  return {
+    tokens: tf.concat([context, tokens], 1), // [B, K + P + T, D]
+    angles: angles && gridAngles(config, context.shape[1]! + prefix),
+  };
+}
+
+/** The sizes of the wide head; undefined where there is none. */
+export const headConfig = ({ head, ...config }: TransformerConfig): TransformerConfig | undefined =>
+  head && { ...config, ...head };
+
+/**
+ * The wide head: the patches of `x` [B, C, H, W] anew, through blocks that are modulated, token by token, by what the others made
+ * of them, `tokens` [B, T, D], and the embedding of time [B, D].
+ */
+export function wideHead(p: Parameters, config: TransformerConfig, x: tf.Tensor, tokens: tf.Tensor, time: tf.Tensor) {
+  const wide = headConfig(config)!;
+  const seen = silu(tf.add(tf.expandDims(time, 1), tokens)); // [B, T, D]
+  const projected = wide.hiddenSize === config.hiddenSize ? seen : dense(p, 's_projector', seen); // [B, T, W]
+  const modulating = silu(projected); // [B, T, W]
+  const angles = wide.rotary ? gridAngles(wide) : undefined;
+  let own = patchTokens(p, 'x_embedder', wide, x); // [B, T, W]
+  for (let i = 0; i < wide.depth; i++) {
+    own = block(p, blockName(config.depth + i + 1), wide, own, modulating, { rotary: angles }); // [B, T, W]
+  }
+  return { config: wide, tokens: own, modulating };
+}
+
+/** The first `count` tokens, and the others. */
+export const splitFirst = (tokens: tf.Tensor, count: number): tf.Tensor[] =>
+  tf.split(tokens, [count, tokens.shape[1]! - count], 1);
+
+export const gridAngles = (
+  { inputSize, patchSize, hiddenSize, numHeads }: TransformerConfig,
+  prefix = 0,
+): RotaryAngles => rotaryAngles(inputSize / patchSize, hiddenSize / numHeads, prefix);
