@@ -68,7 +68,11 @@ export const command = verb({
     const generates = besides.classToken || besides.channels !== undefined;
     if (options.feats !== undefined && !generates)
       throw new UsageError(`--feats does nothing: ${model.source} needs none`);
-    const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : []);
+    const set = await TrainingSet.open(
+      options.latents,
+      generates ? [options.feats ?? 'feats'] : [],
+      model.record.latent.shape[1],
+    );
     set.include(besides);
     if (!nullClass && (options.nullLabel || set.latents.labelled < set.rows)) {
       const what = options.nullLabel

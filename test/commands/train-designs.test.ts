@@ -5,6 +5,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { type Outcome, repa, shell, temporaryFolder } from './binary.js';
 import { makeImages, makeTensors } from './support.js';
+import { type Entry, numbers, parseLog } from './training-run.js';
 
 const SMALL = [
   '--depth',
@@ -82,4 +83,38 @@ test('a wide head behind the blocks, on tokens of a patch each, in shifted times
     [{ depth: 1, hiddenSize: 48, numHeads: 3 }, 'fourier', 1],
   );
   assert.equal(training.timeShift, Math.sqrt(128 / 4096));
+});
+
+test('pictures as they lie give the numbers of their cached pixels, whatever holds them', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeImages(path.join(cwd, 'imgs'), 8, { side: 20 });
+  const made = await shell(
+    'repa encode-vae imgs --vae pixels --size 16 --dtype f32 > latents && tar cf imgs.tar --sort=name -C imgs class0 class1 && repa import imgs -o imgs.arrows',
+    { cwd },
+  );
+  assert.equal(made.code, 0, made.stderr);
+  const run = ['train', '--lambda', '0', '--model', 'SiT-S/4', ...SMALL, '--log-every', '1', '--steps', '2'];
+  const trained = async (out: string, ...args: string[]): Promise<Entry[]> => {
+    const { code, stdout, stderr } = await repa([...run, '--out', out, ...args], { cwd });
+    assert.equal(code, 0, stderr);
+    return numbers(parseLog(stdout.toString()));
+  };
+  const cached = await trained('cached', '--latents', 'latents');
+  for (const pictures of ['imgs', 'imgs.tar', 'imgs.arrows']) {
+    assert.deepEqual(await trained(`of-${pictures}`, '--latents', pictures, '--pixels', '16'), cached, pictures);
+  }
+  const held = ['--eval-every', '1', '--eval-grid', '2', '--val-latents', 'imgs', '--val-num', '20'];
+  const cases: [string[], number, RegExp][] = [
+    [['--latents', 'imgs'], 2, /imgs: holds pictures, not latents\n.*--pixels SIDE/],
+    [['--latents', 'latents', '--pixels', '16'], 2, /latents holds latents, not pictures/],
+    [['--latents', 'imgs', '--pixels', '18'], 2, /patches of 4 do not tile/],
+    [['--latents', 'imgs', '--pixels', '16', ...held], 2, /--val-latents hold 8 images/],
+  ];
+  for (const [args, expected, message] of cases) {
+    const { code, stderr } = await repa([...run, '--out', 'none', ...args], { cwd });
+    assert.equal(code, expected, `${args.join(' ')}: ${stderr}`);
+    assert.match(stderr, message);
+  }
+  const sampled = await repa(['sample', '--ckpt', 'of-imgs', '--num', '2', '--steps', '2', '--grid', 'g.png'], { cwd });
+  assert.equal(sampled.code, 0, sampled.stderr);
 });

@@ -185,9 +185,9 @@ test('features on another grid than the tokens are refused', async (t) => {
   assert.match(stderr, /64 tokens an image, the model has 16/);
 });
 
-test('a loss that is not finite stops training at the step that shows it', async (t) => {
+test('a loss that explodes stops training at the step that shows it', async (t) => {
   const cwd = await prepared(t);
-  const { code, stderr } = await repa(['train', ...RUN, '--steps', '50', '--lr', '1e30'], { cwd });
+  const { code, stderr } = await repa(['train', ...RUN, '--steps', '50', '--lr', '10'], { cwd });
   assert.equal(code, 65);
   assert.match(stderr, /step \d+/);
 });

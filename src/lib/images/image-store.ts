@@ -7,7 +7,7 @@ import { sizeOf } from '../numbers/typed-array.js';
 import { openTensorFile, type TensorFile } from '../stream/file.js';
 import { findColumn } from '../stream/schema.js';
 import { decodeImage } from './decode.js';
-import { listImages, noImages } from './list.js';
+import { noImages, openImageFolder } from './list.js';
 import { isImageFolder } from './open-images.js';
 import { pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
@@ -26,46 +26,81 @@ export interface ImageStore {
   place(key: string): ImagePlace;
 }
 
+/** A picture of a set, and where it lies. */
+export interface PlacedPicture {
+  key: string;
+  /** Class index; -1 for none. */
+  label: number;
+  place: ImagePlace;
+}
+
+export interface PlacedPictures {
+  pictures: readonly PlacedPicture[];
+  /** The folders that classes are numbered by; undefined where a file tells them. */
+  classes: readonly string[] | undefined;
+}
+
+/** Finds the images of a set by their keys. Errors as of {@link listPictures}. */
+export async function openImageStore(input: string): Promise<ImageStore> {
+  const { pictures } = await listPictures(input);
+  const places = new Map(pictures.map(({ key, place }) => [key, place]));
+  return { has: (key) => places.has(key), place: (key) => places.get(key)! };
+}
+
+const isStream = (input: string): boolean => !isImageFolder(input) && !/\.tar$/i.test(input);
+
+/** Whether a path holds images: a folder or a .tar of them, or a stream that has a column of them and no latents. */
+export async function holdsPictures(input: string): Promise<boolean> {
+  if (isParquet(input) || isTarName(input) || isZipName(input) || !isStream(input)) return true;
+  const file = await openTensorFile(input);
+  const names = file.schema.columns.map(({ name }) => name);
+  file.close();
+  return names.includes('image') && !names.includes('latent') && !names.includes('moments');
+}
+
 /**
  * Lists the images of a folder, a .tar (which is read through once), or a file or shard folder of a tensor stream.
  * @throws MissingInputError when there is nothing; UsageError for what cannot be read in any order
  */
-export async function openImageStore(input: string): Promise<ImageStore> {
+export async function listPictures(input: string): Promise<PlacedPictures> {
   if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
-  if (isImageFolder(input) && !isParquet(input)) return folderStore(input);
-  if (statSync(input).isDirectory() && !isParquet(input)) return streamStore(input);
-  if (/\.tar$/i.test(input)) return tarStore(input);
+  if (isImageFolder(input) && !isParquet(input)) return folderPictures(input);
+  if (statSync(input).isDirectory() && !isParquet(input)) return streamPictures(input);
+  if (/\.tar$/i.test(input)) return tarPictures(input);
   if (isTarName(input) || isZipName(input) || isParquet(input) || /\.npz$/.test(input)) {
     throw new UsageError(
       `${input} cannot be read in any order`,
       'Unpack it into a folder, or into a .tar that is not compressed.',
     );
   }
-  return streamStore(input);
+  return streamPictures(input);
 }
 
-function folderStore(folder: string): ImageStore {
-  const paths = new Map(listImages(folder).map((file) => [file.key, file.path]));
-  return { has: (key) => paths.has(key), place: (key) => ({ kind: 'file', path: paths.get(key)! }) };
+function folderPictures(folder: string): PlacedPictures {
+  const { files, classes } = openImageFolder(folder);
+  const pictures = files.map(({ key, label, path }): PlacedPicture => ({ key, label, place: { kind: 'file', path } }));
+  return { pictures, classes };
 }
 
-async function tarStore(file: string): Promise<ImageStore> {
+async function tarPictures(file: string): Promise<PlacedPictures> {
   const archive = await openTarFiles(file);
-  const { pictures, notes } = pictureSet(archive);
+  const { pictures, classes, notes } = pictureSet(archive);
   if (pictures.length === 0) throw noImages(file, notes);
-  const names = new Map(pictures.map(({ key, name }) => [key, name]));
-  return {
-    has: (key) => names.has(key),
-    place: (key) => ({ kind: 'part', path: file, key, ...archive.places.get(names.get(key)!)! }),
-  };
+  const placed = pictures.map(({ key, label, name }): PlacedPicture => {
+    return { key, label, place: { kind: 'part', path: file, key, ...archive.places.get(name)! } };
+  });
+  return { pictures: placed, classes };
 }
 
-async function streamStore(input: string): Promise<ImageStore> {
+async function streamPictures(input: string): Promise<PlacedPictures> {
   const file = await openTensorFile(input);
   findColumn(file.schema, 'image', file.name);
-  const rows = new Map(file.keys().map((key, row) => [key, row]));
+  const labels = file.labels();
+  const pictures = file.keys().map((key, row): PlacedPicture => {
+    return { key, label: labels[row], place: { kind: 'row', path: input, row } };
+  });
   file.close();
-  return { has: (key) => rows.has(key), place: (key) => ({ kind: 'row', path: input, row: rows.get(key)! }) };
+  return { pictures, classes: undefined };
 }
 
 /** Reads images at their places; archives and streams stay open between reads. */

@@ -11,6 +11,13 @@ import { parseTermSchedule } from './term-schedule.js';
 /** Where the data are, and what encodes them. */
 export const DATA = options({
   latents: text('--latents <path>', 'latents made by encode-vae', { default: 'latents' }),
+  pixels: integer(
+    '--pixels <n>',
+    'train on the pixels of pictures: --latents is a folder, a .tar or a stream of images, cropped to this side',
+    {
+      min: 1,
+    },
+  ),
   feats: list('--feats <paths>', 'features made by extract-dino; several encoders separated by commas', String, {
     default: ['feats'],
   }),

@@ -44,7 +44,10 @@ export async function readJoined(
 }
 
 /** @throws DataError when a latent has no feature row of its key, or the stream holds something else. */
-export async function joinFeatures(path: string, latents: TensorFile): Promise<JoinedFeatures> {
+export async function joinFeatures(
+  path: string,
+  latents: Pick<TensorFile, 'name' | 'rows' | 'keyHashes' | 'keyOf'>,
+): Promise<JoinedFeatures> {
   const file = await openTensorFile(path);
   const column = file.schema.columns.find(({ name }) => name === 'feature');
   if (column?.shape.length !== 2) {

@@ -1,9 +1,10 @@
-/** Cached latents as a network takes them, drawn and scaled, in an order that depends on nothing but the seed. */
+/** Latents, cached or the pixels of pictures, as a network takes them, drawn and scaled, in an order that depends on nothing but the seed. */
 import { DataError } from '../../errors.js';
 import { fillNormal, PURPOSE, permutation } from '../../numbers/random.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../../pretrained/latent-scale.js';
-import { openTensorFile, type TensorFile } from '../../stream/file.js';
+import { openTensorFile } from '../../stream/file.js';
 import type { TensorColumn } from '../../stream/schema.js';
+import { type LatentFile, openPictures } from './pictures.js';
 
 const isLatents = ({ name }: TensorColumn): boolean => name === 'moments' || name === 'latent';
 
@@ -17,13 +18,13 @@ export class Latents {
   readonly classes: number;
   /** How many rows have a label. */
   readonly labelled: number;
-  readonly file: TensorFile;
+  readonly file: LatentFile;
   /** `moments` hold mean and std, and a fresh sample is drawn at each step; `latent` is used as it is. */
   readonly #column: 'moments' | 'latent';
   #order: { epoch: number; seed: number; rows: Uint32Array } | undefined;
 
   /** @param file that has been opened as latents */
-  constructor(file: TensorFile, labels: Int32Array) {
+  constructor(file: LatentFile, labels: Int32Array) {
     const { name, shape } = file.schema.columns.find(isLatents)!;
     const [planes, height, width] = shape;
     this.file = file;
@@ -36,8 +37,13 @@ export class Latents {
     this.classes = labels.reduce((highest, label) => Math.max(highest, label), -1) + 1;
   }
 
-  /** @throws DataError when a stream holds something else, or nothing */
-  static async open(path: string): Promise<Latents> {
+  /**
+   * @param pixels the side that pictures are cropped to, where a path may hold these
+   * @throws DataError when a stream holds something else, or nothing; UsageError for pictures without a side
+   */
+  static async open(path: string, pixels?: number): Promise<Latents> {
+    const pictures = await openPictures(path, pixels);
+    if (pictures) return new Latents(pictures, pictures.labels());
     const file = await openTensorFile(path);
     if (file.schema.columns.find(isLatents)?.shape.length !== 3) {
       const found = file.schema.columns.map(({ name }) => name).join(', ');

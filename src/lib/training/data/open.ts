@@ -5,6 +5,7 @@ import type { Values } from '../../options/table.js';
 import { chosenMethods, type MethodValues } from '../../repa/methods.js';
 import type { DATA } from '../options.js';
 import { openComputedFeatures } from './features.js';
+import { PictureFile } from './pictures.js';
 import { TrainingSet } from './set.js';
 
 type DataOptions = Values<typeof DATA> & { methods: MethodValues };
@@ -17,7 +18,13 @@ export async function openSet(options: DataOptions, rows: number): Promise<Train
   const { encoder, images } = options;
   const computes = encoder !== undefined && images !== undefined;
   const asked = chosenMethods(options.methods).some(({ features }) => features);
-  const set = await TrainingSet.open(options.latents, asked && !computes ? options.feats : []);
+  const set = await TrainingSet.open(options.latents, asked && !computes ? options.feats : [], options.pixels);
+  if (options.pixels !== undefined && !(set.latents.file instanceof PictureFile)) {
+    throw new UsageError(
+      `--pixels ${options.pixels}: ${options.latents} holds latents, not pictures`,
+      'Drop it, or name pictures.',
+    );
+  }
   if (computes)
     set.computeFeatures(await openComputedFeatures({ ...options, encoder, images }, set.latents.file.keys(), rows));
   return set;

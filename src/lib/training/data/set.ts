@@ -16,10 +16,11 @@ import {
   reopenFeatures,
 } from './features.js';
 import { Latents } from './latents.js';
+import { isOpenedPictures, type OpenedPictures, PictureFile } from './pictures.js';
 
 /** A set as plain data, by which another thread opens it without joining keys again. */
 export interface OpenedSet {
-  latents: OpenedFile;
+  latents: OpenedFile | OpenedPictures;
   labels: Int32Array;
   features: OpenedFeatures[];
   besides: Besides;
@@ -38,10 +39,11 @@ export class TrainingSet {
 
   /**
    * Opens latents and the features that belong to them.
+   * @param pixels the side that pictures are cropped to, where the latents are these
    * @throws DataError when a latent has no feature row of its key, or a stream holds something else.
    */
-  static async open(latentsPath: string, featurePaths: readonly string[]): Promise<TrainingSet> {
-    const latents = await Latents.open(latentsPath);
+  static async open(latentsPath: string, featurePaths: readonly string[], pixels?: number): Promise<TrainingSet> {
+    const latents = await Latents.open(latentsPath, pixels);
     const features = await Promise.all(featurePaths.map((path) => joinFeatures(path, latents.file)));
     for (const file of [latents.file, ...features.map((joined) => joined.file)]) file.forget();
     return new TrainingSet(latents, features);
@@ -49,7 +51,8 @@ export class TrainingSet {
 
   /** Opens what another thread has opened and joined. */
   static reopen({ latents, labels, features, besides }: OpenedSet): TrainingSet {
-    const set = new TrainingSet(new Latents(reopenTensorFile(latents), labels), features.map(reopenFeatures));
+    const file = isOpenedPictures(latents) ? new PictureFile(latents) : reopenTensorFile(latents);
+    const set = new TrainingSet(new Latents(file, labels), features.map(reopenFeatures));
     set.include(besides);
     return set;
   }

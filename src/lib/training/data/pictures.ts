@@ -1,0 +1,115 @@
+/**
+ * Pictures as they lie, for networks that learn pixels: decoded and cropped when a batch asks for them, in place of cached
+ * latents. What is read is what `encode-vae --vae pixels` would have stored in f32.
+ */
+import { existsSync } from 'node:fs';
+import { DataError, UsageError } from '../../errors.js';
+import { portablePath } from '../../files/portable-path.js';
+import type { ImagePlace, ImageReader } from '../../images/image-store.js';
+import { sizeOf } from '../../numbers/typed-array.js';
+import type { OpenedFile, TensorFile } from '../../stream/file.js';
+import { hashKeys } from '../../stream/key-table.js';
+import type { StreamSchema } from '../../stream/schema.js';
+
+/** What training asks of the file that its latents are in. */
+export type LatentFile = Pick<
+  TensorFile,
+  'name' | 'rows' | 'schema' | 'keys' | 'keyHashes' | 'keyOf' | 'labels' | 'forget' | 'read' | 'close'
+> & { readonly opened: OpenedFile | OpenedPictures };
+
+/** Pictures as plain data, by which another thread opens them. */
+export interface OpenedPictures {
+  readonly input: string;
+  /** Side of the square that each is cropped to. */
+  readonly side: number;
+  readonly keys: readonly string[];
+  readonly labels: Int32Array;
+  readonly places: readonly ImagePlace[];
+  readonly classes: readonly string[] | undefined;
+}
+
+export const isOpenedPictures = (opened: object): opened is OpenedPictures => 'places' in opened && 'side' in opened;
+
+/** Pictures that are decoded and cropped at a time. */
+const AT_A_TIME = 4;
+
+/** Pictures in the shape of a file of latents [3, side, side] in [-1, 1]. */
+export class PictureFile implements LatentFile {
+  readonly opened: OpenedPictures;
+  readonly schema: StreamSchema;
+  #reader: Promise<ImageReader> | undefined;
+
+  constructor(opened: OpenedPictures) {
+    const { input, side, classes } = opened;
+    this.opened = opened;
+    this.schema = {
+      columns: [{ name: 'latent', dtype: 'f32', shape: [3, side, side], dimNames: ['C', 'H', 'W'] }],
+      metadata: {
+        'repa.model': 'pixels',
+        'repa.preprocess': JSON.stringify({ crop: 'adm', size: side }),
+        'repa.latent.scale': '[1]',
+        'repa.latent.shift': '[0]',
+        'repa.reference': portablePath(input),
+        ...(classes && { 'repa.classes': JSON.stringify(classes) }),
+      },
+    };
+  }
+
+  get name(): string {
+    return this.opened.input;
+  }
+
+  get rows(): number {
+    return this.opened.keys.length;
+  }
+
+  keys = (): readonly string[] => this.opened.keys;
+  keyHashes = (): Float64Array => hashKeys(this.opened.keys);
+  keyOf = (row: number): string => this.opened.keys[row];
+  labels = (): Int32Array => this.opened.labels;
+  forget(): void {}
+
+  /** Pixels of rows, [n, 3, side, side]. @throws DataError for a picture that cannot be read, naming it */
+  async read(_column: string, rows: ArrayLike<number>, out: Float32Array): Promise<void> {
+    // What decodes images takes longer to start than the rest.
+    const { ImageReader } = await import('../../images/image-store.js');
+    const { centerCrop } = await import('../../images/crop.js');
+    const { toSignedUnit } = await import('../../images/normalise.js');
+    this.#reader ??= Promise.resolve(new ImageReader());
+    const reader = await this.#reader;
+    const { side, places } = this.opened;
+    const size = sizeOf([3, side, side]);
+    for (let start = 0; start < rows.length; start += AT_A_TIME) {
+      const count = Math.min(AT_A_TIME, rows.length - start);
+      const images = await Promise.all(Array.from({ length: count }, (_, i) => reader.read(places[rows[start + i]])));
+      for (const [i, image] of images.entries()) {
+        toSignedUnit(centerCrop(image, side), out.subarray((start + i) * size, (start + i + 1) * size));
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    (await this.#reader)?.close();
+  }
+}
+
+/**
+ * Opens the pictures that latents are to be read of, where `side` is given.
+ * @returns undefined where the path holds no pictures
+ * @throws UsageError for pictures without a side, and pictures that cannot be read in any order
+ */
+export async function openPictures(input: string, side: number | undefined): Promise<PictureFile | undefined> {
+  const { holdsPictures, listPictures } = await import('../../images/image-store.js');
+  if (!existsSync(input) || !(await holdsPictures(input))) return undefined;
+  if (side === undefined) {
+    throw new UsageError(
+      `${input}: holds pictures, not latents`,
+      'Train on their pixels with --pixels SIDE, or make latents of them with repa encode-vae.',
+    );
+  }
+  const { pictures, classes } = await listPictures(input);
+  if (pictures.length === 0) throw new DataError(`${input}: holds no pictures`);
+  const labels = Int32Array.from(pictures, ({ label }) => label);
+  const places = pictures.map(({ place }) => place);
+  return new PictureFile({ input, side, keys: pictures.map(({ key }) => key), labels, places, classes });
+}
