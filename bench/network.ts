@@ -32,7 +32,7 @@ const { values: flags } = parseArgs({
 });
 const batch = Number(flags.batch);
 
-const precision = flags.precision as 'f32' | 'bf16' | undefined;
+const precision = flags.precision as 'f32' | 'f32x2' | 'bf16' | undefined;
 await selectBackend({ backend: flags.backend as 'onnx', precision });
 
 const WIDTHS: Readonly<Record<string, number>> = { S: 384, B: 768, L: 1024 };

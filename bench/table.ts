@@ -1,15 +1,42 @@
 /**
- * The table of README.md: each piece of work by repa and by PyTorch in fp32, in bf16 and compiled, all four in turn. Prints
- * a row as soon as it is known.
+ * The table of README.md: each piece of work by repa in each of its precisions, and by PyTorch in fp32, in bf16 (autocast) and
+ * compiled, all in turn. Prints the processor first, and a row as soon as it is known.
  *
- *     node dist/bench/table.js [--steps 5] [--only vit,cknna]
+ *     node dist/bench/table.js [--steps 5] [--only vit,cknna] [--contestants f32,bf16,fp32,autocast] [--clock processor]
+ *
+ * `--clock processor` compares the time of all threads together: what counts where other programs run.
  */
+import { cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
+import { productUnits } from '../src/lib/engine/onnx/native.js';
 import { contest, type Summary } from './contest.js';
 
+/** How each contestant is run; the first three are repa. */
+const CONTESTANTS = {
+  f32: '--precision f32',
+  f32x2: '--precision f32x2',
+  bf16: '--precision bf16',
+  fp32: '',
+  autocast: '--bf16',
+  compiled: '--compile',
+} as const;
+type Contestant = keyof typeof CONTESTANTS;
+const NAMES = Object.keys(CONTESTANTS) as Contestant[];
+const OURS: readonly Contestant[] = ['f32', 'f32x2', 'bf16'];
+
 const { values: flags } = parseArgs({
-  options: { steps: { type: 'string', default: '5' }, only: { type: 'string', default: '' } },
+  options: {
+    steps: { type: 'string', default: '5' },
+    only: { type: 'string', default: '' },
+    contestants: { type: 'string', default: NAMES.join() },
+    clock: { type: 'string', default: 'wall' },
+  },
 });
+const units = productUnits();
+const asked = flags.contestants.split(',');
+const chosen = NAMES.filter(
+  (name) => asked.includes(name) && (units !== null || name === 'f32' || !OURS.includes(name)),
+);
 
 interface Row {
   title: string;
@@ -48,30 +75,65 @@ const PEERS: Readonly<Record<Row['script'], string>> = {
 
 /** PyTorch frees and asks for large blocks all the time: glibc is told to keep them, as new pages can cost more than the work. */
 const KEEP_MEMORY = 'MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000';
+/** Its threads spin while they wait for each other, which is no work. */
+const ASLEEP = flags.clock === 'processor' ? 'OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 ' : '';
 
-function commandsOf({ script, options }: Row): string[] {
-  const peer = `${KEEP_MEMORY} python bench/${PEERS[script]} ${options}`;
-  const variants = script === 'metric' ? [] : [`${peer} --bf16`, `${peer} --compile`];
-  return [`node dist/bench/${script}.js ${options}`, peer, ...variants];
+/** Metrics are computed in one precision alone. */
+const contestantsOf = ({ script }: Row): Contestant[] =>
+  script === 'metric' ? chosen.filter((name) => name === 'f32' || name === 'fp32') : chosen;
+
+function commandOf({ script, options }: Row, name: Contestant): string {
+  const variant = script === 'metric' ? '' : CONTESTANTS[name];
+  const isOurs = OURS.includes(name);
+  const command = isOurs ? `node dist/bench/${script}.js` : `${ASLEEP}${KEEP_MEMORY} python bench/${PEERS[script]}`;
+  return `${command} ${options} ${variant}`;
 }
 
-const whole = (value: number): string => value.toFixed(0);
+type Summaries = Partial<Record<Contestant, Summary>>;
 
-function cells([ours, fp32, bf16, compiled]: readonly Summary[]): string[] {
-  const ratio = (peer: Summary | undefined): string =>
-    peer ? `${whole(peer.milliseconds)} (${(ours.milliseconds / peer.milliseconds).toFixed(2)})` : '';
-  const memory = `${whole(ours.peakMiB)} / ${whole(fp32.peakMiB)} (${(ours.peakMiB / fp32.peakMiB).toFixed(2)})`;
-  const ceiling = [ours, fp32, bf16].map((side) => (side ? whole(side.gflops) : '')).join(' / ');
-  return [whole(ours.milliseconds), ratio(fp32), ratio(bf16), ratio(compiled), memory, ceiling];
+const timeOf = (summary: Summary): number =>
+  flags.clock === 'processor' ? summary.cpuMilliseconds : summary.milliseconds;
+
+function ratio(summaries: Summaries, ours: Contestant, peer: Contestant, of: (summary: Summary) => number): string {
+  const [a, b] = [summaries[ours], summaries[peer]];
+  return a && b ? (of(a) / of(b)).toFixed(2) : '';
 }
+
+/** The cells of a row, by their headings. */
+function cells(summaries: Summaries): Record<string, string> {
+  const each = (of: (summary: Summary) => number) =>
+    chosen.map((name) => (summaries[name] ? of(summaries[name]).toFixed(0) : ''));
+  const times = each(timeOf);
+  const title = (name: Contestant) => `${OURS.includes(name) ? 'repa' : 'PyTorch'} ${name}, ms`;
+  return {
+    ...Object.fromEntries(chosen.map((name, index) => [title(name), times[index]])),
+    'f32 / fp32': ratio(summaries, 'f32', 'fp32', timeOf),
+    'f32 / compiled': ratio(summaries, 'f32', 'compiled', timeOf),
+    'bf16 / autocast': ratio(summaries, 'bf16', 'autocast', timeOf),
+    'memory, f32 / fp32': ratio(summaries, 'f32', 'fp32', ({ peakMiB }) => peakMiB),
+    'memory, bf16 / autocast': ratio(summaries, 'bf16', 'autocast', ({ peakMiB }) => peakMiB),
+    'peak MiB': each(({ peakMiB }) => peakMiB).join(' / '),
+    'best GEMM, GFLOPS': each(({ gflops }) => gflops).join(' / '),
+  };
+}
+
+const line = (words: readonly string[]): string => `| ${words.join(' | ')} |`;
+const load = (): string => loadavg()[0].toFixed(1);
 
 console.log(
-  '| | repa, ms | PyTorch fp32 | bf16 | compiled | peak MiB, repa / fp32 | GEMM GFLOPS, repa / fp32 / bf16 |',
+  `${cpus().length} cores (${cpus()[0].model}), bf16 by ${units ?? 'no units'}; ${flags.clock} time; load ${load()}`,
 );
-console.log('| --- | --- | --- | --- | --- | --- | --- |');
+const headings = Object.keys(cells({}));
+console.log(`\n${line(['', ...headings])}\n${line(['---', ...headings.map(() => '---')])}`);
 const only = flags.only.split(',').filter((word) => word !== '');
 for (const row of ROWS) {
   if (only.length > 0 && !only.some((word) => `${row.title} ${row.options}`.includes(word))) continue;
-  const summaries = await contest(commandsOf(row), row.steps ?? Number(flags.steps));
-  console.log(`| ${row.title} | ${cells(summaries).join(' | ')} |`);
+  const names = contestantsOf(row);
+  const results = await contest(
+    names.map((name) => commandOf(row, name)),
+    row.steps ?? Number(flags.steps),
+  );
+  const summaries: Summaries = Object.fromEntries(names.map((name, index) => [name, results[index]]));
+  console.log(line([row.title, ...Object.values(cells(summaries))]));
 }
+console.log(`\nload at the end: ${load()}`);

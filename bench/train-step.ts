@@ -28,7 +28,7 @@ const { values: flags } = parseArgs({
 });
 const rows = Number(flags.batch);
 
-const precision = flags.precision as 'f32' | 'bf16' | undefined;
+const precision = flags.precision as 'f32' | 'f32x2' | 'bf16' | undefined;
 await selectBackend({ backend: flags.backend as 'onnx', precision });
 
 const model = sitConfig(flags.model, { alignDepth: 4 });

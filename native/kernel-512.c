@@ -16,9 +16,9 @@ TARGET512 void kernel_512(const char *a, const char *b, size_t steps, int parts,
   for (int half = 0; half < 4; half++) {
     __m512 sum[8][2];
     for (int i = 0; i < 8; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
-    for (int term = 0; term < (parts == 2 ? 3 : 1); term++) { /* high and high, low and high, high and low */
-      const char *pa = a + half / 2 * BLOCK + half % 2 * 512 + (term == 1 ? 2 * BLOCK : 0);
-      const char *pb = b + (term == 2 ? 2 * BLOCK : 0);
+    for (int term = 0; term < (parts == 2 ? 4 : 1); term++) { /* high and high, low and high, high and low, both low */
+      const char *pa = a + half / 2 * BLOCK + half % 2 * 512 + (term % 2 ? 2 * BLOCK : 0);
+      const char *pb = b + (term >= 2 ? 2 * BLOCK : 0);
       for (size_t s = 0; s < steps; s++, pa += step, pb += step) {
         for (int p = 0; p < 16; p++) {
           __m512bh b0 = (__m512bh)_mm512_loadu_si512(pb + 64 * p);

@@ -23,9 +23,12 @@ TARGETAMX void kernel_amx(const char *a, const char *b, size_t steps, int parts,
     }
   } else {
     for (size_t s = 0; s < steps; s++, a += 4 * BLOCK, b += 4 * BLOCK) {
-      tile_load(4, a + 2 * BLOCK, 64); /* low of A, high of B */
+      tile_load(4, a + 2 * BLOCK, 64); /* both low */
       tile_load(5, a + 3 * BLOCK, 64);
-      tile_load(6, b, 64);
+      tile_load(6, b + 2 * BLOCK, 64);
+      tile_load(7, b + 3 * BLOCK, 64);
+      TILES(4, 5, 6, 7);
+      tile_load(6, b, 64); /* low of A, high of B */
       tile_load(7, b + BLOCK, 64);
       TILES(4, 5, 6, 7);
       tile_load(4, a, 64); /* both high */

@@ -22,7 +22,10 @@ export interface BackendOptions {
   plugin?: string;
   /** Of xla: how many devices share the work. */
   devices?: number;
-  /** Element type of the operands of products: of onnx f32, f32x2 or bf16, of xla f32 or bf16, of webgpu f32 or f16. */
+  /**
+   * Element type of the operands of products: of onnx f32, f32x2 or bf16, of xla f32 or bf16, of webgpu f32 or f16. The
+   * default is what the environment's REPA_PRECISION says, or the backend's own.
+   */
   precision?: Precision;
 }
 
@@ -38,7 +41,9 @@ export async function selectBackend(options: BackendOptions = {}): Promise<Backe
   if (!isName(backend)) {
     throw new UsageError(`there is no backend called ${backend}`, `choose one of ${NAMES.join(', ')}`);
   }
-  active = await start(backend === 'auto' ? await bestBackend(options.plugin) : backend, threads, options);
+  const precision = options.precision ?? ((process.env.REPA_PRECISION || undefined) as Precision | undefined);
+  const name = backend === 'auto' ? await bestBackend(options.plugin) : backend;
+  active = await start(name, threads, { ...options, precision });
   return active.backend;
 }
 
