@@ -6,7 +6,8 @@ import { publishedName, type TransformerConfig, transformerConfig } from '../mod
 import type { Average } from '../optim/average.js';
 import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
 import type { OfficialCheckpoint, StateDict } from '../pretrained/official-checkpoint.js';
-import { inferNetwork, type Network } from '../repa/network.js';
+import { inferNetwork } from '../repa/infer.js';
+import type { Network } from '../repa/network.js';
 import { ADAM, type RunRecord, readRecord, type TrainingSettings } from '../training/record.js';
 import type { WeightsChoice } from '../training/weights-choice.js';
 import { version } from '../version.js';

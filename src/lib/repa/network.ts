@@ -2,11 +2,10 @@
 import type { tf } from '../engine/index.js';
 import { dit, type Seams, sit, type TransformerOutput, toVelocity, transformerParameters } from '../models/dit.js';
 import { type Architecture, patchCount, type TransformerConfig } from '../models/dit-sizes.js';
-import { inferTransformer } from '../models/dit-weights.js';
-import type { Parameters, Shapes } from '../models/parameters.js';
+import type { Parameters } from '../models/parameters.js';
 import { type ParameterPlan, startingWeights } from '../models/start.js';
-import type { Surroundings } from './method.js';
-import { type ActiveMethod, activeMethods, type MethodSettings, recogniseMethods, variantOf } from './methods.js';
+import { type ActiveMethod, activeMethods, type MethodSettings, variantOf } from './methods.js';
+import type { Surroundings } from './pass.js';
 
 export interface Network {
   architecture: Architecture;
@@ -48,30 +47,6 @@ export function networkParameters(network: Network): Map<string, ParameterPlan> 
 
 /** Fresh weights, one by one, in the distributions of the official code. */
 export const startingNetwork = (network: Network, seed: number) => startingWeights(networkParameters(network), seed);
-
-/** What weights do not tell of a network. */
-export interface KnownNetwork extends Partial<Omit<TransformerConfig, 'depth'>> {
-  methods?: MethodSettings;
-}
-
-/**
- * The network that weights are of. What their shapes do not tell is as published, or `known`'s.
- * @throws DataError if the names are not those of a SiT or DiT
- */
-export function inferNetwork(
-  architecture: Architecture,
-  shapes: Shapes,
-  source: string,
-  { methods: settings, ...known }: KnownNetwork = {},
-): Network {
-  const depth = [...shapes.keys()].filter((name) => /^blocks\.\d+\.attn\.qkv\.weight$/.test(name)).length;
-  const methods = { ...recogniseMethods(shapes, { depth }), ...settings };
-  return {
-    architecture,
-    model: inferTransformer(architecture, shapes, source, known, prefixTokens({ methods })),
-    methods,
-  };
-}
 
 /** Tensors that methods draw: by their names, each method's under its own. */
 export type MethodDraws = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;

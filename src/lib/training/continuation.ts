@@ -1,6 +1,8 @@
 /** Whether a run may go on from a checkpoint: in what two records differ, and what of it forbids that. */
+import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { UsageError } from '../errors.js';
+import { portablePath } from '../files/portable-path.js';
 import { type Network, networkParameters } from '../repa/network.js';
 import { meaningOf } from '../stream/meaning.js';
 import type { RunRecord } from './record.js';
@@ -74,3 +76,20 @@ export function checkContinuation(saved: RunRecord, wanted: RunRecord, folder: s
       : 'Choose another --out for a new run, or add --resume to continue this one with the new settings or data.',
   );
 }
+
+/**
+ * The same command goes on with its run; another is not started from weights in the same folder.
+ * @throws UsageError when the run in --out began otherwise than --init says
+ */
+export function checkOrigin({ origin }: RunRecord, { init, out }: { init?: string; out: string }): void {
+  if (init === undefined || (origin?.by === 'init' && isWithin(origin.source, init))) return;
+  const began = origin ? `from ${origin.source}` : 'with weights of its own';
+  throw new UsageError(
+    `${out} holds a run that began ${began}: it continues from its newest checkpoint, not from --init ${init}`,
+    'Choose another --out for a new run, or drop --init to continue this one.',
+  );
+}
+
+/** Whether a checkpoint is what a name means today or meant yesterday, when a folder had fewer of them. */
+const isWithin = (source: string, name: string): boolean =>
+  [portablePath(name), name].some((each) => source === each || path.dirname(source) === each);

@@ -8,9 +8,9 @@ import { interpolate } from '../diffusion/interpolate.js';
 import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
 import type { Parameters } from '../models/parameters.js';
-import { meanSquare, type Pass, type Predicted, type Term, term } from '../repa/method.js';
 import { type ActiveMethod, activeMethods } from '../repa/methods.js';
 import { forward, type MethodDraws, type Network, surroundingsOf } from '../repa/network.js';
+import { meanSquare, type Pass, type Predicted, type Term, term } from '../repa/pass.js';
 
 /** The sum to differentiate, and each term by name, unweighted. */
 export interface Losses {

@@ -1,16 +1,14 @@
 /** What a training run will be: its options, checked against the data and against the run that it continues. */
-import path from 'node:path';
 import { shiftForSize } from '../diffusion/time.js';
 import { engineInfo } from '../engine/index.js';
 import { UsageError } from '../errors.js';
-import { portablePath } from '../files/portable-path.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import type { Values } from '../options/table.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import type { MethodValues } from '../repa/methods.js';
 import { version } from '../version.js';
 import { checkpointSteps, readCheckpointRecord, stepFolder } from './checkpoint.js';
-import { checkContinuation } from './continuation.js';
+import { checkContinuation, checkOrigin } from './continuation.js';
 import { checkEncoder, openSet } from './data/open.js';
 import type { TrainingSet } from './data/set.js';
 import { fitWeights, type InitialWeights, originOf } from './initial-weights.js';
@@ -97,20 +95,3 @@ export async function planRun(
   checkContinuation(saved, record, options.out, options.resume ?? false);
   return { set, record: { ...record, step: saved.step, images: saved.images, origin: saved.origin }, checkpoint };
 }
-
-/**
- * The same command goes on with its run; another is not started from weights in the same folder.
- * @throws UsageError when the run in --out began otherwise than --init says
- */
-function checkOrigin({ origin }: RunRecord, { init, out }: RunOptions): void {
-  if (init === undefined || (origin?.by === 'init' && isWithin(origin.source, init))) return;
-  const began = origin ? `from ${origin.source}` : 'with weights of its own';
-  throw new UsageError(
-    `${out} holds a run that began ${began}: it continues from its newest checkpoint, not from --init ${init}`,
-    'Choose another --out for a new run, or drop --init to continue this one.',
-  );
-}
-
-/** Whether a checkpoint is what a name means today or meant yesterday, when a folder had fewer of them. */
-const isWithin = (source: string, name: string): boolean =>
-  [portablePath(name), name].some((each) => source === each || path.dirname(source) === each);

@@ -5,7 +5,7 @@ import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { dit } from '../../../src/lib/models/dit.js';
 import { toParameters } from '../../../src/lib/models/parameters.js';
 import { captureGradients, ParameterStore } from '../../../src/lib/optim/index.js';
-import { inferNetwork } from '../../../src/lib/repa/network.js';
+import { inferNetwork } from '../../../src/lib/repa/infer.js';
 import { trainingLoss } from '../../../src/lib/training/loss.js';
 import { fixtureWeights } from '../../fixture-weights.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';

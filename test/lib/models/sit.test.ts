@@ -9,7 +9,8 @@ import { matchWeights, toParameters, type Weights } from '../../../src/lib/model
 import { isFrozen } from '../../../src/lib/models/start.js';
 import { sinCosPositions, timestepEmbedding } from '../../../src/lib/nn/embeddings.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
-import { inferNetwork, networkParameters, startingNetwork } from '../../../src/lib/repa/network.js';
+import { inferNetwork } from '../../../src/lib/repa/infer.js';
+import { networkParameters, startingNetwork } from '../../../src/lib/repa/network.js';
 import { perceptron } from '../../../src/lib/repa/repa.js';
 import { fixtureWeights } from '../../fixture-weights.js';
 import { networkOf, repaOf } from '../../networks.js';

@@ -5,9 +5,10 @@ import { toParameters, type Weights } from '../../../src/lib/models/parameters.j
 import { fillNormal } from '../../../src/lib/numbers/random.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
 import { captureGradients } from '../../../src/lib/optim/index.js';
+import { inferNetwork } from '../../../src/lib/repa/infer.js';
 import { convolution } from '../../../src/lib/repa/irepa.js';
 import type { MethodSettings } from '../../../src/lib/repa/methods.js';
-import { forward, inferNetwork, type Network, networkParameters } from '../../../src/lib/repa/network.js';
+import { forward, type Network, networkParameters } from '../../../src/lib/repa/network.js';
 import { trainingLoss } from '../../../src/lib/training/loss.js';
 import { modelStore } from '../../../src/lib/training/store.js';
 import { networkOf, repaOf } from '../../networks.js';

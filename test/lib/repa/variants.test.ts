@@ -3,7 +3,8 @@ import { before, describe, test } from 'node:test';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { matchWeights, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
 import { captureGradients } from '../../../src/lib/optim/index.js';
-import { forward, inferNetwork, networkParameters, startingNetwork } from '../../../src/lib/repa/network.js';
+import { inferNetwork } from '../../../src/lib/repa/infer.js';
+import { forward, networkParameters, startingNetwork } from '../../../src/lib/repa/network.js';
 import { keptInMiddle } from '../../../src/lib/repa/sprint.js';
 import {
   drawGroupedRoute,

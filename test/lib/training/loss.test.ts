@@ -4,7 +4,7 @@ import { lognormalTime } from '../../../src/lib/diffusion/time.js';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { toParameters } from '../../../src/lib/models/parameters.js';
 import { captureGradients } from '../../../src/lib/optim/index.js';
-import { inferNetwork } from '../../../src/lib/repa/network.js';
+import { inferNetwork } from '../../../src/lib/repa/infer.js';
 import { trainingLoss } from '../../../src/lib/training/loss.js';
 import { modelStore } from '../../../src/lib/training/store.js';
 import { fixtureWeights } from '../../fixture-weights.js';

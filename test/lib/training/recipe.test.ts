@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
 import { selectBackend } from '../../../src/lib/engine/index.js';
 import { captureGradients } from '../../../src/lib/optim/index.js';
-import { inferNetwork } from '../../../src/lib/repa/network.js';
+import { inferNetwork } from '../../../src/lib/repa/infer.js';
 import { trainingLoss } from '../../../src/lib/training/loss.js';
 import { modelStore } from '../../../src/lib/training/store.js';
 import { fixtureWeights } from '../../fixture-weights.js';

@@ -1,0 +1,30 @@
+/** The network, with its methods, that weights of an unknown run are of. */
+import type { Architecture, TransformerConfig } from '../models/dit-sizes.js';
+import { inferTransformer } from '../models/dit-weights.js';
+import type { Shapes } from '../models/parameters.js';
+import { type MethodSettings, recogniseMethods } from './methods.js';
+import { type Network, prefixTokens } from './network.js';
+
+/** What weights do not tell of a network. */
+export interface KnownNetwork extends Partial<Omit<TransformerConfig, 'depth'>> {
+  methods?: MethodSettings;
+}
+
+/**
+ * The network that weights are of. What their shapes do not tell is as published, or `known`'s.
+ * @throws DataError if the names are not those of a SiT or DiT
+ */
+export function inferNetwork(
+  architecture: Architecture,
+  shapes: Shapes,
+  source: string,
+  { methods: settings, ...known }: KnownNetwork = {},
+): Network {
+  const depth = [...shapes.keys()].filter((name) => /^blocks\.\d+\.attn\.qkv\.weight$/.test(name)).length;
+  const methods = { ...recogniseMethods(shapes, { depth }), ...settings };
+  return {
+    architecture,
+    model: inferTransformer(architecture, shapes, source, known, prefixTokens({ methods })),
+    methods,
+  };
+}

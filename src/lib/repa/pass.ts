@@ -1,0 +1,78 @@
+/** What a loss is a sum of: terms, made of one pass of the network on a noisy batch. */
+import { tf } from '../engine/index.js';
+import type { Architecture, TransformerConfig } from '../models/dit-sizes.js';
+import type { Parameters } from '../models/parameters.js';
+import type { PlannedParameter } from '../models/start.js';
+
+/** A term of the loss. */
+export interface Term {
+  /** As in the log, which adds `_loss`. */
+  name: string;
+  weight: number;
+  /** Scalar. */
+  value: () => tf.Tensor;
+}
+
+/** A term of a sum; one of weight 0 is not computed. */
+export const term = (name: string, weight: number, value: () => tf.Tensor): Term => ({ name, weight, value });
+
+export const meanSquare = (predicted: tf.Tensor, wanted: tf.Tensor): tf.Tensor =>
+  tf.mean(tf.squaredDifference(predicted, wanted));
+
+/** A perceptron or the like between hidden states and features. */
+export interface Projector {
+  parameters(name: string, hiddenSize: number, dim: number): PlannedParameter[];
+  /** Tokens of the aligned block, [B, P + T, D], to [B, P + T, dim], or to [B, T, dim] if it takes patches alone. */
+  project(p: Parameters, name: string, tokens: tf.Tensor): tf.Tensor;
+  patchesAlone: boolean;
+}
+
+/** What a follow-up varies of REPA's term. */
+export interface AlignmentVariant {
+  projector?: Projector;
+  /** What is followed in place of the features [B, T, D]. */
+  target?(features: tf.Tensor): tf.Tensor;
+  /** A further term, within lambda. */
+  term?(projected: readonly tf.Tensor[], targets: readonly tf.Tensor[], lambda: number): Term;
+}
+
+/** The network that a method is part of. */
+export interface Surroundings {
+  architecture: Architecture;
+  model: TransformerConfig;
+  /** Tokens of an image, with those before the patches. */
+  tokens: number;
+  /** What all methods together vary of REPA's term. */
+  variant: AlignmentVariant;
+}
+
+/** A prediction, and what it should have been. */
+export interface Predicted {
+  predicted: tf.Tensor;
+  wanted: tf.Tensor;
+}
+
+/** One pass of the network on a noisy batch of B images, as terms see it. */
+export interface Pass extends Surroundings {
+  p: Parameters;
+  /** The tensors that the method draws, by their names. */
+  draws: Readonly<Record<string, tf.Tensor>>;
+  /** Velocities of a SiT, noises of a DiT: [B, C, h, w], of the latents' own channels. */
+  latents: Predicted;
+  /** The same of the channels that methods add, [B, K, h, w]. */
+  channels?: Predicted;
+  /** Of what is generated beside the image, [B, Z]: how it moves, and as it is without noise. */
+  companion?: Predicted & { clean: tf.Tensor };
+  /** Tokens after block number `block`, [B, P + T, D]; fewer where some skip it. */
+  hidden(block: number): tf.Tensor;
+  /** Of values of all tokens [B, P + T, ...], those of the tokens that the block sees. */
+  seen(values: tf.Tensor, block: number): tf.Tensor;
+  /** What modulates every block, [B, D]. */
+  condition: tf.Tensor;
+  /** The velocity, or noise of a DiT, that what a further head predicts means, [B, C, h, w]. */
+  velocityOf(predicted: tf.Tensor): tf.Tensor;
+  /** Features of each encoder [B, T, D], for methods that follow them. */
+  features: readonly tf.Tensor[];
+  /** The same of the moving average of the network, of the same images and noise at other times [B]: for a `teacher`. */
+  average(t: tf.Tensor): Pick<Pass, 'hidden' | 'condition' | 'latents'>;
+}
