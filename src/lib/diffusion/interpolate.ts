@@ -15,7 +15,7 @@ function pathTensors(path: TrainingPath, t: tf.Tensor): PathTensors {
 
 /**
  * Noises a batch and gives the network's target.
- * `x` and `noise` [B, ...], such as latents [B, C, h, w], `t` [B]; returns x_t = alpha x + sigma e and
+ * `x` and `noise` [B, ...], such as latents [B, C, h, w], `t` [B], or [B, 1, h, w] of each pixel; returns x_t = alpha x + sigma e and
  * v = alpha' x + sigma' e, both of the shape of x.
  */
 export function interpolate(
@@ -26,7 +26,7 @@ export function interpolate(
 ): { xT: tf.Tensor; velocity: tf.Tensor } {
   const { alpha, sigma, alphaPrime, sigmaPrime } = pathTensors(
     path,
-    tf.reshape(t, [-1, ...x.shape.slice(1).map(() => 1)]),
+    t.rank === 1 ? tf.reshape(t, [-1, ...x.shape.slice(1).map(() => 1)]) : t,
   ); // [B, 1, ...]
   return {
     xT: tf.add(tf.mul(alpha, x), tf.mul(sigma, noise)), // [B, ...]

@@ -61,7 +61,7 @@ interface Condition {
   modulating: tf.Tensor;
 }
 
-/** Of times `t` [B] and classes `y` [B]. */
+/** Of times `t` [B], or [B, T] of each token, in which case all that has to do with time is [B, T, D], and classes `y` [B]. */
 export function condition(
   p: Parameters,
   { timeEmbedding, head }: TransformerConfig,
@@ -72,9 +72,10 @@ export function condition(
     timeEmbedding === 'fourier'
       ? fourierFeatures(t, parameter(p, 't_embedder.W'))
       : timestepEmbedding(t, TIME_EMBEDDING_DIM); // [B, F]
-  const time = dense(p, 't_embedder.mlp.2', dense(p, 't_embedder.mlp.0', features), 'silu'); // [B, D]
+  const embedded = dense(p, 't_embedder.mlp.2', dense(p, 't_embedder.mlp.0', features), 'silu'); // [B, D] or [B T, D]
+  const time = t.rank === 1 ? embedded : tf.reshape(embedded, [...t.shape, embedded.shape[1]!]);
   const label = embedding(parameter(p, 'y_embedder.embedding_table.weight'), y); // [B, D]
-  const sum = silu(tf.add(time, label)); // [B, D]
+  const sum = silu(tf.add(time, t.rank === 1 ? label : tf.expandDims(label, 1))); // [B, D] or [B, T, D]
   return { time, label, modulating: head ? silu(sum) : sum }; // DDT's code takes SiLU of the sum, and each block once more
 }
 

@@ -112,7 +112,7 @@ export interface TransformerOutput {
  * The forward pass.
  *
  * @param x noisy latents [B, C, H, W].
- * @param t times [B], embedded unscaled.
+ * @param t times [B], or [B, T] of each patch, embedded unscaled.
  * @param y classes [B] int32; `config.numClasses` is the null class, where there is one.
  */
 export function transformer(

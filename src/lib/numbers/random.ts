@@ -39,6 +39,7 @@ export const PURPOSE = {
   transported: 19,
   negative: 30,
   routeGroups: 31,
+  tokenTimes: 32,
 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;

@@ -114,6 +114,8 @@ export interface Method<T extends Table = Table, S = unknown> {
     settings: S,
     surroundings: Surroundings & { t: Draw; y: Draw; training: boolean },
   ): Readonly<Record<string, Draw>>;
+  /** A time for each patch, [B, T], where it draws one in training; `t` [B] are those of the images. */
+  tokenTimes?(settings: S, draws: Readonly<Record<string, tf.Tensor>>, t: tf.Tensor): tf.Tensor | undefined;
   /** Channels that are generated with the latents. */
   channels?(settings: S): number;
   readonly companion?: Companion<S>;

@@ -20,6 +20,7 @@ import { RECIPES } from './recipes.js';
 import { redi } from './redi.js';
 import { reg } from './reg.js';
 import { repa } from './repa.js';
+import { selfFlow } from './self-flow.js';
 import { sprint } from './sprint.js';
 import { sra } from './sra.js';
 import { tread } from './tread.js';
@@ -44,6 +45,7 @@ export const METHODS: readonly AnyMethod[] = [
   sprint,
   sra,
   internalGuidance,
+  selfFlow,
 ];
 
 /** The options of all methods, each method's in a table of its own. */

@@ -86,12 +86,13 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
   const { x, noise, y, companion, features = [] } = inputs;
   const { path, channels = network.model.inChannels, checkpointBlocks, average } = options;
 
-  /** The network on the images at times `t`. */
+  /** The network on the images at times `t` [B]; in training, methods may give each patch one of its own. */
   function at(parameters: Parameters, t: tf.Tensor, training: boolean) {
-    const { xT, velocity } = interpolate(path, x, noise, t); // [B, C, h, w] each
+    const ofPatches = training ? tokenTimes(network, inputs, t) : undefined; // [B, T]
+    const { xT, velocity } = interpolate(path, x, noise, ofPatches ? pixelTimes(network, ofPatches) : t); // [B, C, h, w] each
     const beside = companion && interpolate(path, companion.clean, companion.noise, t); // [B, Z]
     const given = training ? { draws: inputs.draws, checkpointBlocks } : {};
-    const output = forward(parameters, network, { x: xT, t, y, companion: beside?.xT }, given);
+    const output = forward(parameters, network, { x: xT, t: ofPatches ?? t, y, companion: beside?.xT }, given);
     // The velocity that is wanted is bounded where that of the prediction is, so that a perfect one costs nothing.
     const wanted = network.model.prediction === 'data' ? velocityOfData(xT, x, t) : velocity; // [B, C, h, w]
     const [latents, added] = splitChannels({ predicted: output.output, wanted }, channels);
@@ -115,6 +116,19 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
     },
   };
   return { pass, terms: [term('velocity', 1, () => meanSquare(latents.predicted, latents.wanted))] };
+}
+
+/** A time for each patch, [B, T], if a method gives them. */
+const tokenTimes = ({ methods }: Network, { draws }: LossInputs, t: tf.Tensor): tf.Tensor | undefined =>
+  activeMethods(methods)
+    .map(({ method, settings }) => method.tokenTimes?.(settings, draws?.[method.name] ?? {}, t))
+    .find((times) => times !== undefined);
+
+/** Times of patches [B, T] as those of their pixels, [B, 1, h, w]. */
+function pixelTimes({ model: { inputSize, patchSize } }: Network, times: tf.Tensor): tf.Tensor {
+  const side = inputSize / patchSize;
+  const cells = tf.tile(tf.reshape(times, [-1, side, 1, side, 1]), [1, 1, patchSize, 1, patchSize]);
+  return tf.reshape(cells, [-1, 1, inputSize, inputSize]);
 }
 
 /** DiT: the mean squared error of the noise, and the variational bound in bits per dimension. */

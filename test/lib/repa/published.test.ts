@@ -268,3 +268,19 @@ describe('SR-DiT', () => {
     }
   });
 });
+
+describe('Self-Flow', () => {
+  const fixture = new Fixture('self-flow', {
+    methods: { 'self-flow': { weight: 0.5, block: 1, teacher: 3, share: 0.25 } },
+  });
+
+  test('losses and gradients, with the times and tokens that were drawn', () => {
+    const inputs: Inputs = ({ second, chosen, teacher, ...others }) => ({
+      ...plain(others),
+      draws: { 'self-flow': { second, chosen, teacher } },
+    });
+    const losses = { velocity: 'loss', self_flow: 'align_loss' };
+    const names = ['x', 'noise', 't', 'y', 'second', 'chosen', 'teacher'];
+    fixture.checkLoss(names, inputs, losses, fixture.group('teacher'));
+  });
+});
