@@ -1,6 +1,9 @@
 /** Verbs that write, each as a command over small inputs, which run in `run/` beside `base/`, where the inputs are. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { type Outcome, PROGRAM, repa } from '../commands/binary.js';
@@ -9,7 +12,8 @@ import { RUN } from '../commands/training-run.js';
 import { fixtureWeights, writeWeights } from '../fixture-weights.js';
 import { fixturePath } from '../support.js';
 
-type Input = keyof typeof INPUTS;
+/** What `base` holds; the hub is a server instead. */
+type Input = keyof typeof INPUTS | typeof HUB;
 
 export interface WritingVerb {
   readonly name: string;
@@ -20,6 +24,9 @@ export interface WritingVerb {
   /** What may be left out of the result when the disk refuses it: a cache. */
   readonly dispensable?: RegExp;
 }
+
+const HUB = 'hub';
+const WEIGHTS = fixturePath('official/training.pt');
 
 const ONE_THREAD = ['--threads', '1'];
 const SMALL = ['--steps', '2', ...ONE_THREAD, '-q'];
@@ -63,6 +70,8 @@ const INPUTS = {
 >;
 
 const LOG = /(^|\/)(log\.ndjson|run\.lock)$/;
+/** What a broken download leaves to be continued. */
+const DOWNLOAD = /\.incomplete(\.etag|\.lock\/run\.lock)?$/;
 const CACHE = /^\.repa\/cache\//;
 
 const TRAIN = [
@@ -150,7 +159,7 @@ export const VERBS: readonly WritingVerb[] = [
   {
     name: 'import-pt',
     needs: [],
-    args: ['import', fixturePath('official/training.pt'), '--heads', '2', '-o', 'ckpt'],
+    args: ['import', WEIGHTS, '--heads', '2', '-o', 'ckpt'],
   },
   {
     name: 'fid-cache',
@@ -170,6 +179,7 @@ export const VERBS: readonly WritingVerb[] = [
   },
   { name: 'plot', needs: ['ckpt'], args: ['plot', '../base/ckpt', '-o', 'out.svg'] },
   { name: 'report', needs: ['ckpt'], args: ['report', '../base/ckpt', '-o', 'out.html'] },
+  { name: 'pull', needs: [HUB], partial: DOWNLOAD, args: ['pull', 'sd-vae-ft-ema', '-q'] },
   { name: 'show-grid', needs: ['images'], args: ['show', '../base/images', '--grid', 'out.png'] },
 ];
 
@@ -192,10 +202,23 @@ export const TO_STDOUT: readonly WritingVerb[] = [
   { name: 'help', needs: [], args: ['train', '--help'] },
 ];
 
+/** A hub that has one file, under any name. */
+async function startHub(): Promise<Server> {
+  const body = readFileSync(WEIGHTS);
+  const etag = createHash('sha256').update(body).digest('hex');
+  const headers = { 'x-repo-commit': '0'.repeat(40), etag: `"${etag}"`, 'content-length': body.length };
+  const server = createServer(({ method }, response) => {
+    response.writeHead(200, headers).end(method === 'HEAD' ? undefined : body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return server;
+}
+
 /** A place to run verbs in. */
 export class Ground {
   readonly folder = mkdtempSync(path.join(tmpdir(), 'repa-faults-'));
   readonly #made = new Set<string>();
+  #hub: Server | undefined;
 
   constructor() {
     mkdirSync(this.base);
@@ -219,8 +242,12 @@ export class Ground {
     for (const name of needs) {
       if (this.#made.has(name)) continue;
       this.#made.add(name);
+      if (name === HUB) {
+        this.#hub = await startHub();
+        continue;
+      }
       const input: { needs?: readonly string[]; args?: readonly string[]; make?(base: string): Promise<unknown> } =
-        INPUTS[name as Input];
+        INPUTS[name as keyof typeof INPUTS];
       await this.prepare(input.needs ?? []);
       await input.make?.(this.base);
       if (!input.args) continue;
@@ -236,17 +263,27 @@ export class Ground {
   }
 
   run({ args }: WritingVerb, env: Record<string, string> = {}): Promise<Outcome> {
-    return repa(args, { cwd: this.cwd, env });
+    return repa(args, { cwd: this.cwd, env: { ...this.#environment(), ...env } });
   }
 
   /** Without waiting for its end. */
   start({ args }: WritingVerb): { process: ChildProcess; ended: Promise<NodeJS.Signals | null> } {
-    const env = { ...process.env, REPA_HOME: path.join(this.cwd, '.repa') };
+    const env = { ...process.env, ...this.#environment() };
     const child = spawn(process.execPath, [PROGRAM, ...args], { cwd: this.cwd, env, stdio: 'ignore' });
     return { process: child, ended: new Promise((resolve) => child.on('close', (_, signal) => resolve(signal))) };
   }
 
+  /** No cache and no account of this machine. */
+  #environment(): Record<string, string> {
+    const folders = { REPA_HOME: path.join(this.cwd, '.repa'), HF_HOME: path.join(this.cwd, 'hf') };
+    if (!this.#hub) return folders;
+    const { port } = this.#hub.address() as AddressInfo;
+    return { ...folders, HF_HUB_CACHE: path.join(this.cwd, 'hf/hub'), HF_ENDPOINT: `http://127.0.0.1:${port}` };
+  }
+
   remove(): void {
+    this.#hub?.close();
+    this.#hub?.closeAllConnections();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }

@@ -58,7 +58,7 @@ const LOCK_WAIT_MS = 200;
 export async function download(what: Download, onProgress: OnProgress = () => {}): Promise<string> {
   makeFolder(path.dirname(what.file));
   const before = existsSync(what.file);
-  const release = await lockDownload(`${what.file}.incomplete.lock`);
+  const release = await lockDownload(lockOf(what.file));
   try {
     const isFetched = !before && existsSync(what.file); // by the process that was waited for
     return isFetched ? await sha256Of(what.file) : await fetchFile(what, onProgress);
@@ -66,6 +66,14 @@ export async function download(what: Download, onProgress: OnProgress = () => {}
     release();
   }
 }
+
+/** Waits until no other process fetches a file that is there, and removes what one left that was killed at its end. */
+export async function settleDownload(file: string): Promise<void> {
+  const lock = lockOf(file);
+  if (existsSync(lock)) (await lockDownload(lock))();
+}
+
+const lockOf = (file: string): string => `${file}.incomplete.lock`;
 
 /** Waits until no other process fetches this file. @returns how to let others */
 async function lockDownload(folder: string): Promise<() => void> {

@@ -1,11 +1,11 @@
 /** Files of the Hugging Face hub, fetched into its cache. */
-import { copyFileSync, existsSync, readFileSync, renameSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
 import { temporaryName } from '../files/temporary-files.js';
-import { download, type OnProgress, refusal } from './download.js';
+import { download, type OnProgress, refusal, settleDownload } from './download.js';
 import { request, TransientError } from './http.js';
 import { type HubFile, hubHome, REVISION, repoFolder } from './hub-cache.js';
 
@@ -41,12 +41,13 @@ export async function fetchFromHub(source: HubFile, onProgress: OnProgress): Pro
   const blob = path.join(folder, 'blobs', etag);
   // Of large files, the hub's ETag is the SHA-256.
   const sha256 = /^[0-9a-f]{64}$/.test(etag) ? etag : undefined;
-  if (!existsSync(blob)) await download({ url, headers, file: blob, size, sha256 }, onProgress);
-  const pointer = path.join(folder, 'snapshots', commit, source.file);
-  link(blob, pointer);
+  if (existsSync(blob)) await settleDownload(blob);
+  else await download({ url, headers, file: blob, size, sha256 }, onProgress);
   const ref = path.join(folder, 'refs', REVISION);
   makeFolder(path.dirname(ref));
   writeFileAtomic(ref, (fd) => writeFully(fd, Buffer.from(commit)));
+  const pointer = path.join(folder, 'snapshots', commit, source.file);
+  link(blob, pointer); // last: once it is there, nobody asks the hub again
   return pointer;
 }
 
@@ -85,8 +86,13 @@ function link(blob: string, pointer: string): void {
   try {
     symlinkSync(path.relative(path.dirname(pointer), blob), made);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw error;
+    if ((error as NodeJS.ErrnoException).code !== 'EPERM') throw Object.assign(error as Error, { path: pointer });
     copyFileSync(blob, made);
   }
-  renameSync(made, pointer);
+  try {
+    renameSync(made, pointer);
+  } catch (error) {
+    rmSync(made, { force: true });
+    throw error;
+  }
 }
