@@ -284,3 +284,13 @@ describe('Self-Flow', () => {
     fixture.checkLoss(names, inputs, losses, fixture.group('teacher'));
   });
 });
+
+describe('LightningDiT', () => {
+  const fixture = new Fixture('lightning-dit', { ...REVERSED, rotary: true, methods: { direction: { weight: 1 } } });
+
+  test('losses and gradients, of its blocks and of the direction of velocities', () => {
+    const { norm, qkNorm, feedForward } = fixture.network.model;
+    assert.deepEqual({ norm, qkNorm, feedForward }, { norm: 'rms', qkNorm: true, feedForward: 'swiglu' });
+    fixture.checkLoss(['x', 'noise', 't', 'y'], plain, { velocity: 'loss', direction: 'cos_loss' });
+  });
+});
