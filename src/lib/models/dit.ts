@@ -28,22 +28,6 @@ import { linearPlan, type ParameterPlan, type PlannedParameter } from './start.j
 
 const FINAL = 'final_layer';
 
-/** A further output head `name`, of the final layer's layout. */
-export const outputHeadPlan = (name: string, config: TransformerConfig): PlannedParameter[] =>
-  finalPlan(name, config, []);
-
-/** The image that the output head `name` makes of tokens of patches: `x` [B, T, D], `c` [B, D] to [B, outChannels, H, W]. */
-export function outputHead(
-  p: Parameters,
-  name: string,
-  config: TransformerConfig,
-  x: tf.Tensor,
-  c: tf.Tensor,
-): tf.Tensor {
-  const pixels = dense(p, `${name}.linear`, finalTokens(p, name, config, x, c)); // [B, T, patch * patch * outChannels]
-  return unpatchify(pixels, config.patchSize, config.outChannels);
-}
-
 /**
  * Every parameter, in the order of the official state dict.
  * @param added those of methods: they follow the blocks, or the final layer's map if they are of that layer

@@ -6,8 +6,8 @@
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
-import { outputHead, outputHeadPlan } from '../models/dit.js';
 import { patchCount, type TransformerConfig } from '../models/dit-sizes.js';
+import { outputHead, outputHeadPlan } from '../models/output-head.js';
 import type { Parameters } from '../models/parameters.js';
 import { integer, number } from '../options/option.js';
 import { options } from '../options/table.js';

@@ -5,7 +5,7 @@ import { type Architecture, patchCount, type TransformerConfig } from '../models
 import type { Parameters } from '../models/parameters.js';
 import { type ParameterPlan, startingWeights } from '../models/start.js';
 import { type ActiveMethod, activeMethods, type MethodSettings, variantOf } from './methods.js';
-import type { Surroundings } from './pass.js';
+import type { MethodDraws, Surroundings } from './pass.js';
 
 export interface Network {
   architecture: Architecture;
@@ -48,9 +48,6 @@ export function networkParameters(network: Network): Map<string, ParameterPlan> 
 /** Fresh weights, one by one, in the distributions of the official code. */
 export const startingNetwork = (network: Network, seed: number) => startingWeights(networkParameters(network), seed);
 
-/** Tensors that methods draw: by their names, each method's under its own. */
-export type MethodDraws = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
-
 export interface ForwardInputs {
   /** Noisy latents [B, C, h, w]. */
   x: tf.Tensor;
@@ -60,22 +57,6 @@ export interface ForwardInputs {
   y: tf.Tensor;
   /** What is generated beside the images, with noise: [B, Z]. */
   companion?: tf.Tensor;
-}
-
-/** Whether a network can leave out what makes its prediction strong. */
-export const hasWeakened = ({ methods }: Pick<Network, 'methods'>): boolean =>
-  activeMethods(methods).some(({ method }) => method.weakened);
-
-/** Whether a network has a weaker prediction to move away from. */
-export const hasWeaker = ({ methods }: Pick<Network, 'methods'>): boolean =>
-  activeMethods(methods).some(({ method }) => method.weaker);
-
-/** The weaker prediction of a pass, [B, C, h, w], in the direction of the output. @throws Error where there is none */
-export function weakerPrediction(p: Parameters, { model, methods }: Network, pass: ForwardOutput): tf.Tensor {
-  const active = activeMethods(methods).find(({ method }) => method.weaker);
-  if (!active) throw new Error('no method of this network makes a weaker prediction');
-  const seen = { model, condition: pass.condition, hidden: (block: number) => pass.hidden[block - 1] };
-  return pass.velocityOf(active.method.weaker!(active.settings, p, seen));
 }
 
 /** The velocity that a prediction of a SiT's head means, [B, C, h, w]; of a DiT, the prediction itself. */
@@ -119,3 +100,14 @@ export function forward(
     seen: (values, block) => passages.reduce((all, passage) => passage.seen?.(all, block) ?? all, values),
   };
 }
+
+/** What any pass of a network tells terms, besides what it was to predict. */
+export const passOf = (p: Parameters, network: Network, output: ForwardOutput, features: readonly tf.Tensor[]) => ({
+  ...surroundingsOf(network),
+  p,
+  hidden: (block: number): tf.Tensor => output.hidden[block - 1], // [B, P + T, D]
+  condition: output.condition,
+  velocityOf: output.velocityOf,
+  seen: output.seen,
+  features,
+});

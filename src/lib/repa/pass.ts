@@ -76,3 +76,30 @@ export interface Pass extends Surroundings {
   /** The same of the moving average of the network, of the same images and noise at other times [B]: for a `teacher`. */
   average(t: tf.Tensor): Pick<Pass, 'hidden' | 'condition' | 'latents'>;
 }
+
+/** Tensors that methods draw: by their names, each method's under its own. */
+export type MethodDraws = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
+
+/** A batch of B images as the loss takes it. */
+export interface LossInputs {
+  /** Clean latents [B, C, h, w], with the channels that methods add. */
+  x: tf.Tensor;
+  /** Standard normals [B, C, h, w]. */
+  noise: tf.Tensor;
+  /** Of SiT: times [B], 0 = data, 1 = noise. Of DiT: steps [B] int32 of 0..999. */
+  t: tf.Tensor;
+  /** Classes [B] int32, dropped ones already replaced by the null class. */
+  y: tf.Tensor;
+  /** Features of each encoder, [B, T, D]; empty where none are followed. */
+  features?: readonly tf.Tensor[];
+  /** What is generated beside the images, and its noise, [B, Z] each. */
+  companion?: { clean: tf.Tensor; noise: tf.Tensor };
+  /** What methods draw. */
+  draws?: MethodDraws;
+}
+
+/** What a pass gives terms, before they draw anything, and the terms of the image itself. */
+export interface OwnPass {
+  pass: Omit<Pass, 'draws'>;
+  terms: Term[];
+}

@@ -6,7 +6,8 @@ import { type ConditionalNetwork, type Times, timesOfRows } from '../diffusion/g
 import { type Captured, capture, tf } from '../engine/index.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import type { Parameters } from '../models/parameters.js';
-import { companionSize, type Network, forward as networkForward, weakerPrediction } from '../repa/network.js';
+import { companionSize, type Network, forward as networkForward } from '../repa/network.js';
+import { weakerPrediction } from '../repa/weaker.js';
 import type { RunRecord } from '../training/record.js';
 
 export interface DiffusionModel {

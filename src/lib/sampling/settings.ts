@@ -1,7 +1,7 @@
 /** How images are sampled: what was asked for, settled for a model, and told in the header of the result. */
 import { type SamplerOptions as OwnOptions, type SettledSampler, settle } from '../diffusion/samplers/index.js';
 import { UsageError } from '../errors.js';
-import { hasWeakened, hasWeaker } from '../repa/network.js';
+import { hasWeakened, hasWeaker } from '../repa/weaker.js';
 import type { DiffusionModel, InternalGuidance } from './model.js';
 
 export interface SamplerSettings {

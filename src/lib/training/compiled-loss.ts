@@ -11,7 +11,8 @@ import type { TypedArray } from '../numbers/typed-array.js';
 import { captureGradients, type ParameterStore } from '../optim/index.js';
 import { type ActiveMethod, activeMethods, areFollowing } from '../repa/methods.js';
 import { type Network, surroundingsOf } from '../repa/network.js';
-import { FACTORS, type LossInputs, trainingLoss } from './loss.js';
+import type { LossInputs } from '../repa/pass.js';
+import { FACTORS, trainingLoss } from './loss.js';
 import type { TrainingSettings } from './record.js';
 import { factorDraws } from './term-schedule.js';
 

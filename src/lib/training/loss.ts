@@ -2,15 +2,16 @@
  * What training minimises: the error of the velocity (SiT, arXiv 2401.08740) or of the noise and its variance (DiT,
  * arXiv 2102.09672), plus the weighted terms of the methods.
  */
-import { ddpmLoss, diffuse } from '../diffusion/ddpm-loss.js';
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { interpolate } from '../diffusion/interpolate.js';
 import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
 import type { Parameters } from '../models/parameters.js';
 import { type ActiveMethod, activeMethods } from '../repa/methods.js';
-import { forward, type MethodDraws, type Network, surroundingsOf } from '../repa/network.js';
-import { meanSquare, type Pass, type Predicted, type Term, term } from '../repa/pass.js';
+import { forward, type Network, passOf } from '../repa/network.js';
+import { type LossInputs, meanSquare, type OwnPass, type Pass, type Predicted, type Term, term } from '../repa/pass.js';
+import { pixelTimes, tokenTimes } from '../repa/token-times.js';
+import { noisePass } from './noise-loss.js';
 
 /** The sum to differentiate, and each term by name, unweighted. */
 export interface Losses {
@@ -28,24 +29,6 @@ function weightedSum(terms: readonly Term[], factors: Readonly<Record<string, tf
     return factors[name] ? tf.mul(weighed, tf.mean(factors[name])) : weighed;
   });
   return { total: tf.addN(weighted), ...Object.fromEntries(computed.map(({ name, value }) => [name, value])) };
-}
-
-/** A batch of B images as the loss takes it. */
-export interface LossInputs {
-  /** Clean latents [B, C, h, w], with the channels that methods add. */
-  x: tf.Tensor;
-  /** Standard normals [B, C, h, w]. */
-  noise: tf.Tensor;
-  /** Of SiT: times [B], 0 = data, 1 = noise. Of DiT: steps [B] int32 of 0..999. */
-  t: tf.Tensor;
-  /** Classes [B] int32, dropped ones already replaced by the null class. */
-  y: tf.Tensor;
-  /** Features of each encoder, [B, T, D]; empty where none are followed. */
-  features?: readonly tf.Tensor[];
-  /** What is generated beside the images, and its noise, [B, Z] each. */
-  companion?: { clean: tf.Tensor; noise: tf.Tensor };
-  /** What methods draw. */
-  draws?: MethodDraws;
 }
 
 export interface LossOptions {
@@ -67,18 +50,14 @@ export const FACTORS = 'term-schedule';
 export function trainingLoss(p: Parameters, network: Network, inputs: LossInputs, options: LossOptions): Losses {
   const { methods = activeMethods(network.methods) } = options;
   const own =
-    network.architecture === 'SiT' ? velocityPass(p, network, inputs, options) : noisePass(p, network, inputs, options);
-  const passOf = ({ name }: { name: string }): Pass => ({ ...own.pass, draws: inputs.draws?.[name] ?? {} });
+    network.architecture === 'SiT'
+      ? velocityPass(p, network, inputs, options)
+      : noisePass(p, network, inputs, options.checkpointBlocks);
+  const passFor = ({ name }: { name: string }): Pass => ({ ...own.pass, draws: inputs.draws?.[name] ?? {} });
   const terms = (kind: 'outputTerms' | 'terms'): Term[] =>
-    methods.flatMap(({ method, settings }) => method[kind]?.(settings, passOf(method)) ?? []);
+    methods.flatMap(({ method, settings }) => method[kind]?.(settings, passFor(method)) ?? []);
   const all = [...own.terms, ...terms('outputTerms'), ...terms('terms')];
   return weightedSum(all, inputs.draws?.[FACTORS] ?? {});
-}
-
-/** What a pass gives terms, before they draw anything, and the terms of the image itself. */
-interface OwnPass {
-  pass: Omit<Pass, 'draws'>;
-  terms: Term[];
 }
 
 /** SiT: x_t = alpha x + sigma e moves with v = alpha' x + sigma' e, and L = |v_theta(x_t, t) - v|^2. */
@@ -101,63 +80,17 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
 
   const { output, latents, added, beside } = at(p, inputs.t, true);
   const pass: OwnPass['pass'] = {
-    ...surroundingsOf(network),
-    ...hiddenOf(output),
-    p,
+    ...passOf(p, network, output, features),
     latents,
     channels: added,
-    velocityOf: output.velocityOf,
     companion: beside && { predicted: output.companion!, wanted: beside.velocity, clean: companion!.clean },
-    seen: output.seen,
-    features,
     average(t) {
       const other = at(average!, t, false);
-      return { ...hiddenOf(other.output), latents: other.latents };
+      return { ...passOf(average!, network, other.output, features), latents: other.latents };
     },
   };
   return { pass, terms: [term('velocity', 1, () => meanSquare(latents.predicted, latents.wanted))] };
 }
-
-/** A time for each patch, [B, T], if a method gives them. */
-const tokenTimes = ({ methods }: Network, { draws }: LossInputs, t: tf.Tensor): tf.Tensor | undefined =>
-  activeMethods(methods)
-    .map(({ method, settings }) => method.tokenTimes?.(settings, draws?.[method.name] ?? {}, t))
-    .find((times) => times !== undefined);
-
-/** Times of patches [B, T] as those of their pixels, [B, 1, h, w]. */
-function pixelTimes({ model: { inputSize, patchSize } }: Network, times: tf.Tensor): tf.Tensor {
-  const side = inputSize / patchSize;
-  const cells = tf.tile(tf.reshape(times, [-1, side, 1, side, 1]), [1, 1, patchSize, 1, patchSize]);
-  return tf.reshape(cells, [-1, 1, inputSize, inputSize]);
-}
-
-/** DiT: the mean squared error of the noise, and the variational bound in bits per dimension. */
-function noisePass(p: Parameters, network: Network, inputs: LossInputs, options: LossOptions): OwnPass {
-  const { x, noise, t, y, draws, features = [] } = inputs;
-  const noisy = { x: diffuse(x, noise, t), t: tf.cast(t, 'float32'), y };
-  const output = forward(p, network, noisy, { draws, checkpointBlocks: options.checkpointBlocks });
-  const { squaredError, bound } = ddpmLoss(output.output, x, noise, t); // [B] each
-  const [predicted] = tf.split(output.output, 2, 1); // [B, C, h, w]
-  const pass: OwnPass['pass'] = {
-    ...surroundingsOf(network),
-    ...hiddenOf(output),
-    p,
-    latents: { predicted, wanted: noise },
-    velocityOf: output.velocityOf,
-    seen: output.seen,
-    features,
-    average() {
-      throw new Error('a DiT has no teacher at other times');
-    },
-  };
-  const terms = [term('noise', 1, () => tf.mean(squaredError)), term('bound', 1, () => tf.mean(bound))];
-  return { pass, terms };
-}
-
-const hiddenOf = ({ hidden, condition }: { hidden: readonly tf.Tensor[]; condition: tf.Tensor }) => ({
-  hidden: (block: number): tf.Tensor => hidden[block - 1], // [B, P + T, D]
-  condition,
-});
 
 /** The first `own` channels, and those that are added to them, if any. */
 function splitChannels({ predicted, wanted }: Predicted, own: number): [Predicted, Predicted?] {

@@ -1,34 +1,14 @@
 /** The network that the options of a run name, in the sizes that its data asks for. */
 import { UsageError } from '../errors.js';
-import { contextBlockOf, patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
+import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
 import type { Values } from '../options/table.js';
 import { activeMethods, type MethodValues, settleMethods } from '../repa/methods.js';
 import type { Network } from '../repa/network.js';
 import type { TrainingSet } from './data/set.js';
+import { settledDesign } from './design.js';
 import type { MODEL, STEPS } from './options.js';
 
 type NetworkOptions = Values<typeof MODEL> & Pick<Values<typeof STEPS>, 'path'> & { methods: MethodValues };
-
-/** The parts of JiT and DDT that the options ask for. @throws UsageError for a prediction that is not for the path */
-function settledDesign(options: NetworkOptions, depth: number): Partial<TransformerConfig> {
-  const { prediction, path, bottleneck, contextTokens, contextBlock, timeEmbedding, wideHead } = options;
-  const { qkNormKind, positions, valueResidual } = options;
-  if (prediction === 'data' && path !== 'linear') {
-    throw new UsageError(`--prediction data is for --path linear, not ${path}`);
-  }
-  return {
-    ...(qkNormKind && { qkNormKind }),
-    ...(positions === 'none' && { positions }),
-    ...(valueResidual && { valueResidual }),
-    ...(prediction === 'data' && { prediction }),
-    ...(bottleneck !== undefined && { bottleneck }),
-    ...(contextTokens !== undefined && {
-      context: { tokens: contextTokens, block: contextBlock ?? contextBlockOf(depth) },
-    }),
-    ...(timeEmbedding === 'fourier' && { timeEmbedding }),
-    ...(wideHead && { head: wideHead }),
-  };
-}
 
 /**
  * The network that the options name, in the sizes that the data asks for, and the methods that are on.
@@ -55,10 +35,6 @@ export function settleNetwork(
     ...chosen,
     inputSize: height,
     numClasses: options.numClasses ?? Math.max(1, set.latents.classes),
-    qkNorm: options.qkNorm ?? false,
-    norm: options.norm,
-    feedForward: options.feedForward,
-    rotary: options.rotary ?? false,
     ...settledDesign(options, options.depth ?? transformerConfig(architecture, options.model).depth),
   };
   if (architecture === 'SiT') sizes.reversedTime = origin?.reversedTime ?? false;

@@ -1,11 +1,11 @@
 /** The options of a training run: its data, its network, its steps. What methods add, they declare themselves. */
 
-import type { TransformerConfig } from '../models/dit-sizes.js';
 import { type Average, parseAverage, sigmaOf } from '../optim/average.js';
 import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
 import { options, prefixed } from '../options/table.js';
 import { ENCODER } from '../pretrained/options.js';
 import { PRESETS } from '../repa/methods.js';
+import { DESIGN } from './design.js';
 import { parseTermSchedule } from './term-schedule.js';
 
 /** Where the data are, and what encodes them. */
@@ -31,13 +31,6 @@ export const DATA = options({
   out: text('--out <folder>', 'where checkpoints and the log go', { default: 'ckpt', writes: 'folder' }),
 });
 
-/** Reads blocks x width x heads. @throws ValueProblem */
-function wideHead(value: string): NonNullable<TransformerConfig['head']> {
-  const [, depth, hiddenSize, numHeads] = /^(\d+)x(\d+)x(\d+)$/.exec(value)?.map(Number) ?? [];
-  if (depth > 0 && hiddenSize > 0 && numHeads > 0) return { depth, hiddenSize, numHeads };
-  throw new ValueProblem('It takes blocks, width and heads, such as 2x2048x16.');
-}
-
 /** The network. */
 export const MODEL = options({
   model: text('--model <name>', 'SiT-{S,B,L,XL}/{1,2,4,8,16,32}, or DiT- of the same sizes', { default: 'SiT-XL/2' }),
@@ -51,67 +44,7 @@ export const MODEL = options({
     min: 1,
     defaultText: '8, or 4 for S and B',
   }),
-  qkNorm: flag('--qk-norm', 'normalise queries and keys'),
-  qkNormKind: choice('--qk-norm-kind <kind>', 'by which norm', ['layer', 'rms'], {
-    defaultText: 'as --norm',
-    needs: 'qkNorm',
-  }),
-  norm: choice(
-    '--norm <kind>',
-    'layer norm, RMS norm with a scale (LightningDiT), or without one (SR-DiT)',
-    ['layer', 'rms', 'rms-plain'],
-    { default: 'layer' },
-  ),
-  feedForward: choice(
-    '--feed-forward <kind>',
-    'a perceptron with GELU, or a gated one (LightningDiT)',
-    ['gelu', 'swiglu'],
-    { default: 'gelu' },
-  ),
-  prediction: choice(
-    '--prediction <what>',
-    'the network predicts the velocity, or the clean data (JiT); the loss is that of velocities',
-    ['velocity', 'data'],
-    {
-      default: 'velocity',
-      onlyFor: 'SiT',
-    },
-  ),
-  bottleneck: integer('--bottleneck <n>', 'patches go through a map of this width first (JiT: 128)', { min: 1 }),
-  contextTokens: integer('--context-tokens <n>', 'tokens of the class that are put before the patches (JiT: 32)', {
-    min: 1,
-  }),
-  contextBlock: integer('--context-block <n>', 'from which block on', {
-    min: 1,
-    defaultText: 'behind a third of the blocks',
-    needs: 'contextTokens',
-  }),
-  timeEmbedding: choice(
-    '--time-embedding <kind>',
-    'sinusoids of fixed periods, or random Fourier features (RAE)',
-    ['sinusoids', 'fourier'],
-    {
-      default: 'sinusoids',
-      onlyFor: 'SiT',
-    },
-  ),
-  wideHead: parsed(
-    '--wide-head <sizes>',
-    'wider blocks behind, modulated token by token (DDT): blocks x width x heads, in RAE 2x2048x16',
-    wideHead,
-    { onlyFor: 'SiT' },
-  ),
-  rotary: flag('--rotary', 'turn queries and keys with their position on the grid (LightningDiT)'),
-  positions: choice(
-    '--positions <kind>',
-    'sines and cosines added to the patches, or none (SPRINT, with --rotary)',
-    ['fixed', 'none'],
-    { default: 'fixed' },
-  ),
-  valueResidual: flag(
-    '--value-residual',
-    "later blocks mix a learned share of the first block's values into theirs (SR-DiT)",
-  ),
+  ...DESIGN,
 });
 
 /** Reads a shift of times. @throws ValueProblem */

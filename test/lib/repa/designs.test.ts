@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { selectBackend, type tf } from '../../../src/lib/engine/index.js';
 import { forward } from '../../../src/lib/repa/network.js';
+import type { LossInputs } from '../../../src/lib/repa/pass.js';
 import { loadDiffusionModel } from '../../../src/lib/sampling/load.js';
-import type { LossInputs } from '../../../src/lib/training/loss.js';
 import { assertClose, largestMagnitude } from '../../tensors.js';
 import { Fixture, noisy, TOLERANCE } from './published-fixture.js';
 

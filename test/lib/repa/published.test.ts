@@ -2,8 +2,9 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { spatialNorm } from '../../../src/lib/repa/irepa.js';
-import { forward, weakerPrediction } from '../../../src/lib/repa/network.js';
-import type { LossInputs } from '../../../src/lib/training/loss.js';
+import { forward } from '../../../src/lib/repa/network.js';
+import type { LossInputs } from '../../../src/lib/repa/pass.js';
+import { weakerPrediction } from '../../../src/lib/repa/weaker.js';
 import { assertClose, largestMagnitude } from '../../tensors.js';
 
 before(() => selectBackend());
