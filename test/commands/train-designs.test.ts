@@ -27,7 +27,7 @@ async function walk(
   cwd: string,
   args: readonly string[],
   sampling: readonly string[],
-): Promise<Record<'model' | 'training', Record<string, unknown>>> {
+): Promise<Record<'model' | 'training' | 'methods', Record<string, unknown>>> {
   const told = async (...line: string[]): Promise<Outcome> => {
     const done = await repa(line, { cwd });
     assert.equal(done.code, 0, `${line.join(' ')}: ${done.stderr}`);
@@ -69,6 +69,20 @@ test('JiT: pixels, of which the network predicts the clean ones', async (t) => {
     assert.equal(code, 2, stderr);
     assert.match(stderr, message);
   }
+});
+
+test('PixelREPA: pictures as they lie, and features of them', async (t) => {
+  const cwd = temporaryFolder(t);
+  const keys = await makeImages(path.join(cwd, 'imgs'), 8);
+  await makeTensors(path.join(cwd, 'feats'), keys, { name: 'feature', dtype: 'f32', shape: [16, 8] });
+  const small = ['--patch-size', '4', '--bottleneck', '8', '--context-tokens', '3'];
+  const args = ['--preset', 'pixel-repa', '--latents', 'imgs', '--pixels', '16', ...small];
+  const { methods } = await walk(cwd, args, []);
+  assert.deepEqual(methods, { 'pixel-repa': { weight: 0.1, masked: 0.2, tokens: 3, block: 1, dim: 8 } });
+  const plain = ['--latents', 'imgs', '--pixels', '16', '--model', 'SiT-S/4', '--lambda', '0', '--pixel-repa', '0.1'];
+  const { code, stderr } = await repa(['train', ...plain, ...SMALL, '--out', 'none'], { cwd });
+  assert.equal(code, 2);
+  assert.match(stderr, /it is for networks with --context-tokens/);
 });
 
 test('a wide head behind the blocks, on tokens of a patch each, in shifted times', async (t) => {

@@ -83,6 +83,10 @@ export function inferTransformer(
 /** Tables of cosines and sines that the published code of RAE keeps in its state dict: they follow from the sizes. */
 const isBuffer = (name: string): boolean => /(^|\.)(enc_|dec_)?feat_rope(_incontext)?\.freqs_(cos|sin)$/.test(name);
 
+/** Whether a name is of PixelREPA's mask, which is trained with an adapter that lies elsewhere in its checkpoints. */
+const isLoneMask = (names: ReadonlyMap<string, unknown>, name: string): boolean =>
+  name === 'mask_token' && names.has('in_context_posemb') && !names.has('masked_transformer_adapter.in_context_posemb');
+
 type Design = Pick<
   TransformerConfig,
   'qkNormKind' | 'positions' | 'valueResidual' | 'prediction' | 'bottleneck' | 'context' | 'timeEmbedding' | 'head'
@@ -138,7 +142,7 @@ export function toOfficialNames<T>(weights: ReadonlyMap<string, T>): Map<string,
   const first = blocks.reduce((highest, number) => Math.max(highest, number), -1) + 1;
   return new Map(
     [...own]
-      .filter(([name]) => !isBuffer(name))
+      .filter(([name]) => !isBuffer(name) && !isLoneMask(own, name))
       .map(([name, weight]) => [
         name
           .replace(/^decoder_blocks\.(\d+)\./, (_, number) => `blocks.${first + Number(number)}.`)

@@ -40,6 +40,7 @@ export const PURPOSE = {
   negative: 30,
   routeGroups: 31,
   tokenTimes: 32,
+  maskedTokens: 33,
 } as const;
 
 const MULTIPLIER_0 = 0xd2511f53;

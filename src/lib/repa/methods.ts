@@ -16,6 +16,7 @@ import { internalGuidance } from './internal-guidance.js';
 import { irepa } from './irepa.js';
 import { layerSync } from './layer-sync.js';
 import type { AlignmentVariant, Facts, FeatureSource, Method } from './method.js';
+import { pixelRepa } from './pixel-repa.js';
 import { RECIPES } from './recipes.js';
 import { redi } from './redi.js';
 import { reg } from './reg.js';
@@ -46,6 +47,7 @@ export const METHODS: readonly AnyMethod[] = [
   sra,
   internalGuidance,
   selfFlow,
+  pixelRepa,
 ];
 
 /** The options of all methods, each method's in a table of its own. */

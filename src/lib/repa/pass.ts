@@ -69,6 +69,9 @@ export interface Pass extends Surroundings {
   seen(values: tf.Tensor, block: number): tf.Tensor;
   /** What modulates every block, [B, D]. */
   condition: tf.Tensor;
+  /** Times of a SiT as training draws them, or steps of a DiT, and classes: [B] each. */
+  times: tf.Tensor;
+  labels: tf.Tensor;
   /** The velocity, or noise of a DiT, that what a further head predicts means, [B, C, h, w]. */
   velocityOf(predicted: tf.Tensor): tf.Tensor;
   /** Features of each encoder [B, T, D], for methods that follow them. */

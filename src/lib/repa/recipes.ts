@@ -1,6 +1,23 @@
 /** Recipes of papers that are no method of their own, or several together: values of options by the names that repa.toml has. */
 import type { Preset } from '../options/resolve.js';
 
+/** JiT (arXiv 2511.13720): pixels without an autoencoder; size B, at the noise of its 256-pixel models. */
+const JIT: Preset = {
+  lambda: 0,
+  model: 'SiT-B/16',
+  prediction: 'data',
+  bottleneck: 128,
+  'context-tokens': 32,
+  norm: 'rms',
+  'feed-forward': 'swiglu',
+  rotary: true,
+  'qk-norm': true,
+  time: 'lognormal',
+  'time-mean': 0.8,
+  'time-deviation': 0.8,
+  beta2: 0.95,
+};
+
 export const RECIPES: Readonly<Record<string, Preset>> = {
   /** SiT (arXiv 2401.08740): no alignment. */
   sit: { lambda: 0 },
@@ -15,22 +32,9 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
     direction: 1,
     beta2: 0.95,
   },
-  /** JiT (arXiv 2511.13720): pixels without an autoencoder; size B, at the noise of its 256-pixel models. */
-  jit: {
-    lambda: 0,
-    model: 'SiT-B/16',
-    prediction: 'data',
-    bottleneck: 128,
-    'context-tokens': 32,
-    norm: 'rms',
-    'feed-forward': 'swiglu',
-    rotary: true,
-    'qk-norm': true,
-    time: 'lognormal',
-    'time-mean': 0.8,
-    'time-deviation': 0.8,
-    beta2: 0.95,
-  },
+  jit: JIT,
+  /** PixelREPA (arXiv 2603.14366), in place of REPA's term. */
+  'pixel-repa': { ...JIT, 'pixel-repa': 0.1 },
   /** DiT^DH of RAE (arXiv 2510.11690), on latents that are encoder tokens. */
   rae: {
     lambda: 0,

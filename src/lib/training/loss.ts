@@ -83,6 +83,8 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
     ...passOf(p, network, output, features),
     latents,
     channels: added,
+    times: inputs.t,
+    labels: y,
     companion: beside && { predicted: output.companion!, wanted: beside.velocity, clean: companion!.clean },
     average(t) {
       const other = at(average!, t, false);

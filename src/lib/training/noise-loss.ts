@@ -15,6 +15,8 @@ export function noisePass(p: Parameters, network: Network, inputs: LossInputs, c
   const pass: OwnPass['pass'] = {
     ...passOf(p, network, output, features),
     latents: { predicted, wanted: noise },
+    times: noisy.t,
+    labels: y,
     average() {
       throw new Error('a DiT has no teacher at other times');
     },

@@ -54,6 +54,26 @@ describe('JiT', () => {
   test('samples by Heun, guided at all times', () => fixture.checkSamples({ solver: 'heun', steps: 4 }, { cfg: 1.5 }));
 });
 
+describe('PixelREPA', () => {
+  const settings = { weight: 0.1, masked: 0.2, tokens: 4, block: 2, dim: 12 };
+  const fixture = new Fixture('pixel-repa', { context: { tokens: 4, block: 3 }, methods: { 'pixel-repa': settings } });
+
+  test('losses and gradients, through the adapter', () => {
+    const inputs = ({ x, noise, t, y, features, kept }: Record<string, tf.Tensor>): LossInputs => {
+      return { x, noise, t, y, features: [features], draws: { 'pixel-repa': { kept } } };
+    };
+    const losses = { velocity: 'loss', adapter: 'adapter_loss' };
+    fixture.checkLoss(['x', 'noise', 't', 'y', 'features', 'kept'], inputs, losses);
+  });
+});
+
+test('the published layout of PixelREPA is loaded strictly, without its adapter', () => {
+  const fixture = new Fixture('pixel-repa', { context: { tokens: 4, block: 3 } });
+  const { record } = loadDiffusionModel(fixture.file('net.'));
+  assert.deepEqual(record.model.context, { tokens: 4, block: 2 });
+  assert.deepEqual(record.methods, {});
+});
+
 describe('the wide head of DDT, as RAE has it', () => {
   const fixture = new Fixture('ddt', { head: { depth: 2, hiddenSize: 24, numHeads: 3 } });
 

@@ -103,8 +103,13 @@ export class Fixture {
   /** The weights in a file, as they are published, below a prefix. */
   file(prefix = ''): string {
     const file = path.join(temporaryFolder(), 'published.safetensors');
-    const own = [...this.#tensors].filter(([name]) => name.startsWith('weights.'));
-    writeWeights(file, new Map(own.map(([name, tensor]) => [prefix + name.slice('weights.'.length), tensor])));
+    const own = [...this.#tensors].flatMap(([name, tensor]) => {
+      const [, published] = /^weights\.(.*)/.exec(name) ?? [];
+      // PixelREPA's adapter lies beside the module.
+      const place = published?.startsWith('masked_') ? '' : prefix;
+      return published === undefined ? [] : [[place + published, tensor] as const];
+    });
+    writeWeights(file, new Map(own));
     return file;
   }
 
