@@ -75,7 +75,9 @@ export async function openParquet(input: string): Promise<ParquetSet> {
   for (const file of paths) {
     const { buffer, metadata } = await reading(file, async () => {
       const buffer = await asyncBufferFromFile(file);
-      return { buffer, metadata: await parquetMetadataAsync(buffer) };
+      const metadata = await parquetMetadataAsync(buffer);
+      checkGroups(metadata);
+      return { buffer, metadata };
     });
     const last = files.at(-1);
     files.push({
@@ -133,6 +135,38 @@ function columnsOf({ schema }: FileMetaData): ParquetColumn[] {
     i = end;
   }
   return columns;
+}
+
+/**
+ * Each row group has one chunk for each leaf of the schema, in order. The reader takes that for granted: what goes wrong in a
+ * chunk that no leaf asks for would end the process.
+ * @throws Error where it is otherwise
+ */
+function checkGroups({ schema, row_groups: groups }: FileMetaData): void {
+  const leaves = leafPaths(schema).map((path) => JSON.stringify(path));
+  for (const [i, { columns }] of groups.entries()) {
+    const paths = columns.map(({ meta_data: chunk }) => JSON.stringify(chunk?.path_in_schema));
+    if (paths.length !== leaves.length || paths.some((path, leaf) => path !== leaves[leaf])) {
+      throw new Error(`the columns of row group ${i} are not those of the schema`);
+    }
+  }
+}
+
+/** Names from the top to each leaf. */
+function leafPaths(schema: readonly SchemaElement[]): string[][] {
+  const paths: string[][] = [];
+  const open: { path: string[]; left: number }[] = [{ path: [], left: schema[0]?.num_children ?? 0 }];
+  for (const { name, num_children: children = 0 } of schema.slice(1)) {
+    while (open.at(-1)?.left === 0) open.pop();
+    const parent = open.at(-1);
+    if (!parent) throw new Error('the schema holds more than its columns');
+    parent.left--;
+    const path = [...parent.path, name];
+    if (children > 0) open.push({ path, left: children });
+    else paths.push(path);
+  }
+  if (open.some(({ left }) => left > 0)) throw new Error('the schema holds less than its columns');
+  return paths;
 }
 
 /** Where the subtree that begins at `at` ends. */
