@@ -75,7 +75,8 @@ export function firstGifFrame(gif: Uint8Array): GifFrame {
 export function placeFrame(frame: RgbImage, { width, height, left, top, fill }: GifFrame): RgbImage {
   if (frame.width === width && frame.height === height) return frame;
   const data = new Uint8Array(width * height * 3);
-  for (let i = 0; i < data.length; i += 3) data.set(fill, i);
+  data.set(data.length > 0 ? fill : []);
+  for (let done = 3; done < data.length; done *= 2) data.copyWithin(done, 0, done);
   for (let row = 0; row < frame.height; row++) {
     const line = frame.data.subarray(row * frame.width * 3, (row + 1) * frame.width * 3);
     data.set(line, ((top + row) * width + left) * 3);
