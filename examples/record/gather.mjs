@@ -38,8 +38,8 @@ function configOf(name) {
   const steps = readdirSync(path.join(folder, name)).filter((entry) => /^step-\d+$/.test(entry));
   if (steps.length === 0) return undefined;
   const file = path.join(folder, name, steps.sort().at(-1), 'config.json');
-  const { version, architecture, model, training } = JSON.parse(readFileSync(file, 'utf8'));
-  return { version, architecture, model, training };
+  const { version, architecture, model, methods, training } = JSON.parse(readFileSync(file, 'utf8'));
+  return { version, architecture, model, methods, training };
 }
 
 const runs = readdirSync(folder)

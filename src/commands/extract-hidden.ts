@@ -58,6 +58,8 @@ export const command = verb({
     const model = loadDiffusionModel(options.ckpt, options);
     const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses, nullClass } = model.record.model;
     const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
+    if (model.record.model.text)
+      throw new UsageError(`${model.source} draws from text: hidden states are those of SiT and DiT`);
     const { besides, missing } = storedPreparation(model.record, model.source);
     if (missing.length > 0) {
       throw new DataError(
@@ -68,11 +70,9 @@ export const command = verb({
     const generates = besides.classToken || besides.channels !== undefined;
     if (options.feats !== undefined && !generates)
       throw new UsageError(`--feats does nothing: ${model.source} needs none`);
-    const set = await TrainingSet.open(
-      options.latents,
-      generates ? [options.feats ?? 'feats'] : [],
-      model.record.latent.shape[1],
-    );
+    const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : [], {
+      pixels: model.record.latent.shape[1],
+    });
     set.include(besides);
     if (!nullClass && (options.nullLabel || set.latents.labelled < set.rows)) {
       const what = options.nullLabel

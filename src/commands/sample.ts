@@ -41,6 +41,10 @@ const examples = [
     command: 'repa sample --cfg 2 --guide-ckpt ckpt/step-0050000 --num 64 --grid autoguided.png',
   },
   {
+    why: 'from text, with an MM-DiT',
+    command: 'repa encode-text prompts.txt -o prompts && repa sample --text prompts --cfg 2 --num 16 --grid drawn.png',
+  },
+  {
     why: 'a long job that can be killed and run again: one of 16 processes',
     command: 'repa sample --num 50000 --shard 2/16 -o samples/',
   },
@@ -52,6 +56,7 @@ const OPTIONS = options({
   labels: text('--labels <plan>', 'random, balanced, none, or class numbers separated by commas, repeated', {
     defaultText: 'random, or none where training had no labels',
   }),
+  text: text('--text <path>', 'of an MM-DiT: prompts made by encode-text, which take turns', { conflicts: ['labels'] }),
   ...SAMPLING,
   noise: text('--noise <file>', 'initial noise: an .npy or a stream of latents [N, C, h, w]; sets --num'),
   latents: flag('--latents', 'write latents instead of decoded images', { conflicts: ['grid', 'png'] }),

@@ -14,6 +14,8 @@ export interface TrainingBatch {
   /** Scaled latents, with the channels that are generated besides. */
   latents: Float32Array; // [B, C, h, w]
   labels: Int32Array; // [B]
+  /** A caption of each image, of networks that draw from text. */
+  texts?: Float32Array; // [B, L, D]
   /** The class tokens of the first encoder, where they are asked for. */
   classTokens?: Float32Array; // [B, Z]
   /** One array per encoder; none where features were not asked for, or are still to be computed. */
@@ -118,6 +120,25 @@ export const labels = (dropout: number, nullClass: number): Draw => ({
       fillUniform(chance, seed, PURPOSE.labelDropout, position + row, step);
       return label < 0 || chance[0] < dropout ? nullClass : label;
     });
+  },
+});
+
+/** Captions [B, L, D]; those that are dropped with chance `dropout` are the empty one, [L, D]. */
+export const texts = (
+  dropout: number,
+  { tokens, dim }: { tokens: number; dim: number },
+  empty: Float32Array,
+): Draw => ({
+  shape: [tokens, dim],
+  dtype: 'float32',
+  values({ texts, rows, seed, step, position }) {
+    const chance = new Float32Array(1);
+    const kept = texts!.slice(); // the batch may be read again
+    for (let row = 0; row < rows; row++) {
+      fillUniform(chance, seed, PURPOSE.labelDropout, position + row, step);
+      if (chance[0] < dropout) kept.set(empty, row * tokens * dim);
+    }
+    return kept;
   },
 });
 

@@ -44,6 +44,8 @@ export interface TransformerConfig {
   timeEmbedding?: 'fourier';
   /** Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv 2504.05741). */
   head?: { depth: number; hiddenSize: number; numHeads: number };
+  /** Of an MM-DiT, which draws from text: the vectors of words that it takes in place of a class. */
+  text?: { tokens: number; dim: number };
 }
 
 const SIZES = {

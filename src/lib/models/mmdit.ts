@@ -9,66 +9,64 @@ import { DataError, UsageError } from '../errors.js';
 import { timestepEmbedding } from '../nn/embeddings.js';
 import { attention, layerNorm, modulate, silu } from '../nn/functional.js';
 import { dense, mlp, type Parameters, parameter, patchEmbed, unpatchify } from '../nn/layers.js';
+import type { TransformerOutput } from './dit.js';
+import { checkConfig, patchCount, type TransformerConfig } from './dit-sizes.js';
 import { countLayers, type Shapes } from './parameters.js';
 import { hiddenMaps, type ParameterPlan, type PlannedParameter } from './start.js';
 
 // ---------------------------------------------------------------------------------------------------------- sizes
 
-export interface MmditConfig {
-  /** Side of the square latent, in latent pixels. */
-  inputSize: number;
-  patchSize: number;
-  /** Of the latents and of the velocity. */
-  channels: number;
-  width: number;
-  depth: number;
-  heads: number;
-  /** Of the vectors of words that come from the text encoder; CLIP-L's have 768. */
-  contextDim: number;
-  /** Number, of 1..depth, of the block whose patches are aligned. */
-  alignDepth: number;
-}
+/** The sizes of an MM-DiT. */
+export type MmditConfig = TransformerConfig & { text: NonNullable<TransformerConfig['text']> };
 
-/** Width of a head, and heads a block: the published model has 24 blocks of 24 heads. */
+export const isMmdit = (config: TransformerConfig): config is MmditConfig => (config.text ?? null) !== null;
+
+/** Width of a head: the published model has 24 blocks of 24 heads. */
 const HEAD_DIM = 32;
+/** The name of the model of 24 blocks, with its patches. */
+const NAME = /^MM-DiT\/(\d)$/;
+
+/** Whether a name is of a network that draws from text. */
+export const isMmditName = (name: string): boolean => NAME.test(name);
 
 /**
- * The network of REPA's text-to-image runs, of 24 blocks where nothing else is said.
- * @throws UsageError if the sizes do not divide
+ * The network of REPA's text-to-image runs, such as `MM-DiT/2`: 24 blocks, as wide as 32 times their number, for 32 x 32 latents
+ * of 4 channels and the words of CLIP-L, except where `overrides` says otherwise.
+ * @throws UsageError if there is no such model, or the sizes do not divide
  */
-export function mmditConfig(overrides: Partial<MmditConfig> = {}): MmditConfig {
-  const { depth = 24 } = overrides;
-  const width = overrides.width ?? HEAD_DIM * depth;
-  const config = {
-    inputSize: 32,
-    patchSize: 2,
-    channels: 4,
-    width,
-    depth,
-    heads: width / HEAD_DIM,
-    contextDim: 768,
-    alignDepth: Math.min(8, depth),
-    ...overrides,
+export function mmditConfig(name: string, overrides: Partial<TransformerConfig> = {}): MmditConfig {
+  const patchSize = Number(NAME.exec(name)?.[1]);
+  if (!patchSize) throw new UsageError(`there is no model ${name}`, 'A model that draws from text is MM-DiT/2.');
+  const { depth = 24, inChannels = 4 } = overrides;
+  const { hiddenSize = HEAD_DIM * depth } = overrides;
+  return {
+    ...checkConfig({
+      inputSize: 32,
+      patchSize,
+      inChannels,
+      outChannels: inChannels,
+      hiddenSize,
+      depth,
+      numHeads: Math.max(1, hiddenSize / HEAD_DIM),
+      mlpRatio: 4,
+      numClasses: 0,
+      nullClass: true,
+      qkNorm: false,
+      norm: 'layer',
+      feedForward: 'gelu',
+      rotary: false,
+      alignDepth: Math.min(8, depth),
+      reversedTime: false,
+      ...overrides,
+    }),
+    text: overrides.text ?? { tokens: 77, dim: 768 },
   };
-  if (config.inputSize % config.patchSize !== 0) {
-    throw new UsageError(
-      `patches of ${config.patchSize} do not tile latents of ${config.inputSize} x ${config.inputSize}`,
-    );
-  }
-  if (config.width % 4 !== 0 || !Number.isInteger(config.heads) || config.width % config.heads !== 0) {
-    throw new UsageError(`a width of ${config.width} cannot be split into ${config.heads} heads`);
-  }
-  if (config.alignDepth < 1 || config.alignDepth > depth) {
-    throw new UsageError(`there is no block ${config.alignDepth} to align: the model has blocks 1 to ${depth}`);
-  }
-  return config;
 }
 
 // ---------------------------------------------------------------------------------- the parts, each with its parameters
 
 const TIME_EMBEDDING_DIM = 256;
 const EPSILON = 1e-6;
-const MLP_RATIO = 4;
 
 /** A linear layer as PyTorch starts it, which the official code leaves as it is. */
 const linearPlan = (name: string, outputs: number, inputs: number): PlannedParameter[] => [
@@ -76,9 +74,9 @@ const linearPlan = (name: string, outputs: number, inputs: number): PlannedParam
   [`${name}.bias`, { shape: [outputs], start: 'kaiming', inputs }],
 ];
 
-const conditionPlan = ({ width }: MmditConfig): PlannedParameter[] => [
-  ...linearPlan('t_embedder.mlp.0', width, TIME_EMBEDDING_DIM),
-  ...linearPlan('t_embedder.mlp.2', width, width),
+const conditionPlan = ({ hiddenSize }: MmditConfig): PlannedParameter[] => [
+  ...linearPlan('t_embedder.mlp.0', hiddenSize, TIME_EMBEDDING_DIM),
+  ...linearPlan('t_embedder.mlp.2', hiddenSize, hiddenSize),
 ];
 
 /** The embedding of time `t` [B], past the SiLU that every modulation starts with: [B, D]. */
@@ -94,7 +92,12 @@ const modulation = (p: Parameters, name: string, c: tf.Tensor, count: number): t
 const normalised = (x: tf.Tensor): tf.Tensor => layerNorm(x, { epsilon: EPSILON });
 
 /** One stream's half of a block; the words of the last block only speak, and have no output of their own. */
-function streamPlan(name: string, width: number, speaksOnly: boolean): PlannedParameter[] {
+function streamPlan(
+  name: string,
+  { hiddenSize: width, mlpRatio }: MmditConfig,
+  speaksOnly: boolean,
+): PlannedParameter[] {
+  const inner = Math.trunc(mlpRatio * width);
   if (speaksOnly) {
     return [
       ...linearPlan(`${name}.attn.qkv`, 3 * width, width),
@@ -104,8 +107,8 @@ function streamPlan(name: string, width: number, speaksOnly: boolean): PlannedPa
   return [
     ...linearPlan(`${name}.attn.qkv`, 3 * width, width),
     ...linearPlan(`${name}.attn.proj`, width, width),
-    ...linearPlan(`${name}.mlp.fc1`, MLP_RATIO * width, width),
-    ...linearPlan(`${name}.mlp.fc2`, width, MLP_RATIO * width),
+    ...linearPlan(`${name}.mlp.fc1`, inner, width),
+    ...linearPlan(`${name}.mlp.fc2`, width, inner),
     ...linearPlan(`${name}.adaLN_modulation.1`, 6 * width, width),
   ];
 }
@@ -137,7 +140,7 @@ function half(p: Parameters, name: string, heads: number, x: tf.Tensor, c: tf.Te
 function jointBlock(
   p: Parameters,
   name: string,
-  { heads }: MmditConfig,
+  { numHeads: heads }: MmditConfig,
   [words, patches]: readonly [tf.Tensor, tf.Tensor],
   c: tf.Tensor,
   isLast: boolean,
@@ -149,16 +152,16 @@ function jointBlock(
   return [isLast ? words : own.finish(toWords), other.finish(toPatches)];
 }
 
-const finalPlan = ({ width, patchSize, channels }: MmditConfig): PlannedParameter[] => [
-  ...linearPlan('final_layer.linear', patchSize ** 2 * channels, width),
-  ...linearPlan('final_layer.adaLN_modulation.1', 2 * width, width),
+const finalPlan = ({ hiddenSize, patchSize, outChannels }: MmditConfig): PlannedParameter[] => [
+  ...linearPlan('final_layer.linear', patchSize ** 2 * outChannels, hiddenSize),
+  ...linearPlan('final_layer.adaLN_modulation.1', 2 * hiddenSize, hiddenSize),
 ];
 
 /** The velocity of patches [B, T, D]: [B, C, H, W]. */
-function finalLayer(p: Parameters, { patchSize, channels }: MmditConfig, x: tf.Tensor, c: tf.Tensor): tf.Tensor {
+function finalLayer(p: Parameters, { patchSize, outChannels }: MmditConfig, x: tf.Tensor, c: tf.Tensor): tf.Tensor {
   const [shift, scale] = modulation(p, 'final_layer', c, 2); // each [B, 1, D]
   const pixels = dense(p, 'final_layer.linear', modulate(normalised(x), shift, scale)); // [B, T, patch * patch * C]
-  return unpatchify(pixels, patchSize, channels);
+  return unpatchify(pixels, patchSize, outChannels);
 }
 
 // -------------------------------------------------------------------------------------------------------- the network
@@ -168,29 +171,21 @@ export function mmditParameters(
   config: MmditConfig,
   added: readonly PlannedParameter[] = [],
 ): Map<string, ParameterPlan> {
-  const { inputSize, patchSize, channels, width, depth, contextDim } = config;
-  const patchInputs = channels * patchSize ** 2;
+  const { patchSize, inChannels, hiddenSize, depth, text } = config;
   const blocks = Array.from({ length: depth }, (_, i) => [
-    ...streamPlan(`joint_blocks.${i}.context_block`, width, i === depth - 1),
-    ...streamPlan(`joint_blocks.${i}.x_block`, width, false),
+    ...streamPlan(`joint_blocks.${i}.context_block`, config, i === depth - 1),
+    ...streamPlan(`joint_blocks.${i}.x_block`, config, false),
   ]);
   return new Map<string, ParameterPlan>([
-    ['pos_embed', { shape: [1, (inputSize / patchSize) ** 2, width], start: 'positions' }],
-    ['x_embedder.proj.weight', { shape: [width, channels, patchSize, patchSize], start: 'kaiming' }],
-    ['x_embedder.proj.bias', { shape: [width], start: 'kaiming', inputs: patchInputs }],
+    ['pos_embed', { shape: [1, patchCount(config), hiddenSize], start: 'positions' }],
+    ['x_embedder.proj.weight', { shape: [hiddenSize, inChannels, patchSize, patchSize], start: 'kaiming' }],
+    ['x_embedder.proj.bias', { shape: [hiddenSize], start: 'kaiming', inputs: inChannels * patchSize ** 2 }],
     ...conditionPlan(config),
-    ...linearPlan('context_embedder', width, contextDim),
+    ...linearPlan('context_embedder', hiddenSize, text.dim),
     ...hiddenMaps(blocks.flat()),
     ...finalPlan(config),
     ...added,
   ]);
-}
-
-export interface MmditOutput {
-  /** The velocity, [B, C, H, W]. */
-  output: tf.Tensor;
-  /** The patches after each block, [B, T, D]; block number n of 1..depth is at n - 1. */
-  hidden: tf.Tensor[];
 }
 
 /**
@@ -198,9 +193,15 @@ export interface MmditOutput {
  *
  * @param x noisy latents [B, C, H, W]
  * @param t times [B], 0 = data, 1 = noise
- * @param context vectors of words [B, L, contextDim]
+ * @param context vectors of words [B, L, text.dim]
  */
-export function mmdit(p: Parameters, config: MmditConfig, x: tf.Tensor, t: tf.Tensor, context: tf.Tensor): MmditOutput {
+export function mmdit(
+  p: Parameters,
+  config: MmditConfig,
+  x: tf.Tensor,
+  t: tf.Tensor,
+  context: tf.Tensor,
+): Pick<TransformerOutput, 'output' | 'hidden' | 'condition'> {
   const c = condition(p, t); // [B, D]
   let words = dense(p, 'context_embedder', context); // [B, L, D]
   let patches = tf.add(patchEmbed(p, 'x_embedder.proj', x), parameter(p, 'pos_embed')); // [B, T, D]
@@ -210,30 +211,35 @@ export function mmdit(p: Parameters, config: MmditConfig, x: tf.Tensor, t: tf.Te
     [words, patches] = jointBlock(p, `joint_blocks.${i}`, config, [words, patches], c, isLast);
     hidden.push(patches);
   }
-  return { output: finalLayer(p, config, patches, c), hidden };
+  return { output: finalLayer(p, config, patches, c), hidden, condition: c };
 }
 
 // ------------------------------------------------------------------------------------------------ what weights tell
 
+/** Whether names are those of an MM-DiT. */
+export const holdsMmdit = (shapes: Shapes): boolean => shapes.has('joint_blocks.0.x_block.attn.qkv.weight');
+
 /**
- * The architecture that a state dict holds; heads are 32 wide, and the aligned block is what the official code takes.
+ * The architecture that a state dict holds; heads are 32 wide, and the aligned block is what the official code takes, or
+ * `known`'s.
  * @throws DataError if the names are not those of such a network
  */
-export function inferMmdit(shapes: Shapes, source: string, known: Partial<MmditConfig> = {}): MmditConfig {
+export function inferMmdit(shapes: Shapes, source: string, known: Partial<TransformerConfig> = {}): MmditConfig {
   const shapeOf = (name: string): readonly number[] => {
     const entry = shapes.get(name);
     if (entry) return entry.shape;
     throw new DataError(`${source}: not the weights of an MM-DiT: ${name} is missing`);
   };
-  const [width, channels, patchSize] = shapeOf('x_embedder.proj.weight');
-  const [, contextDim] = shapeOf('context_embedder.weight');
-  return mmditConfig({
+  const [hiddenSize, inChannels, patchSize] = shapeOf('x_embedder.proj.weight');
+  const [, dim] = shapeOf('context_embedder.weight');
+  return mmditConfig(`MM-DiT/${patchSize}`, {
     inputSize: Math.sqrt(shapeOf('pos_embed')[1]) * patchSize,
-    patchSize,
-    channels,
-    width,
+    inChannels,
+    outChannels: inChannels,
+    hiddenSize,
     depth: countLayers(shapes, 'joint_blocks.', 'x_block.attn.qkv.weight'),
-    contextDim,
-    ...known,
+    text: { tokens: 77, dim },
+    ...(known.alignDepth !== undefined && { alignDepth: known.alignDepth }),
+    ...(known.numHeads !== undefined && { numHeads: known.numHeads }),
   });
 }

@@ -37,6 +37,7 @@ export const PURPOSE = {
   components: 17,
   direction: 18,
   transported: 19,
+  caption: 20,
   negative: 30,
   routeGroups: 31,
   tokenTimes: 32,

@@ -1,6 +1,7 @@
 /** The network, with its methods, that weights of an unknown run are of. */
 import type { Architecture, TransformerConfig } from '../models/dit-sizes.js';
 import { inferTransformer } from '../models/dit-weights.js';
+import { holdsMmdit, inferMmdit } from '../models/mmdit.js';
 import type { Shapes } from '../models/parameters.js';
 import { type MethodSettings, recogniseMethods } from './methods.js';
 import { type Network, prefixTokens } from './network.js';
@@ -20,6 +21,10 @@ export function inferNetwork(
   source: string,
   { methods: settings, ...known }: KnownNetwork = {},
 ): Network {
+  if (holdsMmdit(shapes)) {
+    const model = inferMmdit(shapes, source, known);
+    return { architecture, model, methods: { ...recogniseMethods(shapes, model), ...settings } };
+  }
   const depth = [...shapes.keys()].filter((name) => /^blocks\.\d+\.attn\.qkv\.weight$/.test(name)).length;
   const methods = { ...recogniseMethods(shapes, { depth }), ...settings };
   return {

@@ -2,6 +2,7 @@
 import type { tf } from '../engine/index.js';
 import { dit, type Seams, sit, type TransformerOutput, toVelocity, transformerParameters } from '../models/dit.js';
 import { type Architecture, patchCount, type TransformerConfig } from '../models/dit-sizes.js';
+import { isMmdit, type MmditConfig, mmdit, mmditParameters } from '../models/mmdit.js';
 import type { Parameters } from '../models/parameters.js';
 import { type ParameterPlan, startingWeights } from '../models/start.js';
 import { type ActiveMethod, activeMethods, type MethodSettings, variantOf } from './methods.js';
@@ -42,7 +43,8 @@ export function networkParameters(network: Network): Map<string, ParameterPlan> 
   const added = activeMethods(network.methods).flatMap(
     ({ method, settings }) => method.parameters?.(settings, surroundings) ?? [],
   );
-  return transformerParameters(network.model, added, prefixTokens(network));
+  const { model } = network;
+  return isMmdit(model) ? mmditParameters(model, added) : transformerParameters(model, added, prefixTokens(network));
 }
 
 /** Fresh weights, one by one, in the distributions of the official code. */
@@ -53,7 +55,7 @@ export interface ForwardInputs {
   x: tf.Tensor;
   /** Of a SiT times [B], 0 = data, 1 = noise; of a DiT steps [B], f32 of 0..999. */
   t: tf.Tensor;
-  /** Classes [B] int32. */
+  /** Classes [B] int32; of an MM-DiT, vectors of words [B, L, D]. */
   y: tf.Tensor;
   /** What is generated beside the images, with noise: [B, Z]. */
   companion?: tf.Tensor;
@@ -77,6 +79,12 @@ export interface ForwardOptions extends Pick<Seams, 'checkpointBlocks'> {
   weakened?: boolean;
 }
 
+/** MM-DiT in the place of SiT: methods do nothing to its tokens. */
+const fromText =
+  (config: MmditConfig): typeof sit =>
+  (p, _, x, t, context) =>
+    mmdit(p, config, x, t, context);
+
 /** The forward pass, as in sampling unless methods have drawn something. */
 export function forward(
   p: Parameters,
@@ -91,7 +99,8 @@ export function forward(
     return weak ?? method.passage?.(settings, p, draws[method.name] ?? {}) ?? [];
   });
   const prefix = companion && generated?.enter(p, model, companion); // [B, P, D]
-  const head = architecture === 'SiT' ? sit : dit;
+
+  const head = isMmdit(model) ? fromText(model) : architecture === 'SiT' ? sit : dit;
   const pass = head(p, model, x, t, y, { prefix, passages, checkpointBlocks });
   return {
     ...pass,

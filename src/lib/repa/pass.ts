@@ -91,7 +91,7 @@ export interface LossInputs {
   noise: tf.Tensor;
   /** Of SiT: times [B], 0 = data, 1 = noise. Of DiT: steps [B] int32 of 0..999. */
   t: tf.Tensor;
-  /** Classes [B] int32, dropped ones already replaced by the null class. */
+  /** Classes [B] int32, dropped ones already replaced by the null class; of an MM-DiT, captions [B, L, D]. */
   y: tf.Tensor;
   /** Features of each encoder, [B, T, D]; empty where none are followed. */
   features?: readonly tf.Tensor[];

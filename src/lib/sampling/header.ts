@@ -20,7 +20,7 @@ export interface SampleHeader {
 
 /** @param total images of the whole job, whatever the part that this process samples */
 export function headerOf(
-  { model, guide, settings, labels, decoder, noise }: Job,
+  { model, guide, settings, labels, prompts, decoder, noise }: Job,
   options: SamplingOptions,
   total: number,
 ): SampleHeader {
@@ -36,7 +36,12 @@ export function headerOf(
     ...(guide
       ? { guide: { checkpoint: portablePath(guide.source), step: guide.record.step, sha256: guide.sha256 } }
       : {}),
-    labels: describeLabels(labels),
+    labels: prompts ? 'text' : describeLabels(labels),
+    ...(prompts && {
+      text: portablePath(options.text!),
+      text_encoder: prompts.metadata['repa.model'],
+      prompts: prompts.count,
+    }),
     count: total,
     ...(options.noise === undefined
       ? {}

@@ -9,12 +9,14 @@ import type { DiffusionModel } from './model.js';
 import { samplingNetworks } from './networks.js';
 import { type Noise, readNoise } from './noise-file.js';
 import type { Range } from './parts.js';
+import { Prompts } from './prompts.js';
 import { type Sample, sampleImages } from './sample.js';
 import { type SamplerOptions, type SamplerSettings, settleSampler } from './settings.js';
 
 export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'> {
   ckpt: string;
   labels?: string;
+  text?: string;
   noise?: string;
   latents?: true;
   /** Of latents. */
@@ -32,6 +34,8 @@ export interface Job {
   guide: DiffusionModel | undefined;
   settings: SamplerSettings;
   labels: LabelPlan;
+  /** Of a network that draws from text. */
+  prompts: Prompts | undefined;
   /** Undefined where latents are wanted. */
   decoder: Codec | undefined;
   /** Of all images, if not drawn from the seed. */
@@ -52,24 +56,26 @@ export async function openJob(options: SamplingOptions): Promise<Job> {
   if (options.latents) codec?.dispose();
   const settings = settleSampler(model, options);
   const labels = labelPlan(options.labels, model.record);
+  const prompts = await Prompts.open(options.text, model);
   const guide = options.guideCkpt === undefined ? undefined : loadGuide(options.guideCkpt, model, hints);
   const noise = options.noise === undefined ? undefined : await readNoise(options.noise, model.record.latent.shape);
   const decoder = options.latents ? undefined : (codec ?? (await openSampleCodec(model, options)));
   if (decoder) checkCodec(decoder, model);
-  return { model, guide, settings, labels, decoder, noise };
+  return { model, guide, settings, labels, prompts, decoder, noise };
 }
 
 /** The images of a range, a batch at a time. */
 export async function* samples(job: Job, { first, end }: Range, options: SamplingOptions): AsyncGenerator<Sample> {
-  const { model, guide, noise } = job;
+  const { model, guide, prompts, noise } = job;
   const size = sizeOf(model.record.latent.shape);
-  const networks = samplingNetworks(model, job.settings, { guide });
+  const networks = samplingNetworks(model, job.settings, { guide, prompts });
   const sampled = { ...job, networks, rounding: options.rounding };
   for (let start = first; start < end; start += options.batchSize) {
     const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);
     yield* await sampleImages(sampled, indices, noise?.values.subarray(start * size, (start + indices.length) * size));
   }
   networks.dispose();
+  prompts?.close();
 }
 
 const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights, vaeStatistics }: SamplingOptions): Promise<Codec> =>

@@ -91,23 +91,30 @@ function guidedInside(
   return tf.where(tf.broadcastTo(tf.reshape(inside, [-1, 1, 1, 1]), own.shape), guided, own); // [N, C, h, w]
 }
 
+export interface CompileOptions extends PassOptions {
+  /** `feed` where the parameters change between runs. */
+  constants?: 'bake' | 'feed';
+  /** Of a network that draws from text: the vectors [N, L, D] of captions, whose numbers come in the place of labels. */
+  prompts?: { vectors(numbers: Int32Array): Float32Array };
+}
+
 /**
  * The network as the samplers call it, compiled once for each number of rows that occurs (with guidance, twice the batch
  * as well).
- * @param options `constants` are `feed` where the parameters change between runs
  */
 export function compiledNetwork(
   model: DiffusionModel,
-  { constants = 'bake', ...pass }: PassOptions & { constants?: 'bake' | 'feed' } = {},
+  { constants = 'bake', prompts, ...pass }: CompileOptions = {},
 ): ConditionalNetwork<Times> & { dispose(): void } {
   const compiled = new Map<number, Captured>();
+  const { text } = model.record.model;
   const compile = (rows: number): Captured =>
     capture(
       (x, t, y) => [forward(model, x, t, y, pass).output],
       [
         { shape: [rows, stateSize(model.record)], dtype: 'float32' },
         { shape: [rows], dtype: 'float32' },
-        { shape: [rows], dtype: 'int32' },
+        text ? { shape: [rows, text.tokens, text.dim], dtype: 'float32' } : { shape: [rows], dtype: 'int32' },
       ],
       { constants },
     );
@@ -115,7 +122,8 @@ export function compiledNetwork(
     const rows = labels.length;
     const program = compiled.get(rows) ?? compile(rows);
     compiled.set(rows, program);
-    return program.run(x, timesOfRows(t, rows), labels)[0] as Float32Array;
+    const wanted = prompts?.vectors(labels) ?? labels;
+    return program.run(x, timesOfRows(t, rows), wanted)[0] as Float32Array;
   };
   return Object.assign(network, {
     dispose: () => {

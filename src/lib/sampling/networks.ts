@@ -1,6 +1,7 @@
 /** The networks that a sampler calls: the model's, and what it is guided by. */
 import type { ConditionalNetwork, Times } from '../diffusion/guidance.js';
 import { compiledNetwork, type DiffusionModel, stateSize } from './model.js';
+import type { Prompts } from './prompts.js';
 import type { SamplingNetworks } from './sample.js';
 import type { SamplerSettings } from './settings.js';
 
@@ -9,20 +10,22 @@ export interface NetworkChoice {
   guide?: DiffusionModel;
   /** `feed` where the parameters change between runs. */
   constants?: 'bake' | 'feed';
+  /** Of networks that draw from text. */
+  prompts?: Prompts;
 }
 
 /** The networks of a model as settings ask for them. */
 export function samplingNetworks(
   model: DiffusionModel,
   { internal, pathDropGuidance }: Pick<SamplerSettings, 'internal' | 'pathDropGuidance'>,
-  { guide, constants }: NetworkChoice = {},
+  { guide, constants, prompts }: NetworkChoice = {},
 ): SamplingNetworks & { dispose(): void } {
-  const nullLabel = model.record.model.numClasses;
-  const network = compiledNetwork(model, { internal, constants });
+  const nullLabel = prompts?.count ?? model.record.model.numClasses;
+  const network = compiledNetwork(model, { internal, constants, prompts });
   const weaker = guide
-    ? compiledNetwork(guide, { constants })
+    ? compiledNetwork(guide, { constants, prompts })
     : pathDropGuidance
-      ? compiledNetwork(model, { constants, weakened: true })
+      ? compiledNetwork(model, { constants, prompts, weakened: true })
       : undefined;
   return {
     network,

@@ -8,6 +8,7 @@ import type { Codec } from '../pretrained/codec.js';
 import { restoreLatents } from '../pretrained/latent-scale.js';
 import { type LabelPlan, labelOf } from './labels.js';
 import type { DiffusionModel } from './model.js';
+import type { Prompts } from './prompts.js';
 import type { SamplerSettings } from './settings.js';
 
 /** One sampled image, or its latent where there is no decoder. */
@@ -23,6 +24,8 @@ export interface SampleJob {
   networks: SamplingNetworks;
   settings: SamplerSettings;
   labels: LabelPlan;
+  /** Of a network that draws from text, in place of labels. */
+  prompts?: Pick<Prompts, 'of'> | undefined;
   /** Undefined where latents are wanted. */
   decoder: Codec | undefined;
   rounding: ByteRounding;
@@ -33,14 +36,17 @@ export interface SampleJob {
  * @param noise initial noise [N, C, h, w], if not drawn from the seed
  */
 export async function sampleImages(
-  { model, networks, settings, labels: plan, decoder, rounding }: SampleJob,
+  { model, networks, settings, labels: plan, prompts, decoder, rounding }: SampleJob,
   indices: readonly number[],
   noise?: Float32Array,
 ): Promise<Sample[]> {
   const { record } = model;
   const { shape, scale, shift } = record.latent;
   const [channels, height, width] = shape;
-  const labels = Int32Array.from(indices, (index) => labelOf(plan, index, record.model, settings.seed));
+  const labels = Int32Array.from(
+    indices,
+    (index) => prompts?.of(index) ?? labelOf(plan, index, record.model, settings.seed),
+  );
   const latents = await sampleLatents(networks, shape, { indices, labels, noise }, settings); // [N, C, h, w]
   restoreLatents(latents, channels, height * width, { scale: [...scale], shift: [...shift] });
   const pixels = decoder?.decode(latents, indices.length, height); // [N, 3, H, W]

@@ -24,6 +24,8 @@ export interface LossRun {
   /** Of the latents alone. */
   latentShape: readonly number[];
   features: readonly FeatureSource[];
+  /** Of a network that draws from text, the empty caption: [L, D]. */
+  emptyText?: Float32Array | undefined;
 }
 
 export interface CompileOptions {
@@ -46,7 +48,7 @@ export interface CompiledLoss {
 
 /** What a loss reads, by name: the tensors of the batch, and what each method draws. */
 function drawsOf(
-  { network, training, latentShape, features }: LossRun,
+  { network, training, latentShape, features, emptyText }: LossRun,
   methods: readonly ActiveMethod[],
   isTraining: boolean,
 ) {
@@ -54,7 +56,8 @@ function drawsOf(
   const [, ...sides] = latentShape;
   const shape = [model.inChannels, ...sides];
   const t = architecture === 'SiT' ? draws.times(training, training.path, training.timeShift) : draws.timesteps;
-  const y = draws.labels(isTraining ? training.labelDropout : 0, model.numClasses);
+  const dropout = isTraining ? training.labelDropout : 0;
+  const y = model.text ? draws.texts(dropout, model.text, emptyText!) : draws.labels(dropout, model.numClasses);
   const following = areFollowing(methods) ? features : [];
   const surroundings = surroundingsOf(network);
   const all: Record<string, Draw> = {

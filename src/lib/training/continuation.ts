@@ -30,6 +30,7 @@ function dataOf({ latent, data }: RunRecord): Map<string, unknown> {
     ['data.latent.shift', latent.shift],
     ...meaning('data.latents', data.latents),
     ...data.features.flatMap((features, i) => meaning(`data.features.${i + 1}`, features)),
+    ...(data.text ? meaning('data.text', data.text) : []),
   ]);
 }
 

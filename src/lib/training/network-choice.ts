@@ -1,14 +1,17 @@
 /** The network that the options of a run name, in the sizes that its data asks for. */
 import { UsageError } from '../errors.js';
 import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
+import { isMmditName } from '../models/mmdit.js';
 import type { Values } from '../options/table.js';
 import { activeMethods, type MethodValues, settleMethods } from '../repa/methods.js';
 import type { Network } from '../repa/network.js';
 import type { TrainingSet } from './data/set.js';
 import { settledDesign } from './design.js';
 import type { MODEL, STEPS } from './options.js';
+import { checkTextMethods, textNetwork } from './text-choice.js';
 
-type NetworkOptions = Values<typeof MODEL> & Pick<Values<typeof STEPS>, 'path'> & { methods: MethodValues };
+type NetworkOptions = Values<typeof MODEL> &
+  Pick<Values<typeof STEPS>, 'path' | 'checkpointBlocks'> & { methods: MethodValues };
 
 /**
  * The network that the options name, in the sizes that the data asks for, and the methods that are on.
@@ -31,20 +34,27 @@ export function settleNetwork(
   };
   const architecture = options.model.startsWith('DiT') ? 'DiT' : 'SiT';
   const chosen = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const fromText = isMmditName(options.model);
   const sizes: Partial<TransformerConfig> = {
     ...chosen,
     inputSize: height,
     numClasses: options.numClasses ?? Math.max(1, set.latents.classes),
-    ...settledDesign(options, options.depth ?? transformerConfig(architecture, options.model).depth),
   };
   if (architecture === 'SiT') sizes.reversedTime = origin?.reversedTime ?? false;
-  const sized = (inChannels: number) => transformerConfig(architecture, options.model, { ...sizes, inChannels });
+  const design = fromText
+    ? {}
+    : settledDesign(options, options.depth ?? transformerConfig(architecture, options.model).depth);
+  const sized = (inChannels: number) =>
+    fromText
+      ? textNetwork(options, { ...chosen, inputSize: height, inChannels }, set.captions)
+      : transformerConfig(architecture, options.model, { ...sizes, ...design, inChannels });
   const facts = { architecture, model: sized(channels), features: set.features, rows } as const;
   const methods = settleMethods(options.methods, facts);
   const active = activeMethods(methods);
   const added = active.reduce((sum, { method, settings }) => sum + (method.channels?.(settings) ?? 0), 0);
   const model = sized(channels + added);
-  if (set.latents.classes > model.numClasses) {
+  if (fromText) checkTextMethods(active, options.model);
+  else if (set.latents.classes > model.numClasses) {
     throw new UsageError(`the labels go up to ${set.latents.classes - 1}, but --num-classes is ${model.numClasses}`);
   }
   const followed = active.some(({ method }) => method.features === 'followed') ? set.features : [];

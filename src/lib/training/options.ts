@@ -1,5 +1,6 @@
 /** The options of a training run: its data, its network, its steps. What methods add, they declare themselves. */
 
+import { isMmditName } from '../models/mmdit.js';
 import { type Average, parseAverage, sigmaOf } from '../optim/average.js';
 import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
 import { options, prefixed } from '../options/table.js';
@@ -21,6 +22,12 @@ export const DATA = options({
   feats: list('--feats <paths>', 'features made by extract-dino; several encoders separated by commas', String, {
     default: ['feats'],
   }),
+  text: text('--text <path>', 'captions of the images, made by encode-text: what an MM-DiT draws from', {
+    needs: {
+      words: '--model MM-DiT/2',
+      holds: ({ model }: { model: string }): boolean => isMmditName(model),
+    },
+  }),
   encoder: text('--encoder <name>', 'in place of --feats: compute features on the way, with this network', {
     conflicts: ['feats'],
   }),
@@ -33,7 +40,11 @@ export const DATA = options({
 
 /** The network. */
 export const MODEL = options({
-  model: text('--model <name>', 'SiT-{S,B,L,XL}/{1,2,4,8,16,32}, or DiT- of the same sizes', { default: 'SiT-XL/2' }),
+  model: text(
+    '--model <name>',
+    'SiT-{S,B,L,XL}/{1,2,4,8,16,32}, DiT- of the same sizes, or MM-DiT/2, which draws from text',
+    { default: 'SiT-XL/2' },
+  ),
   preset: choice('--preset <name>', 'recipe of a paper, for options that are not given', [...PRESETS.keys()]),
   depth: integer('--depth <n>', 'blocks, if not those of the model', { min: 1 }),
   width: integer('--width <n>', 'width of a token, if not that of the model', { min: 4 }),

@@ -84,6 +84,7 @@ export async function planRun(
       latents: { rows: set.rows, metadata: set.latents.file.schema.metadata },
       features: set.featureMetadata.map((metadata) => ({ rows: set.rows, metadata })),
       labelled: set.latents.labelled,
+      ...(set.captions && { text: { rows: set.rows, metadata: set.captions.metadata } }),
     },
     origin: null,
   };

@@ -37,6 +37,7 @@ const DESIGN = {
   context: fields({ tokens: count, block: count }),
   timeEmbedding: oneOf('fourier'),
   head: fields({ depth: count, hiddenSize: count, numHeads: count }),
+  text: fields({ tokens: count, dim: count }),
 };
 
 const SIZES = {
@@ -132,7 +133,7 @@ const RECORD = fields({
   training: TRAINING,
   latent: fields({ shape: listOf(count), scale: listOf(numeric), shift: listOf(numeric) }),
   /** `labelled` is how many rows have a label; null where that was not told. */
-  data: fields({ latents: DATA, features: listOf(DATA), labelled: orNull(count) }),
+  data: fieldsWith({ latents: DATA, features: listOf(DATA), labelled: orNull(count) }, { text: DATA }),
   origin: orNull(ORIGIN),
 });
 

@@ -128,7 +128,13 @@ async function trainLocked(
 
   // The loss, compiled again where methods come to their end.
   const active = activeMethods(record.methods);
-  const run: LossRun = { network: record, training: settings, latentShape: set.latents.shape, features: set.features };
+  const run: LossRun = {
+    network: record,
+    training: settings,
+    latentShape: set.latents.shape,
+    features: set.features,
+    emptyText: set.captions?.empty,
+  };
   const follows = (step: number): boolean => areFollowing(methodsAt(active, step));
   const compile = (step: number): CompiledLoss =>
     compileLoss(store, run, {

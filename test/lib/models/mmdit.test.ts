@@ -29,7 +29,7 @@ test('velocity, projection, losses and gradients are those of the published netw
   const weights = weightsOf();
   const expected = fixtureTensors('mmdit/expected');
   const config = inferMmdit(weights, 'mmdit', { alignDepth: 1 });
-  assert.deepEqual(config, mmditConfig({ depth: 2, alignDepth: 1 }));
+  assert.deepEqual(config, mmditConfig('MM-DiT/2', { depth: 2, alignDepth: 1 }));
   const plan = mmditParameters(config, PROJECTOR.parameters('projectors.0', 64, 12));
   const matched = matchWeights(weights, plan, 'mmdit');
   const store = new ParameterStore(
@@ -69,15 +69,15 @@ test('velocity, projection, losses and gradients are those of the published netw
 });
 
 test('sizes, starts, and what is no MM-DiT', () => {
-  const published = mmditConfig();
-  assert.deepEqual([published.width, published.heads, published.depth], [768, 24, 24]);
-  const config = mmditConfig({ depth: 2 });
+  const published = mmditConfig('MM-DiT/2');
+  assert.deepEqual([published.hiddenSize, published.numHeads, published.depth], [768, 24, 24]);
+  const config = mmditConfig('MM-DiT/2', { depth: 2 });
   for (const [name, { data }] of startingWeights(mmditParameters(config), 0)) {
     if (name !== 'context_embedder.bias') continue;
     const largest = largestMagnitude(data);
     assert.ok(largest > 0.02 && largest <= 1 / Math.sqrt(768), `${largest}`);
   }
-  assert.throws(() => mmditConfig({ inputSize: 5 }), UsageError);
-  assert.throws(() => mmditConfig({ depth: 2, alignDepth: 3 }), UsageError);
+  assert.throws(() => mmditConfig('MM-DiT/2', { inputSize: 5 }), UsageError);
+  assert.throws(() => mmditConfig('MM-DiT/2', { depth: 2, alignDepth: 3 }), UsageError);
   assert.throws(() => inferMmdit(new Map(), 'x'), DataError);
 });

@@ -61,7 +61,9 @@ export class HeldOut {
 
   /** @throws UsageError when the held-out images are not prepared as those of the run; DataError as TrainingSet.open */
   static async open(options: MonitorOptions, run: MonitoredRun): Promise<HeldOut> {
-    const set = await TrainingSet.open(options.valLatents!, options.valFeats ?? [], run.record.latent.shape[1]);
+    const set = await TrainingSet.open(options.valLatents!, options.valFeats ?? [], {
+      pixels: run.record.latent.shape[1],
+    });
     checkFit(set, run);
     set.include(run.besides);
     return new HeldOut(run, set, options);

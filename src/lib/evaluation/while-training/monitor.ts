@@ -1,5 +1,6 @@
 /** Everything that is measured of a run while it trains. */
 
+import { UsageError } from '../../errors.js';
 import type { Measure, MonitoredRun, RunMonitor } from '../../training/monitor.js';
 import { HeldOut } from './held-out.js';
 import type { MonitorInputs } from './inputs.js';
@@ -15,6 +16,12 @@ export async function openMonitor(
   run: MonitoredRun,
   inputs: MonitorInputs,
 ): Promise<RunMonitor> {
+  if (run.record.model.text) {
+    throw new UsageError(
+      '--eval-every is not for an MM-DiT, which draws from text',
+      'Measure its checkpoints with repa sample --text and repa fid.',
+    );
+  }
   const { pictures, compared } = sampleCounts(options);
   const heldOut = options.valLatents === undefined ? undefined : await HeldOut.open(options, run);
   const samples = pictures + compared > 0 ? await SampleMeasure.open(options, run, inputs) : undefined;

@@ -18,7 +18,7 @@ export async function openSet(options: DataOptions, rows: number): Promise<Train
   const { encoder, images } = options;
   const computes = encoder !== undefined && images !== undefined;
   const asked = chosenMethods(options.methods).some(({ features }) => features);
-  const set = await TrainingSet.open(options.latents, asked && !computes ? options.feats : [], options.pixels);
+  const set = await TrainingSet.open(options.latents, asked && !computes ? options.feats : [], options);
   if (options.pixels !== undefined && !(set.latents.file instanceof PictureFile)) {
     throw new UsageError(
       `--pixels ${options.pixels}: ${options.latents} holds latents, not pictures`,

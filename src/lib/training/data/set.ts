@@ -5,6 +5,7 @@ import { joinRows } from '../../numbers/typed-array.js';
 import { featureChannels } from '../../repa/feature-channels.js';
 import type { Besides } from '../../repa/method.js';
 import { type OpenedFile, reopenTensorFile } from '../../stream/file.js';
+import { Captions, type OpenedCaptions } from './captions.js';
 import {
   type ComputedFeatures,
   checkGenerated,
@@ -23,43 +24,63 @@ export interface OpenedSet {
   latents: OpenedFile | OpenedPictures;
   labels: Int32Array;
   features: OpenedFeatures[];
+  captions?: OpenedCaptions | undefined;
   besides: Besides;
+}
+
+export interface SetChoice {
+  /** The side that pictures are cropped to, where the latents are these. */
+  pixels?: number;
+  /** The stream of captions. */
+  text?: string;
 }
 
 export class TrainingSet {
   readonly latents: Latents;
   readonly #features: JoinedFeatures[];
+  /** Texts of the images, where there are some. */
+  readonly captions: Captions | undefined;
   #computed: ComputedFeatures | undefined;
   #besides: Besides = {};
 
-  private constructor(latents: Latents, features: JoinedFeatures[]) {
+  private constructor(latents: Latents, features: JoinedFeatures[], captions?: Captions) {
     this.latents = latents;
     this.#features = features;
+    this.captions = captions;
   }
 
   /**
-   * Opens latents and the features that belong to them.
-   * @param pixels the side that pictures are cropped to, where the latents are these
-   * @throws DataError when a latent has no feature row of its key, or a stream holds something else.
+   * Opens latents, and the features and captions that belong to them.
+   * @throws DataError when a latent has no feature row of its key, or no caption, or a stream holds something else.
    */
-  static async open(latentsPath: string, featurePaths: readonly string[], pixels?: number): Promise<TrainingSet> {
+  static async open(
+    latentsPath: string,
+    featurePaths: readonly string[],
+    { pixels, text }: SetChoice = {},
+  ): Promise<TrainingSet> {
     const latents = await Latents.open(latentsPath, pixels);
     const features = await Promise.all(featurePaths.map((path) => joinFeatures(path, latents.file)));
+    const captions = text === undefined ? undefined : await Captions.open(text, latents.file);
     for (const file of [latents.file, ...features.map((joined) => joined.file)]) file.forget();
-    return new TrainingSet(latents, features);
+    return new TrainingSet(latents, features, captions);
   }
 
   /** Opens what another thread has opened and joined. */
-  static reopen({ latents, labels, features, besides }: OpenedSet): TrainingSet {
+  static reopen({ latents, labels, features, captions, besides }: OpenedSet): TrainingSet {
     const file = isOpenedPictures(latents) ? new PictureFile(latents) : reopenTensorFile(latents);
-    const set = new TrainingSet(new Latents(file, labels), features.map(reopenFeatures));
+    const set = new TrainingSet(
+      new Latents(file, labels),
+      features.map(reopenFeatures),
+      captions && Captions.reopen(captions),
+    );
     set.include(besides);
     return set;
   }
 
   get opened(): OpenedSet {
     const { file, labels } = this.latents;
-    return { latents: file.opened, labels, features: this.#features.map(openedFeatures), besides: this.#besides };
+    const features = this.#features.map(openedFeatures);
+    return { latents: file.opened, labels, features, captions: this.captions?.opened, besides: this.#besides };
   }
 
   get rows(): number {
@@ -124,6 +145,7 @@ export class TrainingSet {
         ? joinRows(latents, featureChannels(added, features[0], this.#features[0].tokens, height), rows.length)
         : latents, // [B, C + K, h, w]
       labels: Int32Array.from(rows, (row) => this.latents.labels[row]),
+      texts: this.captions?.read(rows, seed, step, position),
       classTokens: classToken ? await readJoined(this.#features[0], 'cls', rows) : undefined,
       features: withFeatures ? features : [],
     };

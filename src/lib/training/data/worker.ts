@@ -25,8 +25,13 @@ async function answer({ rows, seed, step, position, withFeatures, images: places
   try {
     const crops = await cropsAt(places);
     const batch = await set.read(rows, seed, step, position, withFeatures);
-    const { classTokens } = batch;
-    const arrays = [batch.latents, batch.labels, ...batch.features, ...(classTokens ? [classTokens] : [])];
+    const { classTokens, texts } = batch;
+    const arrays = [
+      batch.latents,
+      batch.labels,
+      ...batch.features,
+      ...[classTokens, texts].filter((each) => each !== undefined),
+    ];
     const buffers = arrays.map(({ buffer }) => buffer as ArrayBuffer);
     port.postMessage({ batch, crops } satisfies WorkerAnswer, buffers);
   } catch (error) {
