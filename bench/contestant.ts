@@ -26,12 +26,13 @@ export async function answer(step: () => unknown): Promise<void> {
   for await (const line of createInterface({ input: process.stdin })) {
     const start = performance.now();
     const before = process.cpuUsage();
-    await work[line]();
+    const facts = await work[line]();
     const { user, system } = process.cpuUsage(before);
     const report = {
       milliseconds: performance.now() - start,
       cpuMilliseconds: (user + system) / 1000,
       peakMiB: process.resourceUsage().maxRSS / 1024,
+      ...(facts instanceof Object && !Array.isArray(facts) && facts),
     };
     process.stdout.write(`${JSON.stringify(report)}\n`);
   }

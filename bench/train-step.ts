@@ -6,11 +6,13 @@
  */
 import { parseArgs } from 'node:util';
 import { selectBackend } from '../src/lib/engine/index.js';
+import { activeDevice } from '../src/lib/engine/select.js';
 import { patchCount, sitConfig } from '../src/lib/models/dit-sizes.js';
 import { sizeOf } from '../src/lib/numbers/typed-array.js';
 import { ALONE } from '../src/lib/parallel/group.js';
 import { type Network, startingNetwork } from '../src/lib/repa/network.js';
 import { compileLoss } from '../src/lib/training/compiled-loss.js';
+import { DrawnBatches } from '../src/lib/training/data/drawn.js';
 import type { TrainingSettings } from '../src/lib/training/record.js';
 import { Stopwatch } from '../src/lib/training/stopwatch.js';
 import { modelStore } from '../src/lib/training/store.js';
@@ -73,9 +75,13 @@ const batch = {
 };
 
 let step = 0;
+let drawn = 0;
+const source = { next: async () => ({ ...batch, rows, seed: settings.seed, step: drawn++, position: 0 }) };
+const batches = new DrawnBatches(source, Number.POSITIVE_INFINITY, activeDevice() ? new Stopwatch() : undefined);
 await answer(async () => {
   const work = { store, loss, settings, passes: 1, group: ALONE, lossLimit: Number.POSITIVE_INFINITY };
-  const nextBatch = async () => ({ ...batch, rows, seed: settings.seed, step, position: 0 });
-  await takeStep(work, step, nextBatch, new Stopwatch());
+  const watch = new Stopwatch();
+  await takeStep(work, step, batches, watch);
   step++;
+  return { dataMilliseconds: 1000 * watch.seconds('data') };
 });

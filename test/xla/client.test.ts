@@ -49,9 +49,8 @@ describe('a PJRT client', () => {
 
   test('runs beside the event loop: what is uploaded, compiled and read so', async () => {
     const data = Float32Array.from({ length: 1000 }, (_, i) => i);
-    const { buffer, copied } = client.uploadAsync(data, [1000], 'float32');
+    const buffer = client.beginUpload(data, [1000], 'float32');
     const executable = await client.compileAsync(square(1000));
-    await copied;
     const [[result]] = executable.run([[buffer]]);
     const back = new Float32Array(1000);
     await result.readAsync(back);

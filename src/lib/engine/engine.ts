@@ -36,6 +36,8 @@ export interface Program {
   run(inputs: readonly TypedArray[], into?: readonly (TypedArray | null)[]): TypedArray[];
   /** The same beside the event loop, of backends whose devices work by themselves. */
   runAsync?(inputs: readonly TypedArray[], into?: readonly (TypedArray | null)[]): Promise<TypedArray[]>;
+  /** Begins to send these inputs to where the next run reads them; they must stay as they are until it is over. */
+  stage?(inputs: readonly TypedArray[]): void;
   dispose(): void;
 }
 
@@ -64,9 +66,9 @@ export interface CompileOptions {
   /**
    * Where there are several devices: the first alone computes (`one`, the default); each computes the same (`all`); or each
    * computes on its share of the inputs' rows, whose numbers the specifications tell, and the outputs are summed over the
-   * devices (`divided`).
+   * devices (`divided`) or are the rows of all (`rows`).
    */
-  readonly devices?: 'one' | 'all' | 'divided';
+  readonly devices?: 'one' | 'all' | 'divided' | 'rows';
   /** Of the operands of products, where it must not be the engine's own. */
   readonly precision?: 'f32';
 }

@@ -44,6 +44,7 @@ export function captureGradients(
       checkInputs(whole, data);
       return (await (program.runAsync?.(data, into) ?? program.run(data, into))).slice(into.length);
     },
+    stage: (...data) => program.stage?.(data),
     dispose: () => program.dispose(),
   };
 }

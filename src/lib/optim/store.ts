@@ -97,7 +97,10 @@ export class ParameterStore {
     this.#device?.fetch();
   }
 
-  /** Has to be called after writing to the arrays of `parameters`: some backends compute on copies of their own. */
+  /**
+   * Has to be called after writing to the arrays of `parameters`: some backends compute on copies of their own. What is not written
+   * has to be up to date (`fetch`): all is read again.
+   */
   refresh(): void {
     this.#device?.written();
     if (activeEngine().readsInPlace) return;

@@ -75,7 +75,7 @@ export async function openTextEncoder(options: TextEncoderOptions): Promise<Text
   const program = capture(
     (numbers) => [clipText(parameters, config, numbers)], // [B, N, D]
     [{ shape: [batchSize, tokens], dtype: 'int32' }],
-    { constants: 'bake' },
+    { constants: 'bake', byRow: true },
   );
   return {
     name,

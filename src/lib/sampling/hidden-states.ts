@@ -51,6 +51,7 @@ export class HiddenStateExtractor {
         { shape: [request.batchSize], dtype: 'float32' },
         { shape: [request.batchSize], dtype: 'int32' },
       ],
+      { byRow: true },
     );
   }
 

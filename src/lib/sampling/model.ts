@@ -116,7 +116,7 @@ export function compiledNetwork(
         { shape: [rows], dtype: 'float32' },
         text ? { shape: [rows, text.tokens, text.dim], dtype: 'float32' } : { shape: [rows], dtype: 'int32' },
       ],
-      { constants },
+      { constants, byRow: true },
     );
   const network = (x: Float32Array, t: Times, labels: Int32Array): Float32Array => {
     const rows = labels.length;

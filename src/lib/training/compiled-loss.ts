@@ -43,6 +43,8 @@ export interface CompiledLoss {
   prepare(batch: PlacedBatch): TypedArray[];
   /** The losses of one batch by name, `total` first; in training, leaves its gradients in the store. */
   run(prepared: readonly TypedArray[]): Promise<Record<string, number>>;
+  /** Begins to send to a device what the next run reads, which must stay as it is until then. */
+  stage(prepared: readonly TypedArray[]): void;
   dispose(): void;
 }
 
@@ -123,6 +125,7 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
         const values = await program.runAsync(...prepared);
         return Object.fromEntries(names.map((name, i) => [name, Number(values[i][0])]));
       },
+      stage: (prepared) => program.stage(...prepared),
       dispose: () => program.dispose(),
     }),
   };

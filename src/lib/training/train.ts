@@ -4,7 +4,7 @@
  * but its record and its data, so that one that was stopped goes on with the same numbers.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { PlacedBatch } from '../diffusion/draws.js';
+import { activeDevice } from '../engine/select.js';
 import { DataError, UnavailableError } from '../errors.js';
 import { lockRun, type RunLock } from '../files/run-lock.js';
 import { decayAt } from '../optim/average.js';
@@ -13,6 +13,7 @@ import { anyRank, type ProcessGroup } from '../parallel/group.js';
 import { activeMethods, areFollowing, methodsAt } from '../repa/methods.js';
 import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint.js';
 import { type CompiledLoss, compileLoss, type LossRun } from './compiled-loss.js';
+import { DrawnBatches } from './data/drawn.js';
 import { BatchLoader, microBatches } from './data/loader.js';
 import { prepareMethods } from './data/preparation.js';
 import { divergence } from './divergence.js';
@@ -153,6 +154,9 @@ async function trainLocked(
     let loss = compile(step);
     const loader = new BatchLoader(set, microBatches(set, record, group, { from: step, to: options.steps, follows }));
     batches = loader;
+    // Features are computed by the device that computes the step: nothing would be gained ahead.
+    const ahead = activeDevice() && !set.computed ? new Stopwatch() : undefined;
+    const drawn = new DrawnBatches(loader, (options.steps - step) * share.passes, ahead);
     while (step < options.steps) {
       const watch = new Stopwatch();
       if (follows(step) !== following) {
@@ -161,7 +165,7 @@ async function trainLocked(
         loss = compile(step);
       }
       const work = { store, loss, settings, passes: share.passes, group, lossLimit: options.lossLimit };
-      const { losses, gradientNorm, problem } = await takeStep(work, step, () => loader.next(watch), watch);
+      const { losses, gradientNorm, problem } = await takeStep(work, step, drawn, watch);
       if (gradientNorm === undefined) {
         const rows = set.latents.rowsAfter(imagesBefore(record, step), settings.batchSize, settings.seed);
         const failed = { step: step + 1, reason: problem!, losses, rows, seed: settings.seed };
@@ -230,14 +234,14 @@ export interface StepResult {
 export async function takeStep(
   { store, loss, settings, passes, group, lossLimit }: StepWork,
   step: number,
-  nextBatch: () => Promise<PlacedBatch>,
+  batches: Pick<DrawnBatches, 'next' | 'begin'>,
   watch: Stopwatch,
 ): Promise<StepResult> {
   const own: Record<string, number> = {};
   for (let pass = 0; pass < passes; pass++) {
-    const batch = await nextBatch();
-    const drawn = await watch.time('data', () => loss.prepare(batch));
-    for (const [name, value] of Object.entries(await loss.run(drawn))) own[name] = (own[name] ?? 0) + value / passes;
+    const running = loss.run(await batches.next(loss, watch));
+    batches.begin(loss);
+    for (const [name, value] of Object.entries(await running)) own[name] = (own[name] ?? 0) + value / passes;
     if (pass < passes - 1) store.accumulateGradients();
   }
   if (passes > 1) store.averageGradients(passes);

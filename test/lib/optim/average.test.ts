@@ -49,6 +49,7 @@ describe('averages along a power of the time', () => {
     const store = new ParameterStore([{ name: 'w', shape: [3] }], { averages: 2 });
     const [w] = store.parameters;
     for (const [i, values] of weights.entries()) {
+      store.fetch(); // a device has newer averages than what is written again
       w.value.set(values);
       store.refresh();
       const emaDecays = [0.05, 0.1].map((sigma) => decayAt(powerAverage(sigma), i + 1));

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { before, test } from 'node:test';
 import { selectBackend } from '../../../src/lib/engine/index.js';
+import { activeDevice } from '../../../src/lib/engine/select.js';
 import { captureGradients } from '../../../src/lib/optim/index.js';
 import { inferNetwork } from '../../../src/lib/repa/infer.js';
 import { trainingLoss } from '../../../src/lib/training/loss.js';
@@ -76,7 +77,9 @@ test('five steps of the recipe end at the parameters of the official code', () =
     const sum = (values: Float32Array): number => values.reduce((total, each) => total + each, 0);
     const tolerance = name.endsWith('qkv.bias') ? 5e-4 : 1e-5; // five steps of noise in the keys' biases
     assertClose([sum(value)], [checksums[name].sum], tolerance, `sum of ${name}`);
-    assertClose([sum(ema)], [checksums[name].ema_sum], 1e-6, `sum of the average of ${name}`);
+    // A device may round an average once where the official code rounds twice: half of the last bit of each element.
+    const rounding = activeDevice() ? 2 ** -24 * value.reduce((total, each) => total + Math.abs(each), 0) : 0;
+    assertClose([sum(ema)], [checksums[name].ema_sum], 1e-6 + rounding, `sum of the average of ${name}`);
     if (!io.has(`final.${name}`)) continue;
     assertAlmostAllClose(value, data(`final.${name}`), name, 'value');
     assertAlmostAllClose(ema, data(`ema.${name}`), name, 'average');

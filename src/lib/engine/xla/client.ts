@@ -202,15 +202,14 @@ export class Client {
     return buffer;
   }
 
-  /** Begins to copy an array, which must not be changed until `copied`. The buffer can be used at once. */
-  uploadAsync(
-    data: TypedArray,
-    shape: readonly number[],
-    type: BufferType,
-    device = this.devices[0],
-  ): { buffer: DeviceBuffer; copied: Promise<void> } {
+  /**
+   * Begins to copy an array. The buffer can be used at once; the array must be kept, and stay as it is, until something that
+   * was computed of it has been read.
+   */
+  beginUpload(data: TypedArray, shape: readonly number[], type: BufferType, device = this.devices[0]): DeviceBuffer {
     const { buffer, done } = this.guard(() => this.#send(data, shape, type, device, UNTIL_COPIED));
-    return { buffer, copied: this.guardAsync(() => this.api.awaitAsync(done, data)) };
+    this.api.call('Event_Destroy', [done]);
+    return buffer;
   }
 
   /**

@@ -31,6 +31,10 @@ export class XlaProgram implements Program {
   readonly #replicas: number;
   /** Where outputs go decides which memory is handed on, and so what is compiled. */
   #compiled: { into: Into; program: Compiled } | null = null;
+  /** What was sent ahead of a run: of which arrays, and where it is. */
+  #staged: { data: readonly TypedArray[]; buffers: DeviceBuffer[][] } | null = null;
+  /** What a run reads is kept until it is over: its copies may still be under way. */
+  readonly #reading = new Set<unknown>();
   /** Data without copies of its own, by device. */
   #baked = new Map<Value, DeviceBuffer[]>();
 
@@ -46,20 +50,56 @@ export class XlaProgram implements Program {
 
   run(data: readonly TypedArray[], into: Into = []): TypedArray[] {
     const results = this.#start(data, into);
-    return this.#finish(results, into, (buffer, array) => buffer.read(array));
+    return this.#finish(results, into, (buffer, array) => {
+      buffer.read(array);
+      buffer.dispose();
+    });
   }
 
   async runAsync(data: readonly TypedArray[], into: Into = []): Promise<TypedArray[]> {
-    const results = this.#start(data, into);
-    const reads: Promise<void>[] = [];
-    const arrays = this.#finish(results, into, (buffer, array) => {
-      reads.push(buffer.readAsync(array));
-    });
-    await Promise.all(reads);
-    return arrays;
+    const reading = [data];
+    this.#reading.add(reading);
+    try {
+      const results = this.#start(data, into);
+      const reads: [DeviceBuffer, TypedArray][] = [];
+      const arrays = this.#finish(results, into, (buffer, array) => reads.push([buffer, array]));
+      // One after the other: each occupies a thread, and when the first is there, so are all.
+      for (const [buffer, array] of reads) await buffer.readAsync(array);
+      for (const [buffer] of reads) buffer.dispose();
+      return arrays;
+    } finally {
+      this.#reading.delete(reading);
+    }
+  }
+
+  stage(data: readonly TypedArray[]): void {
+    this.#unstage();
+    this.#staged = {
+      data,
+      buffers: this.#plan.inputs.map((input, i) => this.#send(input, data[i], this.#divides, true)),
+    };
+  }
+
+  #unstage(): void {
+    for (const buffer of this.#staged?.buffers.flat() ?? []) buffer.dispose();
+    this.#staged = null;
+  }
+
+  /** The buffers of what was staged, if it is this. */
+  #takeStaged(data: readonly TypedArray[]): DeviceBuffer[][] | null {
+    const staged = this.#staged;
+    if (!staged?.data.every((array, i) => array === data[i])) return null;
+    this.#staged = null;
+    return staged.buffers;
+  }
+
+  /** Whether each device has its share of the inputs' rows. */
+  get #divides(): boolean {
+    return this.#plan.devices === 'divided' || this.#plan.devices === 'rows';
   }
 
   dispose(): void {
+    this.#unstage();
     for (const buffers of this.#baked.values()) for (const buffer of buffers) buffer.dispose();
     this.#baked.clear();
     if (this.#compiled) this.#programs.release(this.#compiled.program.executable);
@@ -70,9 +110,10 @@ export class XlaProgram implements Program {
   #start(data: readonly TypedArray[], into: Into): DeviceBuffer[][] {
     const { executable, feeds } = this.#program(into);
     const { inputs } = this.#plan;
-    const sent: DeviceBuffer[] = [];
+    const staged = this.#takeStaged(data);
+    const sent: DeviceBuffer[] = staged?.flat() ?? [];
     const perFeed = feeds.map((feed, i) => {
-      if (i < inputs.length) return keep(sent, this.#send(feed, data[i], this.#plan.devices === 'divided'));
+      if (i < inputs.length) return staged?.[i] ?? keep(sent, this.#send(feed, data[i], this.#divides));
       const { dtype } = feed;
       if (this.#copies.has(feed.data!)) return this.#copies.buffersOf(feed.data!, dtype, this.#replicas);
       return this.#baked.get(feed) ?? keep(sent, this.#send(feed, feed.data!, false));
@@ -91,6 +132,7 @@ export class XlaProgram implements Program {
     }
   }
 
+  /** @param read takes what has to be read, and disposes of the buffer then */
   #finish(
     results: readonly DeviceBuffer[][],
     into: Into,
@@ -103,9 +145,18 @@ export class XlaProgram implements Program {
         this.#copies.replace(target, buffers);
         return target;
       }
-      const array = target ?? new ARRAYS[dtype](sizeOf(shape));
-      read(buffers[0], array);
-      for (const buffer of buffers) buffer.dispose();
+      const size = sizeOf(shape);
+      if (this.#plan.devices === 'rows') {
+        const whole = target ?? new ARRAYS[dtype](this.#replicas * size);
+        buffers.forEach((buffer, k) => {
+          read(buffer, whole.subarray(k * size, (k + 1) * size) as TypedArray);
+        });
+        return whole;
+      }
+      const [first, ...others] = buffers;
+      const array = target ?? new ARRAYS[dtype](size);
+      read(first, array);
+      for (const buffer of others) buffer.dispose();
       return array;
     });
   }
@@ -141,11 +192,14 @@ export class XlaProgram implements Program {
   }
 
   /** An array on each device: the whole of it, or the rows that are the device's. */
-  #send({ dtype, shape }: Value, array: TypedArray, divide: boolean): DeviceBuffer[] {
+  #send({ dtype, shape }: Value, array: TypedArray, divide: boolean, ahead = false): DeviceBuffer[] {
     return Array.from({ length: this.#replicas }, (_, i) => {
       const length = sizeOf(shape);
       const part = divide ? (array.subarray(i * length, (i + 1) * length) as TypedArray) : array;
-      return this.#client.upload(part, shape, dtype, this.#client.devices[i]);
+      const device = this.#client.devices[i];
+      return ahead
+        ? this.#client.beginUpload(part, shape, dtype, device)
+        : this.#client.upload(part, shape, dtype, device);
     });
   }
 
