@@ -45,9 +45,9 @@ test('options of a file that exclude each other are refused, and give way to the
   writeFileSync(path.join(cwd, 'repa.toml'), '[sample]\nraw = true\nema = 0.99\n');
   const both = await repa(['sample'], { cwd });
   assert.equal(both.code, 2);
-  assert.match(both.stderr, /option '--raw' \(repa.toml\) cannot be used with option '--ema <decay>' \(repa.toml\)/);
+  assert.match(both.stderr, /option '--raw' \(repa.toml\) cannot be used with option '--ema <average>' \(repa.toml\)/);
   const shown = await repa(['sample', '--raw', '--ema', '0.99'], { cwd });
-  assert.match(shown.stderr, /option '--raw' cannot be used with option '--ema <decay>'/);
+  assert.match(shown.stderr, /option '--raw' cannot be used with option '--ema <average>'/);
   writeFileSync(path.join(cwd, 'repa.toml'), '[sample]\nraw = true\n');
   const stronger = await repa(['sample', '--ema', '0.99', '--ckpt', 'none'], { cwd });
   assert.equal(stronger.code, 66, 'only the checkpoint is missing');
