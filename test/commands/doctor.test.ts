@@ -19,7 +19,7 @@ test('doctor measures what works, and says of the rest what is missing', async (
   assert.ok(onnx.works && onnx.gflops > 0.1 && /^\d+\.\d+/.test(onnx.version));
   for (const backend of others)
     assert.ok(
-      backend.works || /npm install|NVIDIA driver|CUDA|Vulkan driver|jax-cuda13-plugin/.test(backend.hint ?? ''),
+      backend.works || /npm install|NVIDIA driver|CUDA|Vulkan driver|repa pull xla-cuda13/.test(backend.hint ?? ''),
       backend.name,
     );
   assert.ok(!found.mpi.works && /\/nowhere\/libmpi\.so/.test(found.mpi.problem));
