@@ -136,6 +136,10 @@ export interface Method<T extends Table = Table, S = unknown> {
    * modulates them.
    */
   weaker?(settings: S, p: Parameters, seen: Pick<Pass, 'model' | 'hidden' | 'condition'>): tf.Tensor;
+  /** The tokens of the patches as features see them, [B, T, dim], of the tokens after each block. */
+  projected?(settings: S, p: Parameters, seen: Pick<Pass, 'model' | 'hidden' | 'variant'>): tf.Tensor;
+  /** The tokens and the width of that, of one image. */
+  projectedShape?(settings: S, model: TransformerConfig): { tokens: number; dim: number };
   /** Its terms on what the network generates, and those on its hidden states, which follow them in the log. */
   outputTerms?(settings: S, pass: Pass): Term[];
   terms?(settings: S, pass: Pass): Term[];

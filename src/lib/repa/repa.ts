@@ -9,6 +9,7 @@
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { count, fields, listOf, numeric, oneOf, type ShapeOf } from '../formats/json-shape.js';
+import { patchCount } from '../models/dit-sizes.js';
 import { countLayers, type Parameters } from '../models/parameters.js';
 import { hiddenMaps, linearPlan } from '../models/start.js';
 import { dense } from '../nn/layers.js';
@@ -120,6 +121,11 @@ export const repa = method({
   },
   parameters: ({ dims, projectorDim }, { model, variant: { projector = perceptron(projectorDim) } }) =>
     dims.flatMap((dim, i) => projector.parameters(`projectors.${i}`, model.hiddenSize, dim)),
+  projected({ projectorDim }, p, { model, hidden, variant: { projector = perceptron(projectorDim) } }) {
+    const all = projector.project(p, 'projectors.0', hidden(model.alignDepth)); // [B, P + T, dim]
+    return tf.slice(all, [0, all.shape[1]! - patchCount(model), 0], [-1, -1, -1]); // [B, T, dim]
+  },
+  projectedShape: ({ dims }, model) => ({ tokens: patchCount(model), dim: dims[0] }),
   terms({ lambda, projectionLoss, projectorDim, dims }, pass) {
     const { p, hidden, model, variant } = pass;
     const projector = variant.projector ?? perceptron(projectorDim);

@@ -3,6 +3,8 @@ import { DataError } from '../errors.js';
 import type { ByteRounding } from '../images/normalise.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { type Codec, checkStandardised, openCodec } from '../pretrained/codec.js';
+import { projectedShape } from '../repa/projected.js';
+import { type Anchor, readAnchor } from './anchor.js';
 import { type LabelPlan, labelPlan } from './labels.js';
 import { checkHints, isWeightsFile, loadDiffusionModel, loadGuide, type ModelOptions } from './load.js';
 import type { DiffusionModel } from './model.js';
@@ -36,6 +38,8 @@ export interface Job {
   labels: LabelPlan;
   /** Of a network that draws from text. */
   prompts: Prompts | undefined;
+  /** What samples are drawn to. */
+  anchor?: Anchor;
   /** Undefined where latents are wanted. */
   decoder: Codec | undefined;
   /** Of all images, if not drawn from the seed. */
@@ -55,20 +59,21 @@ export async function openJob(options: SamplingOptions): Promise<Job> {
   const model = loadDiffusionModel(options.ckpt, hints);
   if (options.latents) codec?.dispose();
   const settings = settleSampler(model, options);
+  const anchor = settings.anchored && (await readAnchor(settings.anchored, projectedShape(model.record)!));
   const labels = labelPlan(options.labels, model.record);
   const prompts = await Prompts.open(options.text, model);
   const guide = options.guideCkpt === undefined ? undefined : loadGuide(options.guideCkpt, model, hints);
   const noise = options.noise === undefined ? undefined : await readNoise(options.noise, model.record.latent.shape);
   const decoder = options.latents ? undefined : (codec ?? (await openSampleCodec(model, options)));
   if (decoder) checkCodec(decoder, model);
-  return { model, guide, settings, labels, prompts, decoder, noise };
+  return { model, guide, settings, anchor, labels, prompts, decoder, noise };
 }
 
 /** The images of a range, a batch at a time. */
 export async function* samples(job: Job, { first, end }: Range, options: SamplingOptions): AsyncGenerator<Sample> {
   const { model, guide, prompts, noise } = job;
   const size = sizeOf(model.record.latent.shape);
-  const networks = samplingNetworks(model, job.settings, { guide, prompts });
+  const networks = samplingNetworks(model, job.settings, { guide, prompts, anchor: job.anchor });
   const sampled = { ...job, networks, rounding: options.rounding };
   for (let start = first; start < end; start += options.batchSize) {
     const indices = Array.from({ length: Math.min(options.batchSize, end - start) }, (_, row) => start + row);

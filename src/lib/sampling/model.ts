@@ -7,8 +7,10 @@ import { type Captured, capture, tf } from '../engine/index.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import type { Parameters } from '../models/parameters.js';
 import { companionSize, type Network, forward as networkForward } from '../repa/network.js';
+import { projectedPatches } from '../repa/projected.js';
 import { weakerPrediction } from '../repa/weaker.js';
 import type { RunRecord } from '../training/record.js';
+import { type Anchor, anchorEnergy, anchoredVelocity } from './anchor.js';
 
 export interface DiffusionModel {
   /** The checkpoint's folder or file. */
@@ -61,6 +63,8 @@ export interface PassOptions {
   internal?: InternalGuidance;
   /** Whether methods leave out what makes the prediction strong. */
   weakened?: boolean;
+  /** What samples are drawn to. */
+  anchor?: Anchor;
 }
 
 /** The forward pass of states [N, S] at times [N]. */
@@ -69,14 +73,21 @@ export function forward(
   states: tf.Tensor,
   t: tf.Tensor,
   y: tf.Tensor,
-  { internal, weakened }: PassOptions = {},
+  { internal, weakened, anchor }: PassOptions = {},
 ): Prediction {
-  const pass = networkForward(parameters, record, { ...unpackStates(record, states), t, y }, { weakened });
+  const { x, companion: beside } = unpackStates(record, states);
+  const pass = networkForward(parameters, record, { x, t, y, companion: beside }, { weakened });
   const { companion, hidden } = pass;
-  const output = internal
+  const own = internal
     ? guidedInside(pass.output, weakerPrediction(parameters, record, pass), t, internal)
     : pass.output;
-  return { output: packStates(output, companion), hidden };
+  if (!anchor) return { output: packStates(own, companion), hidden };
+  const energy = (moving: tf.Tensor): tf.Tensor => {
+    const seen = networkForward(parameters, record, { x: moving, t, y, companion: beside }, { weakened });
+    return tf.sum(anchorEnergy(projectedPatches(parameters, record, seen), anchor));
+  };
+  const drawn = anchoredVelocity(tf.grad(energy)(x), t, anchor); // [N, C, h, w]
+  return { output: packStates(tf.add(own, drawn), companion), hidden };
 }
 
 /** weaker + scale (own - weaker) of the rows whose time is in the interval; `own`, `weaker` [N, C, h, w], `t` [N]. */

@@ -1,5 +1,6 @@
 /** The networks that a sampler calls: the model's, and what it is guided by. */
 import type { ConditionalNetwork, Times } from '../diffusion/guidance.js';
+import type { Anchor } from './anchor.js';
 import { compiledNetwork, type DiffusionModel, stateSize } from './model.js';
 import type { Prompts } from './prompts.js';
 import type { SamplingNetworks } from './sample.js';
@@ -8,6 +9,8 @@ import type { SamplerSettings } from './settings.js';
 export interface NetworkChoice {
   /** The checkpoint that guides. */
   guide?: DiffusionModel;
+  /** What samples are drawn to. */
+  anchor?: Anchor;
   /** `feed` where the parameters change between runs. */
   constants?: 'bake' | 'feed';
   /** Of networks that draw from text. */
@@ -18,14 +21,14 @@ export interface NetworkChoice {
 export function samplingNetworks(
   model: DiffusionModel,
   { internal, pathDropGuidance }: Pick<SamplerSettings, 'internal' | 'pathDropGuidance'>,
-  { guide, constants, prompts }: NetworkChoice = {},
+  { guide, anchor, constants, prompts }: NetworkChoice = {},
 ): SamplingNetworks & { dispose(): void } {
   const nullLabel = prompts?.count ?? model.record.model.numClasses;
-  const network = compiledNetwork(model, { internal, constants, prompts });
+  const network = compiledNetwork(model, { internal, anchor, constants, prompts });
   const weaker = guide
     ? compiledNetwork(guide, { constants, prompts })
     : pathDropGuidance
-      ? compiledNetwork(model, { constants, prompts, weakened: true })
+      ? compiledNetwork(model, { constants, prompts, anchor, weakened: true })
       : undefined;
   return {
     network,

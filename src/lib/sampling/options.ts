@@ -80,6 +80,16 @@ export const SAMPLING = options({
     'guide by the model without label and without its middle blocks, if trained with --fusion (SPRINT, with --cfg 3)',
     { needs: isGuided, conflicts: ['guideCkpt'] },
   ),
+  repaGuidance: number(
+    '--repa-guidance <lambda>',
+    "draw samples to the anchor, through REPA's projector (REPA-G: 50000 with --mode sde --steps 250); 0 is not at all",
+    { min: 0, default: 0, needs: { words: '--anchor', holds: ({ anchor }) => anchor !== undefined } },
+  ),
+  anchor: text('--anchor <features>', 'a stream of features, of which one image is the anchor', {
+    needs: { words: 'a --repa-guidance above 0', holds: ({ repaGuidance }) => repaGuidance > 0 },
+  }),
+  anchorRow: integer('--anchor-row <n>', 'its row, 0 is the first', { default: 0, needs: 'anchor' }),
+  anchorMean: flag('--anchor-mean', 'be like the mean of its tokens, wherever they are', { needs: 'anchor' }),
   internalCfg: number(
     '--internal-cfg <w>',
     'guidance by the early head of a model that was trained with --internal; 1 is none',

@@ -1,7 +1,10 @@
 /** How images are sampled: what was asked for, settled for a model, and told in the header of the result. */
 import { type SamplerOptions as OwnOptions, type SettledSampler, settle } from '../diffusion/samplers/index.js';
 import { UsageError } from '../errors.js';
+import { portablePath } from '../files/portable-path.js';
+import { projectedShape } from '../repa/projected.js';
 import { hasWeakened, hasWeaker } from '../repa/weaker.js';
+import type { AnchorSettings } from './anchor.js';
 import type { DiffusionModel, InternalGuidance } from './model.js';
 
 export interface SamplerSettings {
@@ -15,6 +18,8 @@ export interface SamplerSettings {
   internal?: InternalGuidance;
   /** Whether the prediction without label is one without the middle blocks, too. */
   pathDropGuidance?: boolean;
+  /** How strongly samples are drawn to an anchor; undefined for not at all. */
+  anchored?: AnchorSettings;
   seed: number;
 }
 
@@ -30,6 +35,10 @@ export interface SamplerOptions extends OwnOptions {
   internalLow?: number;
   internalHigh?: number;
   pathDropGuidance?: true;
+  repaGuidance?: number;
+  anchor?: string;
+  anchorRow?: number;
+  anchorMean?: true;
   seed: number;
 }
 
@@ -64,6 +73,7 @@ export function settleSampler({ record, source }: DiffusionModel, options: Sampl
       'Train one with --fusion --path-drop 0.1, or --preset sprint.',
     );
   }
+  const anchored = settleAnchor(options, record, source);
   const internal = settleInternal(options, record, source);
   const predictsVariance = record.model.outChannels === 2 * record.model.inChannels;
   return {
@@ -75,6 +85,7 @@ export function settleSampler({ record, source }: DiffusionModel, options: Sampl
     guidanceChannels: options.guidanceChannels ?? (predictsVariance ? GUIDED_WITH_VARIANCE : undefined),
     ...(internal ? { internal } : {}),
     ...(options.pathDropGuidance ? { pathDropGuidance: true } : {}),
+    ...(anchored ? { anchored } : {}),
     seed,
   };
 }
@@ -112,6 +123,37 @@ function settleInternal(
   return { scale: internalCfg, low, high };
 }
 
+/**
+ * @throws UsageError for a network without a projector, and samplers whose drift is not known to take it
+ */
+function settleAnchor(
+  { repaGuidance: scale = 0, anchor: file, anchorRow: row = 0, anchorMean, ...options }: SamplerOptions,
+  record: DiffusionModel['record'],
+  source: string,
+): AnchorSettings | undefined {
+  if (scale === 0 || file === undefined) return undefined;
+  if (!projectedShape(record)) {
+    throw new UsageError(
+      `--repa-guidance: ${source} has no projector to compare features through`,
+      'Sample a model that was trained with --lambda above 0.',
+    );
+  }
+  const drift = options.mode === 'sde' ? 'sde' : 'ode';
+  const { guidanceLow: low = 0, guidanceHigh: high = 1, diffusion = 'linear', diffusionNorm = 1 } = options;
+  const isKnown = diffusion === 'linear' && diffusionNorm === 1 && record.training.path === 'linear';
+  if (record.architecture !== 'SiT' || (drift === 'sde' && !isKnown)) {
+    throw new UsageError(
+      '--repa-guidance is for a SiT, by --mode ode, or by --mode sde of --diffusion linear on a linear path',
+      'Change the sampler, or sample without.',
+    );
+  }
+  return { scale, file, row, mean: anchorMean ?? false, low, high, drift };
+}
+
+const describeAnchor = ({ file, row, mean, low, high }: AnchorSettings) => ({
+  ...{ features: portablePath(file), row, mean, interval: [low, high] },
+});
+
 /** The settings that a result depends on, under the names that its header has them by. */
 export const describeSampler = (settings: SamplerSettings): Record<string, unknown> => ({
   ...settings.sampler.describe(),
@@ -122,5 +164,6 @@ export const describeSampler = (settings: SamplerSettings): Record<string, unkno
     ? { internal_cfg: settings.internal.scale, internal_interval: [settings.internal.low, settings.internal.high] }
     : {}),
   ...(settings.pathDropGuidance ? { path_drop_guidance: true } : {}),
+  ...(settings.anchored ? { repa_guidance: settings.anchored.scale, anchor: describeAnchor(settings.anchored) } : {}),
   seed: settings.seed,
 });

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import { settle } from '../../../src/lib/diffusion/samplers/index.js';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
+import { toParameters } from '../../../src/lib/models/parameters.js';
 import { spatialNorm } from '../../../src/lib/repa/irepa.js';
 import { forward } from '../../../src/lib/repa/network.js';
 import type { LossInputs } from '../../../src/lib/repa/pass.js';
 import { weakerPrediction } from '../../../src/lib/repa/weaker.js';
+import type { Anchor } from '../../../src/lib/sampling/anchor.js';
+import { compiledNetwork, type DiffusionModel, forward as modelForward } from '../../../src/lib/sampling/model.js';
 import { assertClose, largestMagnitude } from '../../tensors.js';
 
 before(() => selectBackend());
@@ -293,5 +297,68 @@ describe('LightningDiT', () => {
     const { norm, qkNorm, feedForward } = fixture.network.model;
     assert.deepEqual({ norm, qkNorm, feedForward }, { norm: 'rms', qkNorm: true, feedForward: 'swiglu' });
     fixture.checkLoss(['x', 'noise', 't', 'y'], plain, { velocity: 'loss', direction: 'cos_loss' });
+  });
+});
+
+describe('REPA-G', () => {
+  const repa = { lambda: 0.5, projectionLoss: 'cosine', projectorDim: 16, dims: [12] };
+  const fixture = new Fixture('repa-g', { methods: { repa } });
+  const anchorOf = (mean: boolean): Anchor => {
+    const features = Float32Array.from(fixture.input(mean ? 'mean' : 'anchor').data);
+    return { features, tokens: features.length / 12, dim: 12, scale: 20, mean, low: 0, high: 1, drift: 'ode' };
+  };
+  const model = { source: 'repa-g', record: fixture.network, parameters: {} } as unknown as DiffusionModel;
+  const states = (x: tf.Tensor): tf.Tensor => tf.reshape(x, [3, -1]); // [B, C h w]
+
+  test('gradients of the energy, of each token and of their mean, join the velocity', () => {
+    const [plainly, drawn, ofMean, inSde] = fixture.outputs(
+      ['x', 'noise', 't', 'y'],
+      (parameters, { x, noise, t, y }) => {
+        const at = (anchor?: Anchor) =>
+          modelForward({ ...model, parameters }, states(noisy(x, noise, t)), t, y, { anchor }).output;
+        return [at(), at(anchorOf(false)), at(anchorOf(true)), at({ ...anchorOf(false), drift: 'sde' })];
+      },
+    );
+    const t = fixture.input('t').data;
+    const gradient = (values: Float32Array, of: (t: number) => number): Float32Array =>
+      values.map((value, i) => (value - plainly[i]) / of(t[Math.floor((3 * i) / values.length)]));
+    const wanted = fixture.expected('outputs.gradient');
+    const close = 5 * TOLERANCE * largestMagnitude(wanted); // differences of velocities ten times as large
+    assertClose(
+      gradient(drawn, (t) => t),
+      wanted,
+      close,
+      'tokens',
+    );
+    assertClose(
+      gradient(inSde, (t) => t / (2 - t)),
+      wanted,
+      close,
+      'in the SDE',
+    );
+    const ofMeanWanted = fixture.expected('outputs.mean_gradient');
+    assertClose(
+      gradient(ofMean, (t) => t),
+      ofMeanWanted,
+      5 * TOLERANCE * largestMagnitude(ofMeanWanted),
+      'mean',
+    );
+    const outside = { ...anchorOf(false), low: 2, high: 3 };
+    const [same] = fixture.outputs(['x', 'noise', 't', 'y'], (parameters, { x, noise, t, y }) => [
+      modelForward({ ...model, parameters }, states(noisy(x, noise, t)), t, y, { anchor: outside }).output,
+    ]);
+    assertClose(same, plainly, 0, 'outside of the interval');
+  });
+
+  test('samples of the ODE', async () => {
+    const parameters = toParameters(fixture.group('weights'));
+    const network = compiledNetwork({ ...model, parameters }, { anchor: anchorOf(false) });
+    const labels = Int32Array.from(fixture.input('y').data);
+    const sampler = settle('SiT', { path: 'linear', timeShift: 1 }, { steps: 4 });
+    const start = { states: Float32Array.from(fixture.input('noise').data), rows: 3, noise: () => {} };
+    const samples = await sampler.sample((x, t) => network(x, t, labels), start);
+    const wanted = fixture.expected('outputs.samples');
+    assertClose(samples, wanted, TOLERANCE * largestMagnitude(wanted), 'samples');
+    network.dispose();
   });
 });

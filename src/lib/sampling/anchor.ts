@@ -1,0 +1,92 @@
+/**
+ * REPA-G (arXiv 2602.03753): sampling is drawn towards images whose features, as the projector of the aligned block sees them in
+ * noise, are those of an anchor. The energy is E = -lambda mean_n cos(h_phi(h_n), y_n), and t times its gradient in x joins
+ * the drift of the sampler. Checked against the published code: gradients and samples (fixture published/repa-g).
+ */
+import { tf } from '../engine/index.js';
+import { DataError, UsageError } from '../errors.js';
+import { showShape } from '../numbers/typed-array.js';
+import { cosineSimilarity } from '../repa/cosine.js';
+import { openTensorFile } from '../stream/file.js';
+
+/** What samples are drawn to. */
+export interface Anchor {
+  /** Of one image, [T, D], or of all of it, [1, D]. */
+  features: Float32Array;
+  tokens: number;
+  dim: number;
+  /** Lambda. */
+  scale: number;
+  /** Whether the mean over tokens is compared, not each. */
+  mean: boolean;
+  low: number;
+  high: number;
+  /** How the gradient joins what the sampler takes for the velocity. */
+  drift: 'ode' | 'sde';
+}
+
+/** The energy of each image, [B]: `projected` [B, T, D], of the patches through the projector. */
+export function anchorEnergy(projected: tf.Tensor, { features, tokens, dim, scale, mean }: Anchor): tf.Tensor {
+  const target = tf.tensor(features, [1, tokens, dim]);
+  const seen = mean ? tf.mean(projected, 1, true) : projected; // [B, 1, D] or [B, T, D]
+  const similar = cosineSimilarity(seen, tf.broadcastTo(target, seen.shape)); // [B, 1] or [B, T]
+  return tf.mul(tf.mean(similar, 1), -scale);
+}
+
+/**
+ * What joins the velocity, of the gradient of the energy and times, [B, C, h, w] and [B]. In an ODE the velocity is the drift: t times
+ * the gradient. In the SDE of w = 2 t on the linear path the drift is (2 - t) v + x, so that it is t / (2 - t).
+ */
+export function anchoredVelocity(gradient: tf.Tensor, t: tf.Tensor, { low, high, drift }: Anchor): tf.Tensor {
+  const share = drift === 'ode' ? t : tf.div(t, tf.sub(2, t)); // [B]
+  const inside = tf.cast(tf.logicalAnd(tf.greaterEqual(t, low), tf.lessEqual(t, high)), 'float32'); // [B]
+  return tf.mul(gradient, tf.reshape(tf.mul(share, inside), [-1, 1, 1, 1])); // [B, C, h, w]
+}
+
+/** The same before its features are read. */
+export interface AnchorSettings extends Omit<Anchor, 'features' | 'tokens' | 'dim'> {
+  /** The stream, and which of its rows. */
+  file: string;
+  row: number;
+}
+
+/**
+ * Reads the features of the anchor.
+ * @param wanted tokens and width that the projector of the model gives
+ * @throws UsageError for a row that is not there; DataError for features of another shape
+ */
+export async function readAnchor(
+  { file, row, ...settings }: AnchorSettings,
+  wanted: { tokens: number; dim: number },
+): Promise<Anchor> {
+  const opened = await openTensorFile(file);
+  try {
+    const column = opened.schema.columns.find(({ name }) => name === 'feature');
+    if (column?.shape.length !== 2)
+      throw new DataError(`${file}: has no features`, 'Make them with repa extract-dino.');
+    const [tokens, dim] = column.shape;
+    if (dim !== wanted.dim || tokens !== wanted.tokens) {
+      throw new DataError(
+        `${file}: features of ${showShape(column.shape)} cannot anchor a model that was aligned with ${showShape([wanted.tokens, wanted.dim])}`,
+        'Take those of the encoder that it was aligned with.',
+      );
+    }
+    if (row >= opened.rows) throw new UsageError(`--anchor-row ${row}: ${file} has rows 0 to ${opened.rows - 1}`);
+    const all = new Float32Array(tokens * dim);
+    opened.read('feature', [row], all);
+    const features = settings.mean ? tokenMean(all, dim) : all;
+    return { ...settings, features, tokens: features.length / dim, dim };
+  } finally {
+    opened.close();
+  }
+}
+
+/** The mean over tokens of `features` [T, D]: [D]. */
+function tokenMean(features: Float32Array, dim: number): Float32Array {
+  const tokens = features.length / dim;
+  const sum = new Float64Array(dim);
+  features.forEach((value, i) => {
+    sum[i % dim] += value;
+  });
+  return Float32Array.from(sum, (value) => value / tokens);
+}
