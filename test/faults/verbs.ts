@@ -147,6 +147,7 @@ export const VERBS: readonly WritingVerb[] = [
   },
   { name: 'export-npz', needs: ['latents'], args: ['export', '../base/latents', '-o', 'out.npz'] },
   { name: 'export-npy', needs: ['latents'], args: ['export', '../base/latents', '-o', 'out.npy'] },
+  { name: 'export-parquet', needs: ['latents'], args: ['export', '../base/latents', '-o', 'out.parquet'] },
   { name: 'export-tar', needs: ['images'], args: ['export', '../base/images', '-o', 'out.tar'] },
   { name: 'export-folder', needs: ['images'], args: ['export', '../base/images', '-o', 'out/'] },
   { name: 'export-moments', needs: ['moments'], args: ['export', '../base/moments', '-o', 'out/'] },
