@@ -115,10 +115,14 @@ export function transformerConfig(
 export const sitConfig = (name: string, overrides?: Partial<TransformerConfig>): TransformerConfig =>
   transformerConfig('SiT', name, overrides);
 
+/** What a SiT or DiT has not. */
+const DESIGNS = ['prediction', 'bottleneck', 'context', 'timeEmbedding', 'head'] as const;
+
 /** The name of the published model of these sizes, such as `SiT-XL/2`; undefined if there is none. */
 export function publishedName(family: Architecture, config: TransformerConfig): string | undefined {
   const names = Object.keys(SIZES).map((size) => `${family}-${size}/${config.patchSize}`);
-  if (!PATCH_SIZES.includes(config.patchSize)) return undefined;
+  const isPlain = DESIGNS.every((part) => config[part] === undefined);
+  if (!PATCH_SIZES.includes(config.patchSize) || !isPlain) return undefined;
   return names.find((name) => {
     const { depth, hiddenSize, numHeads } = transformerConfig(family, name);
     return depth === config.depth && hiddenSize === config.hiddenSize && numHeads === config.numHeads;

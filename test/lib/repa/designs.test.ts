@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { selectBackend, type tf } from '../../../src/lib/engine/index.js';
+import { publishedName, sitConfig } from '../../../src/lib/models/dit-sizes.js';
 import { forward } from '../../../src/lib/repa/network.js';
 import type { LossInputs } from '../../../src/lib/repa/pass.js';
 import { loadDiffusionModel } from '../../../src/lib/sampling/load.js';
@@ -23,6 +24,12 @@ describe('JiT', () => {
         ...{ rotary: true, qkNorm: true, norm: 'rms', feedForward: 'swiglu' },
       },
     );
+  });
+
+  test('has no name among the published SiT, whatever its sizes', () => {
+    const sizes = sitConfig('SiT-B/16', { inChannels: 3 });
+    assert.equal(publishedName('SiT', sizes), 'SiT-B/16');
+    assert.equal(publishedName('SiT', { ...sizes, bottleneck: 128 }), undefined);
   });
 
   test('predicts the clean data, of which the velocity is made', () => {
