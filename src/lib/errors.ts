@@ -81,6 +81,7 @@ export const diskProblem = (error: unknown): string | undefined => DISK_PROBLEMS
 const PATH_PROBLEMS: Readonly<Record<string, string>> = {
   EISDIR: 'is a folder, not a file',
   ENOTDIR: 'a part of the path is a file, not a folder',
+  EEXIST: 'something else is there, or a link that leads nowhere',
   ELOOP: 'symbolic links lead in a circle',
   ESPIPE: 'is a pipe, which cannot be read in any order: save it to a file first',
   ENAMETOOLONG: 'the name is longer than the file system allows',

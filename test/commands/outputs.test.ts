@@ -4,6 +4,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { fixtureWeightsFile } from '../fixture-weights.js';
 import { PROGRAM, repa, shell, temporaryFolder } from './binary.js';
 import { makeTensors } from './support.js';
 import { parseLog, prepared, RUN } from './training-run.js';
@@ -14,6 +15,7 @@ test('an output that cannot be written is named before the work begins', async (
   const cwd = temporaryFolder(t);
   mkdirSync(path.join(cwd, 'folder'));
   writeFileSync(path.join(cwd, 'file'), '');
+  symlinkSync('nowhere', path.join(cwd, 'dangling'));
   symlinkSync('b', path.join(cwd, 'a'));
   symlinkSync('a', path.join(cwd, 'b'));
   // No checkpoint and no log is there: whoever looked for one would have said so.
@@ -27,6 +29,13 @@ test('an output that cannot be written is named before the work begins', async (
     [['plot', 'none', '-o', 'missing/x.png'], 66, /cannot write into missing: no such folder/],
     [['fid', 'none', '--save-stats', 'folder'], 2, /--save-stats folder: is a folder/],
     [['train', '--out', 'file'], 2, /--out file: is a file, not a folder/],
+    [['sample', '--png', 'dangling'], 2, /--png dangling: is a link that leads nowhere/],
+    [['train', '--out', 'dangling/run'], 2, /--out dangling\/run: .*dangling is a link that leads nowhere/],
+    [
+      ['import', fixtureWeightsFile('sit'), '--heads', '3', '-o', 'dangling'],
+      2,
+      /dangling.*something else is there, or a link/,
+    ],
     [['sample', '-o', '/proc/x'], 69, /\/proc\/x/],
   ];
   for (const [args, expected, message] of cases) {
@@ -35,7 +44,7 @@ test('an output that cannot be written is named before the work begins', async (
     assert.doesNotMatch(stderr, /bug of repa/);
     if (args.at(-1) !== '/proc/x') assert.equal(code, expected, stderr);
   }
-  assert.deepEqual(readdirSync(cwd).sort(), ['a', 'b', 'file', 'folder'], 'and nothing was left');
+  assert.deepEqual(readdirSync(cwd).sort(), ['a', 'b', 'dangling', 'file', 'folder'], 'and nothing was left');
 });
 
 test('descriptors, links that lead nowhere yet and process substitution take streams', async (t) => {

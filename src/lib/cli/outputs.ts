@@ -1,5 +1,5 @@
 /** Outputs are looked at before the work begins: a place that cannot be written to shows then, and not after hours. */
-import { closeSync, openSync, type Stats, statSync, unlinkSync } from 'node:fs';
+import { closeSync, lstatSync, openSync, type Stats, statSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { MissingInputError, UsageError } from '../errors.js';
 import { finalName, isDescriptor, withPath } from '../files/atomic-file.js';
@@ -28,7 +28,7 @@ async function checkOutput({ writes, long }: Option, target: string): Promise<vo
     throw new UsageError(`${long} ${target}: is a folder`, 'Name a file.');
   }
   if (found && !isFolder && !found.isFile()) return awaitReader(target); // a device, or a pipe
-  if (isFolder) return tryWriting(path.join(nearestFolder(target), 'output'), target);
+  if (isFolder) return tryWriting(path.join(nearestFolder(target, long), 'output'), target);
   const file = finalName(target);
   if (!statOf(path.dirname(file))) {
     throw new MissingInputError(
@@ -48,10 +48,16 @@ const statOf = (file: string): Stats | undefined => {
   }
 };
 
-/** The folder itself, or the one that it will be made in. */
-function nearestFolder(folder: string): string {
-  const absolute = path.resolve(folder);
-  return statOf(absolute) ? absolute : nearestFolder(path.dirname(absolute));
+/**
+ * The folder itself, or the one that it will be made in.
+ * @throws UsageError where a link that leads nowhere is in its place
+ */
+function nearestFolder(folder: string, option: string, below = folder): string {
+  const absolute = path.resolve(below);
+  if (statOf(absolute)) return absolute;
+  if (!lstatSync(absolute, { throwIfNoEntry: false })) return nearestFolder(folder, option, path.dirname(absolute));
+  const link = below === folder ? '' : ` ${path.relative('.', absolute)}`;
+  throw new UsageError(`${option} ${folder}:${link} is a link that leads nowhere`);
 }
 
 /** Makes and removes the temporary file that the output begins as. */
