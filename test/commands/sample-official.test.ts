@@ -111,7 +111,7 @@ test('what a file does not tell has to be said, and what is said has to fit', as
   );
   await fail('sit', ['--heads', '3', '--mode', 'ddim'], 2, /--mode ddim is not for a SiT[\s\S]*ode or sde/);
   await fail('sit', ['--heads', '3', '--raw'], 2, /one set of weights/);
-  await fail('vae', [], 65, /not the weights of a SiT or DiT: x_embedder\.proj\.weight is missing/);
+  await fail('vae', [], 65, /not the weights of a SiT or DiT: final_layer\.linear\.weight is missing/);
 
   const file = openSafetensors(fixtureWeightsFile('sit'));
   const without = path.join(cwd, 'without.safetensors');
