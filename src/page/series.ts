@@ -1,5 +1,6 @@
 /** Curves out of the lines of logs. */
 import type { Facts, LogLine } from '../lib/runs/run-view.js';
+import { trainingTime } from '../lib/runs/training-time.js';
 
 /** What the horizontal axis counts. */
 export type XAxis = 'step' | 'seconds' | 'images';
@@ -43,8 +44,7 @@ export function batchSizeOf(config: Facts | null): number | undefined {
 }
 
 /**
- * Where each step lies on the axis. Seconds are those of computing: the logged time of a step stands for all steps since the
- * line before, and pauses between the parts of a run that was continued do not count.
+ * Where each step lies on the axis.
  * @returns undefined where the run does not tell
  */
 export function placesOf(
@@ -54,18 +54,7 @@ export function placesOf(
 ): ((step: number) => number) | undefined {
   if (axis === 'step') return (step) => step;
   if (axis === 'images') return batchSize === undefined ? undefined : (step) => step * batchSize;
-  const places = new Map<number, number>();
-  let elapsed = 0;
-  let before = 0;
-  for (const { step, seconds, evaluation } of lines) {
-    if (typeof step !== 'number') continue;
-    if (evaluation === undefined && typeof seconds === 'number') {
-      elapsed += seconds * Math.max(0, step - before);
-      before = step;
-    }
-    places.set(step, elapsed);
-  }
-  return places.size === 0 ? undefined : (step) => places.get(step) ?? Number.NaN;
+  return lines.some(({ step }) => typeof step === 'number') ? trainingTime(lines) : undefined;
 }
 
 /** One field of a log against the axis. */

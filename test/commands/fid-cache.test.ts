@@ -14,6 +14,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import sharp from 'sharp';
 import { encodeModel } from '../../src/lib/engine/onnx/model.js';
+import { temporaryFolder } from '../support.js';
 import { repa } from './binary.js';
 import { distance, near, run, sets } from './image-sets.js';
 
@@ -135,4 +136,12 @@ test('what is kept of a network is of its output and its normalisation', async (
   const other = await repa(['fid', 'samples', 'early.npz', '--net', 'tiny.onnx', ...ways[1]], { cwd });
   assert.equal(other.code, 65, other.stderr);
   assert.match(other.stderr, /early\.npz: statistics of features whose output is "early", not "late"/);
+});
+
+test('a metric that is none is refused before any weights are looked at', async () => {
+  const { code, stderr } = await repa(['fid', 'samples', '--ref', 'others', '--metrics', 'fid,constructor'], {
+    cwd: temporaryFolder(),
+  });
+  assert.equal(code, 2, stderr);
+  assert.match(stderr, /there is no metric 'constructor'/);
 });

@@ -10,7 +10,7 @@ import type { FeatureSet, Need } from './feature-set.js';
 import { type ImageProtocol, imageProtocol } from './image-protocol.js';
 import { kindsOf, measureSet, type SetOptions, type SetRequest } from './measure-set.js';
 import { cacheFile, keep, useCached } from './reference-cache.js';
-import { checkMetrics, METRICS, type MetricName, type Score, type SubsetOptions } from './scores.js';
+import { checkNetwork, METRICS, type MetricName, metricNames, type Score, type SubsetOptions } from './scores.js';
 
 export interface MeasureOptions extends BackendOptions, FeatureNetworkOptions, SubsetOptions, SetOptions {
   metrics: readonly string[];
@@ -57,10 +57,12 @@ export async function measure(
   if (options.shard && !(options.saveStats && reference === undefined)) {
     throw new UsageError('--shard is for statistics of a part', 'Use it with --save-stats, and without a reference.');
   }
+  const metrics = metricNames(options.metrics); // before any weights are looked at
   await selectBackend(options);
   const network = await openFeatureNetwork(options);
   try {
-    return await measureIn(network, images, reference, options);
+    checkNetwork(metrics, network.isInception);
+    return await measureIn(network, metrics, images, reference, options);
   } finally {
     network.dispose();
   }
@@ -68,11 +70,11 @@ export async function measure(
 
 async function measureIn(
   network: FeatureNetwork,
+  metrics: readonly MetricName[],
   images: string,
   reference: string | undefined,
   options: MeasureOptions,
 ): Promise<MeasureResult> {
-  const metrics = checkMetrics(options.metrics, network.isInception);
   const needs = (set: 'samples' | 'reference'): Set<Need> => new Set(metrics.flatMap((name) => METRICS[name][set]));
   const sampleNeeds = new Set([...needs('samples'), ...(options.saveStats ? kindsOf(network) : [])]);
   const samples = await measureSet({ input: images, size: options.size, needs: sampleNeeds }, network, options);

@@ -130,14 +130,16 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
   },
 };
 
-/** @throws UsageError for a name that is none of them, or needs another network */
-export function checkMetrics(names: readonly string[], isInception: boolean): MetricName[] {
-  return names.map((name) => {
-    if (!Object.hasOwn(METRICS, name))
-      throw new UsageError(`there is no metric '${name}'`, `There are ${Object.keys(METRICS).join(', ')}.`);
-    if (METRICS[name as MetricName].inceptionOnly && !isInception) {
-      throw new UsageError(`${name} is defined for the Inception network only`, 'Measure it with --net inception.');
-    }
-    return name as MetricName;
-  });
+/** @throws UsageError for a name that is none of them */
+export function metricNames(names: readonly string[]): MetricName[] {
+  const unknown = names.find((name) => !Object.hasOwn(METRICS, name));
+  if (unknown === undefined) return names as MetricName[];
+  throw new UsageError(`there is no metric '${unknown}'`, `There are ${Object.keys(METRICS).join(', ')}.`);
+}
+
+/** @throws UsageError for a metric of the Inception network where another measures */
+export function checkNetwork(metrics: readonly MetricName[], isInception: boolean): void {
+  const wrong = metrics.find((name) => METRICS[name].inceptionOnly && !isInception);
+  if (wrong === undefined) return;
+  throw new UsageError(`${wrong} is defined for the Inception network only`, 'Measure it with --net inception.');
 }

@@ -1,6 +1,7 @@
 /** What is drawn of runs: numbers of their logs, against steps, time or images. */
 import { DataError } from '../errors.js';
 import { RunLog } from '../runs/run-log.js';
+import { trainingTime } from '../runs/training-time.js';
 
 /** What a curve runs along. */
 export type Axis = 'step' | 'seconds' | 'images';
@@ -16,25 +17,6 @@ type Entry = Readonly<Record<string, unknown>>;
 
 /** All lines of an NDJSON log. @throws DataError naming one that is no JSON object */
 export const readEntries = (file: string): Entry[] => new RunLog(file).grown().lines;
-
-/**
- * Seconds that training had taken at each logged step, what was measured on the way left out: a step that is logged
- * stands, with its own time, for those since the line before.
- */
-function trainingTime(entries: readonly Entry[]): (step: number) => number {
-  const times: { step: number; seconds: number }[] = [{ step: 0, seconds: 0 }];
-  for (const { step, seconds } of entries) {
-    if (typeof step !== 'number' || typeof seconds !== 'number') continue;
-    const last = times[times.length - 1];
-    times.push({ step, seconds: last.seconds + seconds * (step - last.step) });
-  }
-  return (step) => {
-    const after = times.findIndex((time) => time.step >= step);
-    if (after <= 0) return times[after === 0 ? 0 : times.length - 1].seconds;
-    const [before, next] = [times[after - 1], times[after]];
-    return before.seconds + ((next.seconds - before.seconds) * (step - before.step)) / (next.step - before.step);
-  };
-}
 
 export interface RunSource {
   /** The log. */

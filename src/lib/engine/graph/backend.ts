@@ -1,9 +1,10 @@
 /** The lazy tfjs backend: tensors are handles on recorded values, computed when their data is asked for. */
 import type { TypedArray } from '../../numbers/typed-array.js';
 import * as tf from '../tfjs.js';
+import type { ElementType } from './operations.js';
 import { sortOperations } from './order.js';
 import type { Target } from './target.js';
-import { ARRAYS, type ElementType, fill, reshape, Value } from './value.js';
+import { ARRAYS, fill, reshape, Value } from './value.js';
 
 /** The name that tfjs knows it by, whatever computes the graphs. */
 export const BACKEND_NAME = 'graph';

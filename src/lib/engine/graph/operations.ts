@@ -5,7 +5,9 @@
  * operation takes several values element by element, they broadcast by numpy's rules. Images are [B, C, H, W].
  */
 import * as tf from '../tfjs.js';
-import type { ElementType, Value } from './value.js';
+
+/** The element types of recorded values. */
+export type ElementType = 'float32' | 'int32' | 'bool';
 
 /** y = f(x), element by element. `erf` is Gauss's, `round` goes to the even one of two neighbours; `not` is of bools. */
 export type Unary =
@@ -137,17 +139,54 @@ export interface Attributes {
 
 export type OperationName = keyof Attributes;
 
+/** The operations on elements, of which every lowering has a file. */
+export type ElementwiseName =
+  | 'unary'
+  | 'binary'
+  | 'compare'
+  | 'classify'
+  | 'select'
+  | 'clamp'
+  | 'leakyRelu'
+  | 'cast'
+  | 'sum'
+  | 'softmax'
+  | 'gelu'
+  | 'geluGradient'
+  | 'swish';
+
+/** Those that move elements. */
+export type ShapeName =
+  | 'reshape'
+  | 'broadcast'
+  | 'transpose'
+  | 'slice'
+  | 'reverse'
+  | 'tile'
+  | 'pad'
+  | 'split'
+  | 'concatenate'
+  | 'gather'
+  | 'scatterAdd'
+  | 'after';
+
+/** What rules look at of an input. */
+interface Typed {
+  readonly dtype: ElementType;
+  readonly shape: readonly number[];
+}
+
 type Type = readonly [ElementType, readonly number[]];
-type Inputs = readonly Value[];
+type Inputs = readonly Typed[];
 type Rule<N extends OperationName> = (inputs: Inputs, attributes: Attributes[N]) => readonly Type[];
 
 const like = ([x]: Inputs): Type[] => [[x.dtype, x.shape]];
 
-const broadcastShape = (...values: Value[]): number[] =>
+const broadcastShape = (...values: Typed[]): number[] =>
   values.map(({ shape }) => [...shape]).reduce((a, b) => tf.broadcast_util.assertAndGetBroadcastShape(a, b));
 
 /** How often a window of `height` x `width` fits along each axis of an image. */
-function windows(x: Value, height: number, width: number, stride: number, padding: Padding, dilation = 1): number[] {
+function windows(x: Typed, height: number, width: number, stride: number, padding: Padding, dilation = 1): number[] {
   const [top, left, bottom, right] = padding;
   const count = (size: number, pad: number, extent: number) =>
     Math.floor((size + pad - ((extent - 1) * dilation + 1)) / stride) + 1;

@@ -1,9 +1,6 @@
 /** What lazy kernels record: values (tensors with a static shape) made by operations. */
 import { sameShape, type TypedArray } from '../../numbers/typed-array.js';
-import { type Attributes, type OperationName, outputTypes } from './operations.js';
-
-/** The element types of recorded values. */
-export type ElementType = 'float32' | 'int32' | 'bool';
+import { type Attributes, type ElementType, type OperationName, outputTypes } from './operations.js';
 
 export interface Operation<N extends OperationName = OperationName> {
   readonly name: N;

@@ -1,8 +1,8 @@
 /** Kernels that work element by element, with broadcasting. */
 import { sameShape } from '../../../numbers/typed-array.js';
 import * as tf from '../../tfjs.js';
-import type { Binary, Relation, Unary } from '../operations.js';
-import { broadcast, cast, type ElementType, fill, op, producerOf, scalar, type Value } from '../value.js';
+import type { Binary, ElementType, Relation, Unary } from '../operations.js';
+import { broadcast, cast, fill, op, producerOf, scalar, type Value } from '../value.js';
 import { defineKernel } from './define.js';
 
 const broadcastShape = (a: Value, b: Value): number[] =>

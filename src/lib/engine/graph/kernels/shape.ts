@@ -1,7 +1,8 @@
 /** Kernels that move elements: shape, order, selection and joining. */
 import { sizeOf } from '../../../numbers/typed-array.js';
 import * as tf from '../../tfjs.js';
-import { constant, type ElementType, op, operation, reshape, scalar, transpose, type Value } from '../value.js';
+import type { ElementType } from '../operations.js';
+import { constant, op, operation, reshape, scalar, transpose, type Value } from '../value.js';
 import { axisOf, defineKernel } from './define.js';
 
 defineKernel<{ shape: number[] }>('Reshape', ({ x }, { shape }) =>

@@ -1,7 +1,7 @@
 /** Operations that work element by element. */
 
 import { type Elementary, GELU } from '../../graph/gelu.js';
-import type { Binary, Relation, Unary } from '../../graph/operations.js';
+import type { Binary, ElementwiseName, Relation, Unary } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
 import { ACTIVATIONS, float, LARGEST, type NodeWriter } from './writer.js';
 
@@ -91,21 +91,7 @@ function elementary(writer: NodeWriter): Elementary<string> {
   };
 }
 
-export const ELEMENTWISE: Rules<
-  | 'unary'
-  | 'binary'
-  | 'compare'
-  | 'classify'
-  | 'select'
-  | 'clamp'
-  | 'leakyRelu'
-  | 'cast'
-  | 'sum'
-  | 'softmax'
-  | 'gelu'
-  | 'geluGradient'
-  | 'swish'
-> = {
+export const ELEMENTWISE: Rules<ElementwiseName> = {
   unary(writer, inputs, { attributes }) {
     const composed = writer.lowering.complete ? undefined : COMPOSED[attributes.function];
     return composed ? composed(writer, inputs[0]) : writer.node(UNARY[attributes.function], inputs);

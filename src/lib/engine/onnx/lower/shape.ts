@@ -1,21 +1,9 @@
 /** Operations that move elements. */
 import { sizeOf } from '../../../numbers/typed-array.js';
+import type { ShapeName } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
 
-export const SHAPE: Rules<
-  | 'reshape'
-  | 'broadcast'
-  | 'transpose'
-  | 'slice'
-  | 'reverse'
-  | 'tile'
-  | 'pad'
-  | 'split'
-  | 'concatenate'
-  | 'gather'
-  | 'scatterAdd'
-  | 'after'
-> = {
+export const SHAPE: Rules<ShapeName> = {
   reshape: (writer, [x], { attributes: { shape } }) => writer.reshape(x, shape),
   broadcast: (writer, [x], { attributes: { shape } }) => writer.node('Expand', [x, writer.int64s(shape)]),
   transpose: (writer, [x], { attributes: { order } }) => writer.transpose(x, order),

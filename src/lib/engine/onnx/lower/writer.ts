@@ -1,6 +1,7 @@
 /** Nodes and initializers of an ONNX graph that is being made. */
 import { sizeOf, type TypedArray } from '../../../numbers/typed-array.js';
-import { ARRAYS, type ElementType, Value } from '../../graph/value.js';
+import type { ElementType } from '../../graph/operations.js';
+import { ARRAYS, Value } from '../../graph/value.js';
 import {
   type Attributes,
   CONTRIB_DOMAIN,

@@ -1,6 +1,6 @@
 /** Operations that work element by element. */
 import { type Elementary, GELU } from '../../graph/gelu.js';
-import type { Binary, Relation, Unary } from '../../graph/operations.js';
+import type { Binary, ElementwiseName, Relation, Unary } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
 import type { Comparison, Tensor, Writer } from './writer.js';
 
@@ -100,21 +100,7 @@ const elementary = (writer: Writer): Elementary<Tensor> => ({
   erf: (a) => erf(writer, a),
 });
 
-export const ELEMENTWISE: Rules<
-  | 'unary'
-  | 'binary'
-  | 'compare'
-  | 'classify'
-  | 'select'
-  | 'clamp'
-  | 'leakyRelu'
-  | 'cast'
-  | 'sum'
-  | 'softmax'
-  | 'gelu'
-  | 'geluGradient'
-  | 'swish'
-> = {
+export const ELEMENTWISE: Rules<ElementwiseName> = {
   unary: (writer, [x], { attributes }) => UNARY[attributes.function](writer, x),
   // All binary operations are called as StableHLO calls them.
   binary: (writer, [a, b], { attributes }) => writer.binary(attributes.function satisfies Binary, a, b),

@@ -1,4 +1,5 @@
 /** Operations that move elements. */
+import type { ShapeName } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
 import { type Tensor, typeOf, type Writer } from './writer.js';
 
@@ -57,20 +58,7 @@ function scatterAdd(writer: Writer, sums: Tensor, indices: Tensor, rows: Tensor)
   );
 }
 
-export const SHAPE: Rules<
-  | 'reshape'
-  | 'broadcast'
-  | 'transpose'
-  | 'slice'
-  | 'reverse'
-  | 'tile'
-  | 'pad'
-  | 'split'
-  | 'concatenate'
-  | 'gather'
-  | 'scatterAdd'
-  | 'after'
-> = {
+export const SHAPE: Rules<ShapeName> = {
   reshape: (writer, [x], { attributes: { shape } }) => writer.reshape(x, shape),
   broadcast: (writer, [x], { attributes: { shape } }) => writer.broadcast(x, shape),
   transpose: (writer, [x], { attributes: { order } }) => writer.transpose(x, order),

@@ -3,7 +3,7 @@
  * itself: where our operations broadcast by numpy's rules, that is spelled out.
  */
 import { bytesOf, sameShape, type TypedArray } from '../../../numbers/typed-array.js';
-import type { ElementType } from '../../graph/value.js';
+import type { ElementType } from '../../graph/operations.js';
 
 /** Operands of products may be rounded to bfloat16; all else is in the types of the graph. */
 export type StableHloType = ElementType | 'bfloat16';
