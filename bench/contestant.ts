@@ -1,6 +1,7 @@
 /** What the contestants of contest.ts have in common. */
 import { createInterface } from 'node:readline';
 import { capture, type TensorSpec, tf } from '../src/lib/engine/index.js';
+import { peakDeviceBytes } from '../src/lib/engine/xla/start.js';
 import { fillNormal, PURPOSE } from '../src/lib/numbers/random.js';
 import { sizeOf } from '../src/lib/numbers/typed-array.js';
 
@@ -28,10 +29,12 @@ export async function answer(step: () => unknown): Promise<void> {
     const before = process.cpuUsage();
     const facts = await work[line]();
     const { user, system } = process.cpuUsage(before);
+    const deviceBytes = peakDeviceBytes();
     const report = {
       milliseconds: performance.now() - start,
       cpuMilliseconds: (user + system) / 1000,
       peakMiB: process.resourceUsage().maxRSS / 1024,
+      ...(deviceBytes !== undefined && { deviceMiB: deviceBytes / 2 ** 20 }),
       ...(facts instanceof Object && !Array.isArray(facts) && facts),
     };
     process.stdout.write(`${JSON.stringify(report)}\n`);

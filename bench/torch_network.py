@@ -1,6 +1,6 @@
 """The same calls of networks in PyTorch: a contestant of bench/contest.ts.
 
-    echo step | python bench/torch_network.py --network vit --model B --batch 8 [--bf16] [--compile]
+    echo step | python bench/torch_network.py --network vit --model B --batch 8 [--device cuda] [--bf16] [--compile]
 """
 
 import argparse
@@ -80,6 +80,7 @@ def main():
     add_precision(parser)
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    torch.set_default_device(arguments.device)
     network, inputs = build(arguments.network, arguments.model, arguments.batch)
     network.eval()
     run = torch.compile(network) if arguments.compile else network

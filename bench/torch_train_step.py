@@ -3,7 +3,7 @@
 Shapes and operations are those of the official training script on the CPU: fused attention, torch.optim.AdamW,
 clip_grad_norm_, an average per tensor.
 
-    echo step | python bench/torch_train_step.py --model SiT-S/2 --batch 8 [--bf16] [--compile]
+    echo step | python bench/torch_train_step.py --model SiT-S/2 --batch 8 [--device cuda] [--bf16] [--compile]
 """
 
 import argparse

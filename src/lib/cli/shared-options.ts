@@ -44,7 +44,7 @@ export const ENGINE = options({
     defaultText: '$REPA_PJRT_PLUGIN, or the first that is installed',
     needs: ON_XLA,
   }),
-  devices: integer('--devices <n>', 'accelerators that share the work of training', {
+  devices: integer('--devices <n>', 'accelerators of xla that share the work', {
     min: 1,
     defaultText: 'all of the machine',
     needs: ON_XLA,

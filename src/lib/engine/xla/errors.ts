@@ -36,7 +36,14 @@ export function asRepaError(error: unknown, platform: string): unknown {
   if (!(error instanceof PjrtError)) return error;
   const { call, status, message } = error;
   const [line] = message.split('\n');
-  if (status === STATUS.resourceExhausted || OUT_OF_MEMORY.test(message)) {
+  const isMemory = status === STATUS.resourceExhausted || OUT_OF_MEMORY.test(message);
+  if (isMemory && call === 'Client_Create') {
+    return new UnavailableError(
+      `the accelerator has no memory left for this process: ${line}`,
+      'end what else runs on it (nvidia-smi shows it), or choose another by CUDA_VISIBLE_DEVICES',
+    );
+  }
+  if (isMemory) {
     const [, bytes] = /allocate (\d+) bytes/.exec(message) ?? [];
     return new DeviceMemoryError(bytes === undefined ? undefined : Number(bytes));
   }
@@ -45,6 +52,12 @@ export function asRepaError(error: unknown, platform: string): unknown {
       ? 'check that the driver is installed (nvidia-smi, rocm-smi); or use --backend onnx'
       : 'repa doctor says more; or use --backend onnx';
     return new UnavailableError(`the plugin finds no device that it can use: ${line}`, hint);
+  }
+  if (call === 'Client_Compile' && status === STATUS.unimplemented) {
+    return new UnavailableError(
+      `the ${platform} plugin cannot compile what repa computes: ${line}`,
+      'a newer plugin may (repa pull); or use --backend onnx',
+    );
   }
   const fatal = status === STATUS.internal || status === STATUS.unavailable || status === STATUS.dataLoss;
   if (call !== 'Client_Compile' && fatal && LOST.test(message)) {

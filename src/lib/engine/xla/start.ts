@@ -42,6 +42,12 @@ export function devicesOf(): { plugin: string; devices: { kind: string; memory_b
   return { plugin: client.plugin, devices };
 }
 
+/** The most bytes that the first device has had in use; undefined where its plugin does not count, or none is loaded. */
+export function peakDeviceBytes(): number | undefined {
+  const [client] = clients.values();
+  return client?.memory(client.devices[0])?.peak;
+}
+
 function take(client: Client, count: number): void {
   const { devices, plugin } = client;
   if (count > devices.length) {
