@@ -17,8 +17,9 @@ import { sameShape } from '../numbers/typed-array.js';
 import { choice, integer, number } from '../options/option.js';
 import { options } from '../options/table.js';
 import { checkComparison } from './blocks.js';
-import { cosineSimilarity, normalised } from './cosine.js';
+import { cosineSimilarity } from './cosine.js';
 import { method, type Pass, type Projector, term } from './method.js';
+import { ntXentLoss } from './nt-xent.js';
 
 const OPTIONS = options({
   lambda: number('--lambda <w>', 'weight of the projection loss', { min: 0, default: 0.5 }),
@@ -58,22 +59,6 @@ export const perceptron = (width: number): Projector => ({
 /** Minus the mean cosine similarity of each image's projected tokens and targets, both [B, T, D]: [B]. */
 export const projectionLoss = (projected: tf.Tensor, target: tf.Tensor): tf.Tensor =>
   tf.neg(tf.mean(cosineSimilarity(projected, target), -1));
-
-/**
- * The paper's other objective, NT-Xent (arXiv 2002.05709, equation 1, without the symmetric half, as the encoder is
- * frozen): each token has to tell its own target from those of all tokens of the batch. Mean of each image's tokens: [B].
- * Arguments as of {@link projectionLoss}. Holds the (B T)^2 similarities in memory.
- */
-export function ntXentLoss(projected: tf.Tensor, target: tf.Tensor, temperature = 0.1): tf.Tensor {
-  const [batch, tokens, dim] = projected.shape;
-  const h = tf.reshape(normalised(projected), [batch * tokens, dim]); // [BT, D]
-  const y = tf.reshape(normalised(target), [batch * tokens, dim]); // [BT, D]
-  // Less their upper bound, so that no exponential overflows.
-  const logits = tf.div(tf.sub(tf.matMul(h, y, false, true), 1), temperature); // [BT, BT]
-  const own = tf.div(tf.sub(tf.sum(tf.mul(h, y), -1), 1), temperature); // [BT]
-  const loss = tf.sub(tf.log(tf.sum(tf.exp(logits), -1)), own); // [BT]
-  return tf.mean(tf.reshape(loss, [batch, tokens]), -1); // [B]
-}
 
 /** The mean of the objective over encoders (at least one) and images: scalar. */
 export function meanProjectionLoss(

@@ -11,13 +11,13 @@ import { decayAt } from '../optim/average.js';
 import type { ParameterStore } from '../optim/index.js';
 import { anyRank, type ProcessGroup } from '../parallel/group.js';
 import { activeMethods, areFollowing, methodsAt } from '../repa/methods.js';
+import { announcement } from './announcement.js';
 import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint.js';
 import { type CompiledLoss, compileLoss, type LossRun } from './compiled-loss.js';
 import { DrawnBatches } from './data/drawn.js';
 import { BatchLoader, microBatches } from './data/loader.js';
 import { prepareMethods } from './data/preparation.js';
 import { divergence } from './divergence.js';
-import { describeOrigin } from './initial-weights.js';
 import { type LogEntry, openLog, stepEntry } from './log.js';
 import { type OpenMonitor, openMeasuring } from './monitor.js';
 import type { RunPlan } from './plan.js';
@@ -96,7 +96,7 @@ async function trainLocked(
   const store = checkpoint ? restoreStore(record, checkpoint, accumulation) : freshStore(record, accumulation, initial);
   initial?.close();
   checkRanksAgree(group, store, record);
-  announce(context, options, { set, record, checkpoint, initial, store });
+  for (const line of announcement({ set, record, checkpoint, initial }, store, options)) context.say(line);
   if (writes) {
     discardUnfinished(out);
     if (!checkpoint) checkSnapshots(out, record);
@@ -189,21 +189,6 @@ async function trainLocked(
     await log?.close();
     await set.close();
   }
-}
-
-/** Says what is trained, and from where. */
-function announce(
-  { say }: TrainContext,
-  { out, steps }: TrainOptions,
-  { set, record, checkpoint, initial, store }: RunPlan & { store: ParameterStore },
-): void {
-  const millions = (store.parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
-  say(`${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latents.shape.join('x')}`);
-  const unlabelled = set.rows - set.latents.labelled;
-  if (unlabelled > 0) say(`${unlabelled} of ${set.rows} images have no label: they are trained as the null class`);
-  for (const line of initial ? describeOrigin(record, initial) : []) say(line);
-  if (checkpoint) say(`continuing ${checkpoint}`);
-  if (record.step >= steps) say(`${out} is trained to step ${record.step} already: no steps up to --steps ${steps}`);
 }
 
 /** What a step works on. */

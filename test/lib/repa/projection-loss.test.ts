@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { fillNormal } from '../../../src/lib/numbers/random.js';
-import { meanProjectionLoss, ntXentLoss, projectionLoss } from '../../../src/lib/repa/repa.js';
+import { ntXentLoss } from '../../../src/lib/repa/nt-xent.js';
+import { meanProjectionLoss, projectionLoss } from '../../../src/lib/repa/repa.js';
 import { assertClose } from '../../tensors.js';
 
 before(() => selectBackend());

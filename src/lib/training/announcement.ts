@@ -1,0 +1,25 @@
+/** What is said of a run before its first step. */
+import type { ParameterStore } from '../optim/index.js';
+import { describeOrigin } from './initial-weights.js';
+import type { RunPlan } from './plan.js';
+
+/** What is trained, and from where: a sentence a line. */
+export function announcement(
+  { set, record, checkpoint, initial }: RunPlan,
+  { parameters }: Pick<ParameterStore, 'parameters'>,
+  { out, steps }: { out: string; steps: number },
+): string[] {
+  const millions = (parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
+  const unlabelled = set.rows - set.latents.labelled;
+  return [
+    `${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latents.shape.join('x')}`,
+    ...(unlabelled > 0
+      ? [`${unlabelled} of ${set.rows} images have no label: they are trained as the null class`]
+      : []),
+    ...(initial ? describeOrigin(record, initial) : []),
+    ...(checkpoint ? [`continuing ${checkpoint}`] : []),
+    ...(record.step >= steps
+      ? [`${out} is trained to step ${record.step} already: no steps up to --steps ${steps}`]
+      : []),
+  ];
+}
