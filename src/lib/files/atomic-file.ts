@@ -69,19 +69,17 @@ export function openAtomicFile(file: string, { alone = false }: AtomicOptions = 
     open = false;
     closeSync(fd);
   };
-  const abort = (): void => {
-    if (!open) return;
+  const discard = (): void => {
     release();
-    tryTo(close);
+    if (open) tryTo(close);
     if (!special) tryTo(() => unlinkSync(temporary));
   };
-  const release = onInterrupt(abort);
+  const release = onInterrupt(discard);
   const undoing = (work: () => void): void => {
     try {
       work();
     } catch (error) {
-      abort();
-      if (!special) tryTo(() => unlinkSync(temporary)); // closing may be what failed
+      discard();
       throw withPath(Object.assign(error as Error, { path: undefined }), file);
     }
   };
@@ -99,7 +97,9 @@ export function openAtomicFile(file: string, { alone = false }: AtomicOptions = 
       release();
       if (!special) syncFolder(path.dirname(target));
     },
-    abort,
+    abort() {
+      if (open) discard();
+    },
   };
 }
 

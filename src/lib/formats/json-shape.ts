@@ -51,6 +51,13 @@ export const count: Shape<number> = checked(
   (value) => Number.isSafeInteger(value) && (value as number) >= 0,
 );
 
+/** A whole number of at least 0 that is no more than any such thing has. */
+export const countUpTo = (most: number): Shape<number> =>
+  checked(
+    `a whole number of at most ${most}`,
+    (value) => Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most,
+  );
+
 export const words: Shape<string> = checked('a text', (value) => typeof value === 'string');
 
 export const truth: Shape<boolean> = checked('true or false', (value) => typeof value === 'boolean');

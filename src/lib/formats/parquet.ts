@@ -142,7 +142,8 @@ function columnsOf({ schema }: FileMetaData): ParquetColumn[] {
  * chunk that no leaf asks for would end the process.
  * @throws Error where it is otherwise
  */
-function checkGroups({ schema, row_groups: groups }: FileMetaData): void {
+function checkGroups({ schema, row_groups: groups, key_value_metadata: pairs = [] }: FileMetaData): void {
+  if (!Array.isArray(pairs)) throw new Error('its metadata are no pairs');
   const leaves = leafPaths(schema).map((path) => JSON.stringify(path));
   for (const [i, { columns }] of groups.entries()) {
     const paths = columns.map(({ meta_data: chunk }) => JSON.stringify(chunk?.path_in_schema));

@@ -2,6 +2,7 @@ import { DataError } from '../errors.js';
 import {
   checked,
   count,
+  countUpTo,
   dictionaryOf,
   fields,
   fieldsWith,
@@ -27,6 +28,9 @@ export const RECORD_FORMAT = 3;
 /** What is the same in every run. */
 export const ADAM = { beta1: 0.9, epsilon: 1e-8 } as const;
 
+/** Blocks are gone through one by one before anything is known of their weights: no network has as many. */
+const blocks = countUpTo(4096);
+
 /** What only some networks have, in the fields that they have. */
 const DESIGN = {
   qkNormKind: oneOf('layer', 'rms'),
@@ -36,7 +40,7 @@ const DESIGN = {
   bottleneck: count,
   context: fields({ tokens: count, block: count }),
   timeEmbedding: oneOf('fourier'),
-  head: fields({ depth: count, hiddenSize: count, numHeads: count }),
+  head: fields({ depth: blocks, hiddenSize: count, numHeads: count }),
   text: fields({ tokens: count, dim: count }),
 };
 
@@ -45,7 +49,7 @@ const SIZES = {
   patchSize: count,
   inChannels: count,
   outChannels: count,
-  depth: count,
+  depth: blocks,
   hiddenSize: count,
   numHeads: count,
   mlpRatio: numeric,
