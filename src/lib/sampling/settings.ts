@@ -60,13 +60,13 @@ export function settleSampler({ record, source }: DiffusionModel, options: Sampl
       `nothing would be guided: --guidance-low ${guidanceLow} is above --guidance-high ${guidanceHigh}`,
     );
   }
+  checkGuidable(isGuided && guideCkpt === undefined, record, source);
   if (isGuided && guideCkpt === undefined && labelDropout === 0) {
     throw new UsageError(
       `${source} was trained with --label-dropout 0: it knows no images without label, which --cfg guides away from`,
       'Sample with --cfg 1, or guide by another checkpoint with --guide-ckpt.',
     );
   }
-  checkGuidable(isGuided && guideCkpt === undefined, record, source);
   if (options.pathDropGuidance && !hasWeakened(record)) {
     throw new UsageError(
       `--path-drop-guidance: ${source} has no middle blocks that can be left out`,
