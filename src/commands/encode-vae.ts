@@ -50,7 +50,7 @@ export const command = verb({
     }),
     fitStatistics: text('--fit-statistics <file>', 'only find the statistics of these images, and write them here', {
       writes: 'file',
-      conflicts: ['statistics', 'shard'],
+      conflicts: ['statistics', 'shard', 'out'],
     }),
     latentScale: list('--latent-scale <list>', 'scale of the latents, one number or one a channel', decimal(0), {
       defaultText: "the VAE's own: 0.18215 of four channels, 1 for pixels",

@@ -47,17 +47,6 @@ export async function openImageStore(input: string): Promise<ImageStore> {
   return { has: (key) => places.has(key), place: (key) => places.get(key)! };
 }
 
-const isStream = (input: string): boolean => !isImageFolder(input) && !/\.tar$/i.test(input);
-
-/** Whether a path holds images: a folder or a .tar of them, or a stream that has a column of them and no latents. */
-export async function holdsPictures(input: string): Promise<boolean> {
-  if (isParquet(input) || isTarName(input) || isZipName(input) || !isStream(input)) return true;
-  const file = await openTensorFile(input);
-  const names = file.schema.columns.map(({ name }) => name);
-  file.close();
-  return names.includes('image') && !names.includes('latent') && !names.includes('moments');
-}
-
 /**
  * Lists the images of a folder, a .tar (which is read through once), or a file or shard folder of a tensor stream.
  * @throws MissingInputError when there is nothing; UsageError for what cannot be read in any order

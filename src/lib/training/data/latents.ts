@@ -4,8 +4,9 @@ import { fillNormal, PURPOSE, permutation } from '../../numbers/random.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../../pretrained/latent-scale.js';
 import { openTensorFile } from '../../stream/file.js';
 import type { TensorColumn } from '../../stream/schema.js';
-import { type LatentFile, openPictures } from './pictures.js';
+import { isPictureSet, type LatentFile, openPictures } from './pictures.js';
 
+const isImages = ({ name }: TensorColumn): boolean => name === 'image';
 const isLatents = ({ name }: TensorColumn): boolean => name === 'moments' || name === 'latent';
 
 export class Latents {
@@ -42,9 +43,12 @@ export class Latents {
    * @throws DataError when a stream holds something else, or nothing; UsageError for pictures without a side
    */
   static async open(path: string, pixels?: number): Promise<Latents> {
-    const pictures = await openPictures(path, pixels);
-    if (pictures) return new Latents(pictures, pictures.labels());
-    const file = await openTensorFile(path);
+    const file = isPictureSet(path) ? undefined : await openTensorFile(path);
+    if (!file || (file.schema.columns.some(isImages) && !file.schema.columns.some(isLatents))) {
+      await file?.close();
+      const pictures = await openPictures(path, pixels);
+      return new Latents(pictures, pictures.labels());
+    }
     if (file.schema.columns.find(isLatents)?.shape.length !== 3) {
       const found = file.schema.columns.map(({ name }) => name).join(', ');
       throw new DataError(`${path}: has no latents, but ${found}`, 'Make latents with repa encode-vae.');

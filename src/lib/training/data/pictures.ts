@@ -2,7 +2,7 @@
  * Pictures as they lie, for networks that learn pixels: decoded and cropped when a batch asks for them, in place of cached
  * latents. What is read is what `encode-vae --vae pixels` would have stored in f32.
  */
-import { existsSync } from 'node:fs';
+import { readdirSync, statSync } from 'node:fs';
 import { DataError, UsageError } from '../../errors.js';
 import { portablePath } from '../../files/portable-path.js';
 import type { ImagePlace, ImageReader } from '../../images/image-store.js';
@@ -10,6 +10,7 @@ import { sizeOf } from '../../numbers/typed-array.js';
 import type { OpenedFile, TensorFile } from '../../stream/file.js';
 import { hashKeys } from '../../stream/key-table.js';
 import type { StreamSchema } from '../../stream/schema.js';
+import { parsePartName } from '../../stream/shards.js';
 
 /** What training asks of the file that its latents are in. */
 export type LatentFile = Pick<
@@ -93,20 +94,26 @@ export class PictureFile implements LatentFile {
   }
 }
 
+/** Whether a path is a folder or an archive of pictures; a stream tells by its columns. */
+export function isPictureSet(input: string): boolean {
+  const found = statSync(input, { throwIfNoEntry: false });
+  if (found?.isDirectory()) return !readdirSync(input).some((name) => parsePartName(name) !== undefined);
+  return found !== undefined && /\.(tar|tar\.gz|tgz|zip|parquet)$/i.test(input);
+}
+
 /**
- * Opens the pictures that latents are to be read of, where `side` is given.
- * @returns undefined where the path holds no pictures
+ * Opens pictures whose pixels are to be latents.
  * @throws UsageError for pictures without a side, and pictures that cannot be read in any order
  */
-export async function openPictures(input: string, side: number | undefined): Promise<PictureFile | undefined> {
-  const { holdsPictures, listPictures } = await import('../../images/image-store.js');
-  if (!existsSync(input) || !(await holdsPictures(input))) return undefined;
+export async function openPictures(input: string, side: number | undefined): Promise<PictureFile> {
   if (side === undefined) {
     throw new UsageError(
       `${input}: holds pictures, not latents`,
       'Train on their pixels with --pixels SIDE, or make latents of them with repa encode-vae.',
     );
   }
+  // What decodes images takes longer to start than the rest.
+  const { listPictures } = await import('../../images/image-store.js');
   const { pictures, classes } = await listPictures(input);
   if (pictures.length === 0) throw new DataError(`${input}: holds no pictures`);
   const labels = Int32Array.from(pictures, ({ label }) => label);
