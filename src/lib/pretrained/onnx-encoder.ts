@@ -54,6 +54,7 @@ export async function openOnnxEncoder(options: OnnxEncoderOptions): Promise<Enco
   const batch = port.batch ?? options.batchSize;
   const imageSize = 3 * side * side;
   const shape = port.channels === 'first' ? [batch, 3, side, side] : [batch, side, side, 3];
+  if (sizeOf(shape) === 0) throw new DataError(`${file}: takes ${showShape(shape)}, which is no image`);
   if (sizeOf(shape) > MOST_NUMBERS) {
     throw new DataError(`${file}: takes ${showShape(shape)} at once, which is more than can be computed here`);
   }
