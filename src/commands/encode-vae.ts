@@ -1,5 +1,6 @@
 /** repa encode-vae: images to a stream of latents. */
 
+import { DRY_RUN } from '../lib/cli/estimate.js';
 import { checkSize, type ImageJob, type ImageJobOptions, overImages, runImageJob } from '../lib/cli/image-job.js';
 import { batchSize, DTYPE, ENGINE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
@@ -50,7 +51,7 @@ export const command = verb({
     }),
     fitStatistics: text('--fit-statistics <file>', 'only find the statistics of these images, and write them here', {
       writes: 'file',
-      conflicts: ['statistics', 'shard', 'out'],
+      conflicts: ['statistics', 'shard', 'out', 'dryRun'],
     }),
     latentScale: list('--latent-scale <list>', 'scale of the latents, one number or one a channel', decimal(0), {
       defaultText: "the VAE's own: 0.18215 of four channels, 1 for pixels",
@@ -61,10 +62,11 @@ export const command = verb({
     batchSize: batchSize(8),
     shard: SHARD,
     out: OUT,
+    dryRun: DRY_RUN,
     ...ENGINE,
   },
   run: async (input, given) => {
-    if (given.fitStatistics === undefined) checkBinaryOutput(given);
+    if (given.fitStatistics === undefined && !given.dryRun) checkBinaryOutput(given);
     const options = { ...given, shard: shardOf(given) };
     const { selectBackend } = await import('../lib/engine/index.js');
     const { latentSide, openCodec, settledScale, STATISTICS_KEY } = await import('../lib/pretrained/codec.js');

@@ -1,5 +1,6 @@
 /** repa extract-dino: images to a stream of encoder features. */
 
+import { DRY_RUN } from '../lib/cli/estimate.js';
 import { runImageJob } from '../lib/cli/image-job.js';
 import { batchSize, ENGINE, FEATURE_DTYPE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
@@ -49,10 +50,11 @@ export const command = verb({
     batchSize: batchSize(8),
     shard: SHARD,
     out: OUT,
+    dryRun: DRY_RUN,
     ...ENGINE,
   },
   run: async (input, given) => {
-    checkBinaryOutput(given);
+    if (!given.dryRun) checkBinaryOutput(given);
     const options = { ...given, shard: shardOf(given) };
     const { selectBackend } = await import('../lib/engine/index.js');
     const { openEncoder } = await import('../lib/pretrained/encoder.js');

@@ -1,5 +1,6 @@
 /** repa sample: a checkpoint to a stream of images. */
 import path from 'node:path';
+import { DRY_RUN, printEstimate } from '../lib/cli/estimate.js';
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
 import { batchSize, ENGINE, OUT, ROUNDING, SEED, SHARD } from '../lib/cli/shared-options.js';
@@ -9,6 +10,7 @@ import { verb } from '../lib/cli/verb.js';
 import { choice, flag, integer, text } from '../lib/options/option.js';
 import { inUse } from '../lib/options/resolve.js';
 import { options, pick, type Values } from '../lib/options/table.js';
+import type { Job } from '../lib/sampling/job.js';
 import { DIFFUSION_MODEL, SAMPLING } from '../lib/sampling/options.js';
 import type { Range } from '../lib/sampling/parts.js';
 import type { PictureOutput } from '../lib/sampling/picture-output.js';
@@ -75,6 +77,7 @@ const OPTIONS = options({
     min: 1,
     default: 1000,
   }),
+  dryRun: DRY_RUN,
   ...ENGINE,
 });
 
@@ -91,7 +94,7 @@ export const command = verb({
     const pictures = given.grid !== undefined || given.png !== undefined;
     const streams = !pictures || given.out !== undefined;
     const options = { ...given, shard: streams ? shardOf(given) : given.shard };
-    if (streams) checkBinaryOutput(options);
+    if (streams && !options.dryRun) checkBinaryOutput(options);
     noteUnguided(options);
     const { selectBackend } = await import('../lib/engine/index.js');
     const { headerOf } = await import('../lib/sampling/header.js');
@@ -106,6 +109,7 @@ export const command = verb({
     }
     const total = job.noise?.rows ?? options.num ?? (pictures ? SHEET_COUNT : PROTOCOL_COUNT);
     const share = rangeOf(options.shard ?? WHOLE, total);
+    if (options.dryRun) return estimate(job, share, options, pictures && !streams);
     const progress = new Progress('sample', {
       unit: 'images',
       total: share.end - share.first,
@@ -129,6 +133,28 @@ export const command = verb({
     progress.finish();
   },
 });
+
+/** Draws one batch, and tells what all of them take. */
+async function estimate(job: Job, { first, end }: Range, options: Options, onlyPictures: boolean): Promise<void> {
+  const { samples } = await import('../lib/sampling/job.js');
+  const count = Math.min(options.batchSize, end - first);
+  const started = performance.now();
+  let bytes = 0;
+  for await (const { key, latent, image } of samples(job, { first, end: first + count }, options)) {
+    bytes =
+      Buffer.byteLength(key) + 8 + (image ? image.data.length : latent.length * (options.dtype === 'f16' ? 2 : 4));
+  }
+  printEstimate({
+    unit: 'images',
+    total: end - first,
+    seconds: (performance.now() - started) / 1000 / Math.max(1, count),
+    measured: `one batch of ${count}, with compilation`,
+    bytes: onlyPictures ? undefined : (end - first) * bytes,
+    output: onlyPictures ? 'PNG files' : `${bytes} bytes an image`,
+    out: onlyPictures ? (options.png ?? options.grid!) : (options.out ?? '-'),
+  });
+  job.decoder?.dispose();
+}
 
 /** An interval is kept where --cfg alone changes from run to run, but does nothing without guidance. */
 function noteUnguided({ quiet, ...options }: Options): void {

@@ -1,4 +1,6 @@
 /** repa train: cached latents and features to a checkpoint folder. */
+
+import { DRY_RUN, printEstimate } from '../lib/cli/estimate.js';
 import { imageInput } from '../lib/cli/image-input.js';
 import { answerFirstSignal, dieOf } from '../lib/cli/interrupt.js';
 import { Progress } from '../lib/cli/progress.js';
@@ -9,10 +11,13 @@ import { checkMeasures, type MonitorOptions, WHILE_TRAINING } from '../lib/evalu
 import { text } from '../lib/options/option.js';
 import { refuseFor } from '../lib/options/resolve.js';
 import { options, pick, prefixed, type Values } from '../lib/options/table.js';
+import type { ProcessGroup } from '../lib/parallel/group.js';
 import { METHOD_OPTIONS, PRESETS } from '../lib/repa/methods.js';
 import { CHECKPOINT_FILE, WEIGHTS } from '../lib/sampling/options.js';
 import type { OpenMonitor } from '../lib/training/monitor.js';
 import { DATA, MODEL, STEPS } from '../lib/training/options.js';
+import type { RunPlan } from '../lib/training/plan.js';
+import type { TrainOptions } from '../lib/training/train.js';
 
 const description = `Trains a SiT on cached latents with the REPA loss: the mean squared error of the velocity, plus
 lambda times the misalignment between the tokens of one early block (through a small perceptron) and the cached features
@@ -99,6 +104,7 @@ const OPTIONS = options({
   ...START,
   ...TRAINING,
   ...WHILE_TRAINING,
+  dryRun: DRY_RUN,
   seed: SEED,
   ...ENGINE,
 });
@@ -127,6 +133,7 @@ export const command = verb({
         if (group.rank === 0) process.stdout.write(`${JSON.stringify(writtenRecord(plan.record), null, 2)}\n`);
         return;
       }
+      if (options.dryRun) return estimate(plan, options, group);
       const progress = new Progress('train', {
         unit: 'steps',
         total: options.steps,
@@ -163,6 +170,23 @@ function initialWeights({ init, initOptions }: Values<typeof START>) {
     const { openInitialWeights } = await import('../lib/exchange/initial-weights.js');
     return openInitialWeights(init, initOptions);
   };
+}
+
+/** Takes a few steps of a run that writes nothing, and tells what all of them take. */
+async function estimate(plan: RunPlan, options: TrainOptions, group: ProcessGroup): Promise<void> {
+  const { MEASURED_STEPS, rehearse } = await import('../lib/training/rehearsal.js');
+  const { steps, seconds, bytes } = await rehearse(plan, options, group);
+  if (group.rank > 0) return;
+  const saves = Math.min(options.keep + 1, Math.ceil(steps / options.saveEvery));
+  printEstimate({
+    unit: 'steps',
+    total: steps,
+    seconds,
+    measured: `${Math.min(MEASURED_STEPS, Math.max(1, steps - 1))} steps of ${plan.record.training.batchSize} images`,
+    bytes: saves * bytes,
+    output: `${saves} checkpoint${saves === 1 ? '' : 's'} of ${bytes} bytes at a time`,
+    out: options.out,
+  });
 }
 
 /** How the run is measured on the way, if that was asked for. */

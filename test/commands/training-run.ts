@@ -35,4 +35,6 @@ export const parseLog = (text: string): Entry[] =>
 
 /** What a log says of the numbers, without the times. */
 export const numbers = (entries: Entry[]): Entry[] =>
-  entries.map((entry) => Object.fromEntries(Object.entries(entry).filter(([name]) => !name.endsWith('seconds'))));
+  entries.map((entry) => Object.fromEntries(Object.entries(entry).filter(([name]) => !isTime(name))));
+
+const isTime = (name: string): boolean => name === 'at' || /seconds?$/.test(name);

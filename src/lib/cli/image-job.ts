@@ -7,7 +7,8 @@ import type { ImageInput } from '../images/open-images.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { sizeOf } from '../numbers/typed-array.js';
-import { type TensorColumn, withScales } from '../stream/schema.js';
+import { rowBytes, type TensorColumn, withScales } from '../stream/schema.js';
+import { printEstimate } from './estimate.js';
 import { type ImageOptions, imageInput } from './image-input.js';
 import { Progress } from './progress.js';
 import { provenance } from './provenance.js';
@@ -30,6 +31,8 @@ export interface ImageJob {
 export interface ImageJobOptions extends ImageOptions, OutputOptions {
   batchSize: number;
   quiet?: true;
+  /** Whether only to tell what the job takes. */
+  dryRun?: true;
 }
 
 /** Numbers of one batch of images: twice as many are more than any array here holds. */
@@ -91,6 +94,7 @@ export async function overImages(
 export async function runImageJob(input: string, options: ImageJobOptions, job: ImageJob): Promise<void> {
   const { name, kind, size, columns } = job;
   const source = await imageInput(input, size, options);
+  if (options.dryRun) return estimate(source, options, job);
   const reference = input === '-' ? source.metadata['repa.reference'] : portablePath(input);
   const classes = source.metadata['repa.classes'];
   const metadata = provenance(kind, {
@@ -107,6 +111,32 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   });
   if (written) progress.finish();
   else progress.say(`${options.out}: this part is finished already`);
+}
+
+/** Measures the second of two batches, as the first one compiles; of a set of one batch, that. */
+async function estimate(source: ImageInput, options: ImageJobOptions, job: ImageJob): Promise<void> {
+  let [count, seconds, batches, keyBytes] = [0, 0, 0, 0];
+  let started = performance.now();
+  const rows = computedRows(source.images, options, job, (done) => {
+    const now = performance.now();
+    [count, seconds, batches] = [done, (now - started) / 1000 / done, batches + 1];
+    started = now;
+  });
+  for await (const { key } of rows) {
+    keyBytes = Math.max(keyBytes, Buffer.byteLength(key));
+    if (batches === 2) break;
+  }
+  if (batches === 0) throw new DataError('the input holds no image that can be read');
+  const bytes = withScales(job.columns).reduce((sum, column) => sum + rowBytes(column), keyBytes + 8);
+  printEstimate({
+    unit: 'images',
+    total: source.total,
+    seconds,
+    measured: batches === 1 ? `${count} images, with compilation` : `batch 2, of ${count} images`,
+    bytes: source.total === undefined ? undefined : source.total * bytes,
+    output: `${bytes} bytes an image`,
+    out: options.out ?? '-',
+  });
 }
 
 const notFinite = (key: string, column: string): DataError =>

@@ -5,6 +5,9 @@ import { entriesOf } from '../options/table.js';
 import type { VerbName } from './command.js';
 import type { Verb } from './verb.js';
 
+/** Of the pages: that of the release that they are of, so that they are the same wherever they are made. */
+const DATE = '2026-11-28';
+
 /** Roff reads backslashes, leading dots and leading quotes; and hyphens must stay hyphens to be copied. */
 const roff = (text: string): string =>
   text
@@ -53,7 +56,7 @@ export function verbPage({ name, summary }: VerbName, verb: Verb, version: strin
   const title = `repa-${name}`;
   const syntax = ['[options]', ...verb.operands.map((operand) => operand.syntax)];
   const lines = [
-    `.TH "${title.toUpperCase()}" 1 "" "repa ${version}" "repa"`,
+    `.TH "${title.toUpperCase()}" 1 "${DATE}" "repa ${version}" "repa"`,
     `.SH NAME\n${roff(title)} \\- ${roff(summary)}`,
     `.SH SYNOPSIS\n${bold(`repa ${name}`)} ${syntax.map((word) => `\\fI${roff(word)}\\fR`).join(' ')}`,
     `.SH DESCRIPTION\n${paragraphs(verb.description)}`,
@@ -63,17 +66,17 @@ export function verbPage({ name, summary }: VerbName, verb: Verb, version: strin
   }
   lines.push('.SH OPTIONS', ...entriesOf(verb.options).map(({ option }) => showOption(option)));
   lines.push('.SH EXAMPLES');
-  for (const { why, command: line } of verb.examples) {
-    lines.push(`.PP\n${roff(why)}:\n.PP\n.RS 4\n.nf\n${roff(line)}\n.fi\n.RE`);
+  for (const [i, { why, command: line }] of verb.examples.entries()) {
+    lines.push(`${i === 0 ? '' : '.PP\n'}${roff(why)}:\n.PP\n.RS 4\n.nf\n${roff(line)}\n.fi\n.RE`);
   }
-  lines.push(exitSection(), `.SH SEE ALSO\n${bold('repa')}(1), ${bold('repa-tensors')}(5)`);
+  lines.push(exitSection(), `.SH SEE ALSO\n${bold('repa')}(1), ${bold('repa-tensors')}(5), ${bold('repa-log')}(5)`);
   return `${lines.join('\n')}\n`;
 }
 
 /** repa.1: what the program is, its verbs, its configuration file. */
 export function overviewPage(overview: string, verbs: readonly VerbName[], version: string): string {
   return `${[
-    `.TH "REPA" 1 "" "repa ${version}" "repa"`,
+    `.TH "REPA" 1 "${DATE}" "repa ${version}" "repa"`,
     '.SH NAME\nrepa \\- train, sample and measure diffusion transformers with representation alignment',
     `.SH SYNOPSIS\n${bold('repa')} \\fIverb\\fR [\\fIoptions\\fR]`,
     `.SH DESCRIPTION\n.nf\n${roff(overview)}\n.fi`,
@@ -101,6 +104,6 @@ passed over. A variable or an option that is set to nothing counts as not set.`)
 ${roff(`What the file has set is told on stderr. One that merely lies in the working folder, as a folder that was downloaded may bring
 it along, cannot choose what is written outside of that folder: give such paths on the command line, or name the file with`)} ${bold('--config')}.`,
     exitSection(),
-    `.SH SEE ALSO\n${bold('repa-tensors')}(5)`,
+    `.SH SEE ALSO\n${bold('repa-tensors')}(5), ${bold('repa-log')}(5)`,
   ].join('\n')}\n`;
 }

@@ -76,7 +76,7 @@ function startOf(location: string): number {
   return (birthtimeMs > 0 ? birthtimeMs : mtimeMs) / 1000;
 }
 
-/** Lines tell how long a step took, not when it was: the time of an event is that of the start and of the computing since. */
+/** A line of version 1 tells how long a step took, not when it was: its time is that of the start and of the computing since. */
 function* eventRecords({ lines, config, sheets }: LoggedRun, started: number): Generator<Buffer> {
   yield fileVersionRecord(started);
   if (config) {
@@ -92,6 +92,7 @@ function* eventRecords({ lines, config, sheets }: LoggedRun, started: number): G
       wallTime += line.seconds * Math.max(0, step - before);
       before = step;
     }
+    if (typeof line.at === 'string') wallTime = Date.parse(line.at) / 1000;
     yield eventRecord({ wallTime, step, scalars: new Map(numbersOf(line)) });
     const png = line.evaluation === 'samples' ? pictures.get(step) : undefined;
     if (png) yield eventRecord({ wallTime, step, pictures: new Map([['samples', { png, ...sidesOf(png) }]]) });

@@ -1,16 +1,20 @@
 /** What is said of a run before its first step. */
+import { freeBytes, showBytes } from '../files/space.js';
 import type { ParameterStore } from '../optim/index.js';
 import { describeOrigin } from './initial-weights.js';
 import type { RunPlan } from './plan.js';
+import { checkpointBytes } from './store.js';
 
 /** What is trained, and from where: a sentence a line. */
 export function announcement(
   { set, record, checkpoint, initial }: RunPlan,
-  { parameters }: Pick<ParameterStore, 'parameters'>,
-  { out, steps }: { out: string; steps: number },
+  store: Pick<ParameterStore, 'parameters'>,
+  { out, steps, keep }: { out: string; steps: number; keep: number },
 ): string[] {
-  const millions = (parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
+  const millions = (store.parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
   const unlabelled = set.rows - set.latents.labelled;
+  const [size, free] = [checkpointBytes(record, store), freeBytes(out)];
+  const short = (keep + 1) * size > free ? ', too little' : '';
   return [
     `${record.architecture} of ${millions}M parameters on ${set.rows} images of ${set.latents.shape.join('x')}`,
     ...(unlabelled > 0
@@ -18,6 +22,7 @@ export function announcement(
       : []),
     ...(initial ? describeOrigin(record, initial) : []),
     ...(checkpoint ? [`continuing ${checkpoint}`] : []),
+    `a checkpoint takes ${showBytes(size)}, and ${keep} are kept: ${showBytes(free)} are free${short}`,
     ...(record.step >= steps
       ? [`${out} is trained to step ${record.step} already: no steps up to --steps ${steps}`]
       : []),

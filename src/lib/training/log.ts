@@ -7,6 +7,12 @@ import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
 import type { Stopwatch } from './stopwatch.js';
 
+/**
+ * The version of lines, which each of them bears: repa-log(5) tells what is in which. Lines of version 1 bear none, and have no
+ * `at` and no `images_per_second`.
+ */
+export const LOG_VERSION = '2';
+
 /** One step. Losses are means over the global batch, each under its name and unweighted. */
 export interface LogEntry {
   step: number;
@@ -22,6 +28,7 @@ export interface LogEntry {
   exchange_seconds: number;
   optimizer_seconds: number;
   encoder_seconds?: number;
+  images_per_second: number;
   [term: `${string}_loss`]: number;
 }
 
@@ -35,14 +42,16 @@ export interface TakenStep {
 /**
  * The line of step number `step`, counted from 1.
  * @param watch has the time of the step; that of an encoder is told where there is one
+ * @param images of the global batch
  */
 export function stepEntry(
   step: number,
   epoch: number,
   { losses: { total, ...terms }, gradientNorm, learningRate }: TakenStep,
   watch: Stopwatch,
-  encodes: boolean,
+  { encodes, images }: { encodes: boolean; images: number },
 ): LogEntry {
+  const seconds = watch.total;
   return {
     step,
     epoch,
@@ -50,11 +59,12 @@ export function stepEntry(
     ...Object.fromEntries(Object.entries(terms).map(([name, value]) => [`${name}_loss`, value])),
     gradient_norm: gradientNorm,
     learning_rate: learningRate,
-    seconds: watch.total,
+    seconds,
     data_seconds: watch.seconds('data'),
     exchange_seconds: watch.seconds('exchange'),
     optimizer_seconds: watch.seconds('optimizer'),
     ...(encodes ? { encoder_seconds: watch.seconds('encoder') } : {}),
+    images_per_second: images / seconds,
   };
 }
 
@@ -66,6 +76,7 @@ export interface EvaluationEntry {
 }
 
 export interface Log {
+  /** Writes a line, with the time of day. */
   write(entry: LogEntry | EvaluationEntry): Promise<void>;
   /** The evaluations of a step that were in the log when it was opened. */
   measuresOf(step: number): ReadonlySet<string>;
@@ -97,7 +108,7 @@ export async function openLog(folder: string, step: number, print: (line: string
   };
   return {
     async write(entry) {
-      const line = `${JSON.stringify(entry)}\n`;
+      const line = `${JSON.stringify({ ...entry, at: new Date().toISOString(), log: LOG_VERSION })}\n`;
       await append(line);
       print(line);
     },

@@ -79,7 +79,7 @@ function storedArrays(
 /** The arrays of each file of a checkpoint. */
 export function checkpointParts(
   { training }: RunRecord,
-  store: ParameterStore,
+  store: Pick<ParameterStore, 'parameters'>,
 ): Map<string, [name: string, tensor: HostTensor][]> {
   const parts = new Map<string, [string, HostTensor][]>();
   for (const parameter of store.parameters) {
@@ -91,6 +91,10 @@ export function checkpointParts(
   }
   return parts;
 }
+
+/** Bytes of the arrays of a checkpoint. */
+export const checkpointBytes = (record: RunRecord, store: Pick<ParameterStore, 'parameters'>): number =>
+  [...checkpointParts(record, store).values()].flat().reduce((sum, [, { data }]) => sum + data.byteLength, 0);
 
 /**
  * Looks at all that a checkpoint will hold: what is not finite is worth nothing, and would push out what is.

@@ -174,7 +174,10 @@ async function trainLocked(
       const epoch = Math.floor(imagesBefore(record, step) / set.rows);
       step++;
       const taken = { losses, gradientNorm, learningRate: learningRateAt(step, settings) };
-      const entry = stepEntry(step, epoch, taken, watch, set.computed !== undefined);
+      const entry = stepEntry(step, epoch, taken, watch, {
+        encodes: set.computed !== undefined,
+        images: settings.batchSize,
+      });
       context.onStep(entry);
       if (step % options.logEvery === 0 || step === options.steps) await log?.write(entry);
       if (step % options.saveEvery === 0) save(step);

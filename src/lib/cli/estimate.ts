@@ -1,0 +1,54 @@
+/** What a long job takes, told before it is begun. */
+import { UnavailableError } from '../errors.js';
+import { freeBytes, showBytes } from '../files/space.js';
+import { flag } from '../options/option.js';
+import { showDuration } from './progress.js';
+
+export const DRY_RUN = flag(
+  '--dry-run',
+  'tell rows, bytes, time and memory, measured on a little of the work, and write nothing',
+);
+
+export interface Estimate {
+  /** What is counted, in the plural. */
+  unit: 'images' | 'steps';
+  /** Undefined where the input does not say how many there are. */
+  total: number | undefined;
+  /** What one of them takes; undefined where nothing is left to do. */
+  seconds: number | undefined;
+  /** What that was measured on. */
+  measured: string;
+  /** Bytes that are written in all; undefined where that is not known. */
+  bytes: number | undefined;
+  /** What they are. */
+  output: string;
+  /** '-' for a pipe. */
+  out: string;
+}
+
+/**
+ * Prints an estimate, a fact a line.
+ * @throws UnavailableError when what is written does not fit on its disk
+ */
+export function printEstimate({ unit, total, seconds, measured, bytes, output, out }: Estimate): void {
+  const free = out === '-' ? undefined : freeBytes(out);
+  const size = bytes === undefined ? 'unknown' : showBytes(bytes);
+  const facts = {
+    [unit]: total === undefined ? 'unknown: the input does not say how many' : String(total),
+    output: `${size}, ${output}, to ${out === '-' ? 'stdout' : `${out} (${showBytes(free!)} free)`}`,
+    time: timeOf(total, seconds, unit, measured),
+    memory: `${showBytes(process.resourceUsage().maxRSS * 1024)} so far, at most`,
+  };
+  for (const [name, fact] of Object.entries(facts)) process.stdout.write(`${name.padEnd(8)}${fact}\n`);
+  if (free === undefined || bytes === undefined || bytes <= free) return;
+  throw new UnavailableError(
+    `${out}: ${showBytes(bytes)} are to be written where ${showBytes(free)} are free`,
+    'Make room.',
+  );
+}
+
+function timeOf(total: number | undefined, seconds: number | undefined, unit: string, measured: string): string {
+  if (seconds === undefined) return 'none: nothing is left to do';
+  const each = `${(1 / seconds).toPrecision(3)} ${unit} a second (${measured})`;
+  return total === undefined ? each : `about ${showDuration(total * seconds)}, at ${each}`;
+}
