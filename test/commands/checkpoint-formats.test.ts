@@ -23,7 +23,7 @@ for (const format of FORMATS) {
       };
       const log = parseLog(await told('train', ...recorded.arguments, '--steps', '4'));
       const expected: Entry[] = recorded.log.slice(2);
-      const seen = numbers(log);
+      const seen = numbers(log).map(({ log: _, ...entry }) => entry); // the version of lines, which these did not bear
       assert.deepEqual(
         seen.map((entry) => Object.keys(entry)),
         expected.map((entry) => Object.keys(entry)),
