@@ -67,11 +67,12 @@ export function checkContinuation(saved: RunRecord, wanted: RunRecord, folder: s
     /^(model\.|training\.optimizer )/.test(name) ||
     (name.startsWith('training.emaDecays ') && !hasAverages(saved, wanted)) ||
     (name.startsWith('methods.') && !haveSameParameters(saved, wanted));
-  const blocking = explicit ? changed.filter(isModel) : changed;
+  const ofModel = changed.filter(isModel);
+  const blocking = explicit ? ofModel : changed;
   if (blocking.length === 0) return;
   throw new UsageError(
     `${folder} holds a run with other settings or data: ${blocking.join(', ')}`,
-    explicit
+    ofModel.length > 0
       ? 'A checkpoint continues only with the same model and optimiser, and averages that it has. To start another model from its ' +
           `weights, choose another --out and add --init ${folder}.`
       : 'Choose another --out for a new run, or add --resume to continue this one with the new settings or data.',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, test } from 'node:test';
-import { DataError } from '../../../src/lib/errors.js';
+import { DataError, type UsageError } from '../../../src/lib/errors.js';
 import { networkParameters } from '../../../src/lib/repa/network.js';
 import { readCheckpointPart } from '../../../src/lib/training/checkpoint.js';
 import { checkContinuation } from '../../../src/lib/training/continuation.js';
@@ -134,7 +134,15 @@ test('a run goes on with other settings when asked, with another model never', (
   go(stopped, true)();
   const wider = other({ repa: { ...repa, projectorDim: 8 } });
   assert.throws(go(wider, true), /methods\.repa\.projectorDim \(4, now 8\)/);
-  assert.throws(go({ ...saved, model: { ...saved.model, depth: 3 } }, true), /model\.depth/);
+  const deeper = { ...saved, model: { ...saved.model, depth: 3 } };
+  assert.throws(go(deeper, true), /model\.depth/);
+  // What --resume cannot do is not offered.
+  for (const [wanted, hint] of [
+    [louder, /--resume/],
+    [deeper, /--init ckpt/],
+  ] as const) {
+    assert.throws(go(wanted, false), (error: UsageError) => hint.test(error.hint!));
+  }
 });
 
 test('a run goes on with data of the same meaning, and with others when asked', () => {
