@@ -113,7 +113,7 @@ export interface CaptionRow {
 export const NULL_CAPTION = '#';
 
 /** The key of a picture's n-th caption. */
-export const captionKey = (picture: string, n: number): string => `${picture}#${n}`;
+const captionKey = (picture: string, n: number): string => `${picture}#${n}`;
 
 /** The picture that a caption's key is of; undefined for the null caption and for keys that are none. */
 export const pictureOf = (key: string): string | undefined => /^(.+)#\d+$/s.exec(key)?.[1];
