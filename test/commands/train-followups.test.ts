@@ -30,6 +30,7 @@ const FOLLOW_UPS: [name: string, args: string[], weights: Record<string, number>
   ['layer-sync', ['--preset', 'layer-sync'], { velocity_loss: 1, layer_sync_loss: 0.2 }],
   ['dispersive', ['--preset', 'dispersive'], { velocity_loss: 1, dispersive_loss: 0.5 }],
   ['sra', ['--preset', 'sra'], { velocity_loss: 1, self_alignment_loss: 0.2 }],
+  ['sra-2', ['--preset', 'sra-2'], { velocity_loss: 1, latent_alignment_loss: 1 }],
   ['self-flow', ['--preset', 'self-flow'], { velocity_loss: 1, self_flow_loss: 0.5 }],
   ['reg', ['--preset', 'reg'], { velocity_loss: 1, class_token_loss: 0.03, projection_loss: 0.5 }],
   ['redi', ['--preset', 'redi', '--representation-channels', '3'], { velocity_loss: 1, representation_loss: 1 }],

@@ -1,6 +1,7 @@
 /** Which blocks a method looks at, where options leave it open: those at the depth of its paper's models. */
+import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
-import type { TransformerConfig } from '../models/dit-sizes.js';
+import { patchCount, type TransformerConfig } from '../models/dit-sizes.js';
 
 /** The block at a share of the depth. */
 export const blockAt = (share: number, depth: number): number =>
@@ -23,6 +24,18 @@ export function studentAndTeacher(
     `${option} ${block},${teacher}: an earlier block follows a later one of the model's ${depth}`,
     'Name both, such as 4,8.',
   );
+}
+
+/** @throws UsageError for a block that there is not */
+export function knownBlock(option: string, block: number, depth: number): number {
+  if (block >= 1 && block <= depth) return block;
+  throw new UsageError(`${option} ${block}: the model has blocks 1 to ${depth}`);
+}
+
+/** Of tokens [B, P + T, D], those of the patches, [B, T, D]. */
+export function ofPatches(tokens: tf.Tensor, model: TransformerConfig): tf.Tensor {
+  const before = tokens.shape[1]! - patchCount(model);
+  return before === 0 ? tokens : tf.slice(tokens, [0, before, 0], [-1, -1, -1]);
 }
 
 /** @throws UsageError for an option that compares images with each other where there is one at a time */

@@ -6,11 +6,12 @@
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
-import { patchCount, type TransformerConfig } from '../models/dit-sizes.js';
+import type { TransformerConfig } from '../models/dit-sizes.js';
 import { outputHead, outputHeadPlan } from '../models/output-head.js';
 import type { Parameters } from '../models/parameters.js';
 import { integer, number } from '../options/option.js';
 import { options } from '../options/table.js';
+import { ofPatches } from './blocks.js';
 import { meanSquare, method, type Pass, term } from './method.js';
 
 /** The name of the head in the published checkpoints. */
@@ -23,10 +24,7 @@ const SETTINGS = fields({ weight: numeric, block: count });
 
 /** What the early head predicts of a block's tokens [B, P + T, D], those before the patches left out: [B, C, h, w]. */
 function early(p: Parameters, model: TransformerConfig, tokens: tf.Tensor, condition: tf.Tensor): tf.Tensor {
-  const [batch, all, width] = tokens.shape as [number, number, number];
-  const patches = patchCount(model);
-  const own = all === patches ? tokens : tf.slice(tokens, [0, all - patches, 0], [batch, patches, width]); // [B, T, D]
-  return outputHead(p, HEAD, model, own, condition);
+  return outputHead(p, HEAD, model, ofPatches(tokens, model), condition);
 }
 
 /** Everything that the network is to predict, with the channels that methods add: [B, C + K, h, w]. */

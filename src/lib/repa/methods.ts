@@ -24,6 +24,7 @@ import { repa } from './repa.js';
 import { selfFlow } from './self-flow.js';
 import { sprint } from './sprint.js';
 import { sra } from './sra.js';
+import { sra2 } from './sra-2.js';
 import { tread } from './tread.js';
 import { uRepa } from './u-repa.js';
 
@@ -48,6 +49,7 @@ export const METHODS: readonly AnyMethod[] = [
   internalGuidance,
   selfFlow,
   pixelRepa,
+  sra2,
 ];
 
 /** The options of all methods, each method's in a table of its own. */

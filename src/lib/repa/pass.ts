@@ -59,6 +59,8 @@ export interface Pass extends Surroundings {
   draws: Readonly<Record<string, tf.Tensor>>;
   /** Velocities of a SiT, noises of a DiT: [B, C, h, w], of the latents' own channels. */
   latents: Predicted;
+  /** The latents without noise, [B, C, h, w]. */
+  clean: tf.Tensor;
   /** The same of the channels that methods add, [B, K, h, w]. */
   channels?: Predicted;
   /** Of what is generated beside the image, [B, Z]: how it moves, and as it is without noise. */

@@ -16,7 +16,7 @@ import { dense } from '../nn/layers.js';
 import { sameShape } from '../numbers/typed-array.js';
 import { choice, integer, number } from '../options/option.js';
 import { options } from '../options/table.js';
-import { checkComparison } from './blocks.js';
+import { checkComparison, ofPatches } from './blocks.js';
 import { cosineSimilarity } from './cosine.js';
 import { method, type Pass, type Projector, term } from './method.js';
 import { ntXentLoss } from './nt-xent.js';
@@ -107,8 +107,7 @@ export const repa = method({
   parameters: ({ dims, projectorDim }, { model, variant: { projector = perceptron(projectorDim) } }) =>
     dims.flatMap((dim, i) => projector.parameters(`projectors.${i}`, model.hiddenSize, dim)),
   projected({ projectorDim }, p, { model, hidden, variant: { projector = perceptron(projectorDim) } }) {
-    const all = projector.project(p, 'projectors.0', hidden(model.alignDepth)); // [B, P + T, dim]
-    return tf.slice(all, [0, all.shape[1]! - patchCount(model), 0], [-1, -1, -1]); // [B, T, dim]
+    return ofPatches(projector.project(p, 'projectors.0', hidden(model.alignDepth)), model); // [B, T, dim]
   },
   projectedShape: ({ dims }, model) => ({ tokens: patchCount(model), dim: dims[0] }),
   terms({ lambda, projectionLoss, projectorDim, dims }, pass) {

@@ -15,13 +15,10 @@ import { type Draw, method, term } from './method.js';
 
 const SMOOTH_BETA = 0.05;
 
-/**
- * The mean smooth-L1 distance (beta 0.05) of a block's tokens, through the head, to those of the teacher, into which no
- * gradient flows. Both [B, T, D].
- */
-export function selfAlignmentLoss(tokens: tf.Tensor, teacher: tf.Tensor): tf.Tensor {
-  const distance = tf.abs(tf.sub(tokens, detach(teacher))); // [B, T, D]
-  const near = tf.minimum(distance, SMOOTH_BETA); // [B, T, D]; squared up to beta, linear beyond
+/** The mean smooth-L1 distance (beta 0.05) of `x` to `target`, into which no gradient flows: [...] each. */
+export function smoothDistance(x: tf.Tensor, target: tf.Tensor): tf.Tensor {
+  const distance = tf.abs(tf.sub(x, detach(target))); // [...]
+  const near = tf.minimum(distance, SMOOTH_BETA); // [...]; squared up to beta, linear beyond
   return tf.mean(tf.add(tf.div(tf.square(near), 2 * SMOOTH_BETA), tf.sub(distance, near)));
 }
 
@@ -87,7 +84,7 @@ export const sra = method({
   terms({ weight, block, teacher }, { p, hidden, average, draws: { t } }) {
     const value = (): tf.Tensor => {
       const followed = average(t).hidden(teacher); // [B, T, D]
-      return selfAlignmentLoss(head(p, hidden(block)), followed);
+      return smoothDistance(head(p, hidden(block)), followed);
     };
     return [term('self_alignment', weight, value)];
   },

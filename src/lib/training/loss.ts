@@ -82,6 +82,7 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
   const pass: OwnPass['pass'] = {
     ...passOf(p, network, output, features),
     latents,
+    clean: x.shape[1] === channels ? x : tf.slice(x, [0, 0, 0, 0], [-1, channels, -1, -1]), // [B, C, h, w]
     channels: added,
     times: inputs.t,
     labels: y,

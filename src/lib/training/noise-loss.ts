@@ -15,6 +15,7 @@ export function noisePass(p: Parameters, network: Network, inputs: LossInputs, c
   const pass: OwnPass['pass'] = {
     ...passOf(p, network, output, features),
     latents: { predicted, wanted: noise },
+    clean: x,
     times: noisy.t,
     labels: y,
     average() {

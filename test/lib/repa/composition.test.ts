@@ -83,6 +83,33 @@ test('the loss is the weighted sum of its terms, each computed only where it cou
   assert.deepEqual(Object.keys(step(tiny(REPA)).losses), ['total', 'velocity', 'projection']);
 });
 
+test('SRA 2: what five layers make of each token is as near to the latents of its patch as the smooth L1 distance says', () => {
+  const network = tiny({ 'sra-2': { weight: 1, block: 2, channels: 4 } });
+  const weights = weightsOf(network);
+  const noisy = x.map((value, i) => value + t[Math.floor(i / 256)] * (noise[i] - value));
+  const inputs = { x: tf.tensor(noisy, SHAPES.x), t: tf.tensor(t), y: tf.tensor(y, [3], 'int32') };
+  const tokens = forward(toParameters(weights), network, inputs).hidden[1].dataSync(); // [3, 16, 16]
+  const layer = (index: number, values: number[]): number[] => {
+    const { shape, data } = weights.get(`latent_head.${2 * index}.weight`)!;
+    const active = index === 0 ? values : values.map((value) => value / (1 + Math.exp(-value)));
+    const row = (out: number): number => active.reduce((sum, value, i) => sum + value * data[out * shape[1] + i], 0);
+    return Array.from(weights.get(`latent_head.${2 * index}.bias`)!.data, (bias, out) => bias + row(out));
+  };
+  let sum = 0;
+  for (let token = 0; token < 3 * 16; token++) {
+    const start = [...tokens.subarray(token * 16, (token + 1) * 16)];
+    const values = [0, 1, 2, 3, 4].reduce((each, index) => layer(index, each), start); // [2, 2, 4]
+    const [image, row, column] = [Math.floor(token / 16), Math.floor((token % 16) / 4), token % 4];
+    values.forEach((value, i) => {
+      const [down, right, channel] = [Math.floor(i / 8), Math.floor(i / 4) % 2, i % 4];
+      const latent = x[((image * 4 + channel) * 8 + 2 * row + down) * 8 + 2 * column + right];
+      const distance = Math.abs(value - latent);
+      sum += distance < 0.05 ? distance ** 2 / 0.1 : distance - 0.025;
+    });
+  }
+  assertClose([step(network, weights).losses.latent_alignment], [sum / x.length], 1e-5, 'latent alignment');
+});
+
 describe('where gradients flow', () => {
   /** The same weights, those that a method adds left out without it. */
   const touched = (methods: MethodSettings): ((name: string) => boolean) => {
@@ -127,6 +154,12 @@ describe('where gradients flow', () => {
     assert.ok(!reaches('blocks.2.mlp.fc2.weight') && !reaches('blocks.3.mlp.fc2.weight'));
   });
 
+  test('SRA 2 reaches the head and its block, and not the blocks behind', () => {
+    const reaches = touched({ 'sra-2': { weight: 1, block: 2, channels: 4 } });
+    assert.ok(reaches('latent_head.0.weight') && reaches('latent_head.8.bias') && reaches('blocks.1.mlp.fc2.weight'));
+    assert.ok(!reaches('blocks.2.mlp.fc2.weight'));
+  });
+
   test('the convolution learns', () => {
     const { gradients } = step(tiny({ ...REPA, irepa: { projector: 'conv', kernel: 3, spatialNorm: 1 } }));
     for (const part of ['weight', 'bias']) {
@@ -169,11 +202,12 @@ describe("iREPA's projector", () => {
     assertClose(projected.dataSync(), expected, 1e-4, 'projected');
   });
 
-  test('it is known from the weights, as is the head of self-alignment', () => {
+  test('it is known from the weights, as are the heads of self-alignment and of SRA 2', () => {
     const conv = { irepa: { projector: 'conv', kernel: 3, spatialNorm: null } };
     const sra = { sra: { weight: 0.2, block: 1, teacher: 4, maxTimeShift: 0.2 } };
+    const sra2 = { 'sra-2': { weight: 1, block: 1, channels: 4 } };
     // A convolution does not tell the width that a perceptron would have.
-    for (const methods of [{ ...repaOf([6], 2048), ...conv }, { ...REPA, ...sra }, sra]) {
+    for (const methods of [{ ...repaOf([6], 2048), ...conv }, { ...REPA, ...sra }, sra, sra2]) {
       const each = tiny(methods);
       assert.deepEqual(inferNetwork('SiT', networkParameters(each), 'test', { numHeads: 2, alignDepth: 1 }), each);
     }

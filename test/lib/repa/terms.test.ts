@@ -7,7 +7,7 @@ import { directionLoss } from '../../../src/lib/repa/direction.js';
 import { dispersiveLoss } from '../../../src/lib/repa/dispersive.js';
 import { spatialNorm } from '../../../src/lib/repa/irepa.js';
 import { layerSyncLoss } from '../../../src/lib/repa/layer-sync.js';
-import { selfAlignmentLoss } from '../../../src/lib/repa/sra.js';
+import { smoothDistance } from '../../../src/lib/repa/sra.js';
 import { manifoldLoss } from '../../../src/lib/repa/u-repa.js';
 import { assertClose, largestMagnitude } from '../../tensors.js';
 
@@ -150,9 +150,9 @@ describe('terms on hidden states', () => {
       return distance < 0.05 ? distance ** 2 / 0.1 : distance - 0.025;
     });
     assert.ok(distances.some((value) => value < 0.025) && distances.some((value) => value > 0.025));
-    const loss = selfAlignmentLoss(asTokens(near), asTokens(y)).dataSync();
+    const loss = smoothDistance(asTokens(near), asTokens(y)).dataSync();
     assertClose(loss, [mean(distances)], 1e-6, 'self-alignment');
-    const [toStudent, toTeacher] = tf.grads((a, b) => selfAlignmentLoss(a, b))([asTokens(near), asTokens(y)]);
+    const [toStudent, toTeacher] = tf.grads((a, b) => smoothDistance(a, b))([asTokens(near), asTokens(y)]);
     const expected = [...near].map((value, i) => Math.max(-1, Math.min(1, (value - y[i]) / 0.05)) / near.length);
     assertClose(toStudent.dataSync(), expected, 1e-6, 'gradient');
     assert.equal(largestMagnitude(toTeacher.dataSync()), 0);
