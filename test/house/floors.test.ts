@@ -19,7 +19,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['runs'],
   ['exchange', 'plots'],
   ['sampling'],
-  ['evaluation'],
+  ['evaluation', 'contents'],
   ['cli'],
   ['commands'],
   ['main'],

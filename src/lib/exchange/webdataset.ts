@@ -20,7 +20,7 @@ import type { ByteSink } from '../stream/sink.js';
 import { FreeNames, fileNameOf } from './file-names.js';
 import { checkedRow, columnFor, type Row, type RowSource } from './rows.js';
 
-const isArrayName = (name: string): boolean => name.toLowerCase().endsWith('.npy');
+export const isArrayName = (name: string): boolean => name.toLowerCase().endsWith('.npy');
 
 /** Members that become tensors of a sample. */
 interface Sample {

@@ -17,9 +17,9 @@ export interface EventValues {
   texts?: ReadonlyMap<string, string>;
 }
 
-const EVENT = { wallTime: 1, step: 2, fileVersion: 3, summary: 5 } as const;
-const SUMMARY = { value: 1 } as const;
-const VALUE = { tag: 1, simpleValue: 2, image: 4, tensor: 8, metadata: 9 } as const;
+export const EVENT = { wallTime: 1, step: 2, fileVersion: 3, summary: 5 } as const;
+export const SUMMARY = { value: 1 } as const;
+export const VALUE = { tag: 1, simpleValue: 2, image: 4, tensor: 8, metadata: 9 } as const;
 const IMAGE = { height: 1, width: 2, colourspace: 3, png: 4 } as const;
 const RGB = 3;
 const METADATA = { plugin: 1 } as const;
@@ -85,7 +85,7 @@ function writeText(summary: ProtobufWriter, tag: string, text: string): void {
 }
 
 /** Of TensorFlow's record format: a CRC of data that holds CRCs would be weak, so it is rotated and shifted. */
-const maskedCrc = (bytes: Uint8Array): number => {
+export const maskedCrc = (bytes: Uint8Array): number => {
   const crc = crc32c(bytes);
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 };
