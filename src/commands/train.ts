@@ -14,8 +14,9 @@ import { options, pick, prefixed, type Values } from '../lib/options/table.js';
 import type { ProcessGroup } from '../lib/parallel/group.js';
 import { METHOD_OPTIONS, PRESETS } from '../lib/repa/methods.js';
 import { CHECKPOINT_FILE, WEIGHTS } from '../lib/sampling/options.js';
+import { DATA } from '../lib/training/data/options.js';
 import type { OpenMonitor } from '../lib/training/monitor.js';
-import { DATA, MODEL, STEPS } from '../lib/training/options.js';
+import { MODEL, STEPS } from '../lib/training/options.js';
 import type { RunPlan } from '../lib/training/plan.js';
 import type { TrainOptions } from '../lib/training/train.js';
 

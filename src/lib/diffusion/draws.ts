@@ -123,25 +123,6 @@ export const labels = (dropout: number, nullClass: number): Draw => ({
   },
 });
 
-/** Captions [B, L, D]; those that are dropped with chance `dropout` are the empty one, [L, D]. */
-export const texts = (
-  dropout: number,
-  { tokens, dim }: { tokens: number; dim: number },
-  empty: Float32Array,
-): Draw => ({
-  shape: [tokens, dim],
-  dtype: 'float32',
-  values({ texts, rows, seed, step, position }) {
-    const chance = new Float32Array(1);
-    const kept = texts!.slice(); // the batch may be read again
-    for (let row = 0; row < rows; row++) {
-      fillUniform(chance, seed, PURPOSE.labelDropout, position + row, step);
-      if (chance[0] < dropout) kept.set(empty, row * tokens * dim);
-    }
-    return kept;
-  },
-});
-
 /** Features [B, T, D] of encoder number `index`. */
 export const features = ({ tokens, dim }: FeatureSource, index: number): Draw => ({
   shape: [tokens, dim],

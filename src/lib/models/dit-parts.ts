@@ -2,7 +2,7 @@
  * The parts of a diffusion transformer, each with its parameters: the condition of time and class, patches, blocks, the final
  * layer. Parameters carry the names of the official code. Shapes: B images of T tokens of width D.
  */
-import { checkpoint, rmsNorm, tf } from '../engine/index.js';
+import { rmsNorm, tf } from '../engine/index.js';
 import { fourierFeatures, timestepEmbedding } from '../nn/embeddings.js';
 import { embedding, layerNorm, linear, modulate, silu } from '../nn/functional.js';
 import {
@@ -200,19 +200,6 @@ export function block(
   const input = modulate(normalised(p, `${name}.norm2`, config, mixed), shiftM, scaleM); // [B, T, D]
   return tf.add(mixed, tf.mul(gateM, feedForward(p, `${name}.mlp`, config, input))); // [B, T, D]
 }
-
-/** The same block, computed again in the backward pass instead of kept for it: whatever it reads is an input of it. */
-export const checkpointedBlock: typeof block = (p, name, config, x, c, { rotary, values } = {}) => {
-  const names = Object.keys(p).filter((key) => key.startsWith(`${name}.`));
-  const besides = [...(rotary ? [rotary.cos, rotary.sin] : []), ...(values ? [values] : [])];
-  const run = (x: tf.Tensor, c: tf.Tensor, ...others: tf.Tensor[]) => {
-    const given = others.slice(0, besides.length);
-    const weights = names.map((key, i) => [key, others[besides.length + i]]);
-    const inputs = { rotary: rotary && { cos: given[0], sin: given[1] }, values: values && given.at(-1) };
-    return block(Object.fromEntries(weights), name, config, x, c, inputs);
-  };
-  return checkpoint(run, [x, c, ...besides, ...names.map((key) => p[key])]);
-};
 
 /** The final layer; `added` are parameters of further outputs, whose names start with that of the layer. */
 export function finalPlan(

@@ -9,12 +9,12 @@
 import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
 import { dense, type Parameters, parameter, unpatchify } from '../nn/layers.js';
+import { checkpointedBlock } from './checkpointed-block.js';
 import { contextPlan, gridAngles, headConfig, splitFirst, wideHead, withContext } from './dit-designs.js';
 import {
   block,
   blockName,
   blockPlan,
-  checkpointedBlock,
   condition,
   conditionPlan,
   finalPlan,

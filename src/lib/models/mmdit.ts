@@ -201,7 +201,7 @@ export function mmdit(
   x: tf.Tensor,
   t: tf.Tensor,
   context: tf.Tensor,
-): Pick<TransformerOutput, 'output' | 'hidden' | 'condition'> {
+): TransformerOutput {
   const c = condition(p, t); // [B, D]
   let words = dense(p, 'context_embedder', context); // [B, L, D]
   let patches = tf.add(patchEmbed(p, 'x_embedder.proj', x), parameter(p, 'pos_embed')); // [B, T, D]

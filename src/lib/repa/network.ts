@@ -2,7 +2,7 @@
 import type { tf } from '../engine/index.js';
 import { dit, type Seams, sit, type TransformerOutput, toVelocity, transformerParameters } from '../models/dit.js';
 import { type Architecture, patchCount, type TransformerConfig } from '../models/dit-sizes.js';
-import { isMmdit, type MmditConfig, mmdit, mmditParameters } from '../models/mmdit.js';
+import { isMmdit, mmdit, mmditParameters } from '../models/mmdit.js';
 import type { Parameters } from '../models/parameters.js';
 import { type ParameterPlan, startingWeights } from '../models/start.js';
 import { type ActiveMethod, activeMethods, type MethodSettings, variantOf } from './methods.js';
@@ -79,12 +79,6 @@ export interface ForwardOptions extends Pick<Seams, 'checkpointBlocks'> {
   weakened?: boolean;
 }
 
-/** MM-DiT in the place of SiT: methods do nothing to its tokens. */
-const fromText =
-  (config: MmditConfig): typeof sit =>
-  (p, _, x, t, context) =>
-    mmdit(p, config, x, t, context);
-
 /** The forward pass, as in sampling unless methods have drawn something. */
 export function forward(
   p: Parameters,
@@ -100,8 +94,9 @@ export function forward(
   });
   const prefix = companion && generated?.enter(p, model, companion); // [B, P, D]
 
-  const head = isMmdit(model) ? fromText(model) : architecture === 'SiT' ? sit : dit;
-  const pass = head(p, model, x, t, y, { prefix, passages, checkpointBlocks });
+  const pass = isMmdit(model)
+    ? mmdit(p, model, x, t, y) // methods do nothing to its tokens
+    : (architecture === 'SiT' ? sit : dit)(p, model, x, t, y, { prefix, passages, checkpointBlocks });
   return {
     ...pass,
     velocityOf: (predicted) => (architecture === 'SiT' ? toVelocity(model, predicted, x, t) : predicted),

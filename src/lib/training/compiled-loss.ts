@@ -12,6 +12,7 @@ import { captureGradients, type ParameterStore } from '../optim/index.js';
 import { type ActiveMethod, activeMethods, areFollowing } from '../repa/methods.js';
 import { type Network, surroundingsOf } from '../repa/network.js';
 import type { LossInputs } from '../repa/pass.js';
+import { texts } from './data/captions.js';
 import { FACTORS, trainingLoss } from './loss.js';
 import type { TrainingSettings } from './record.js';
 import { factorDraws } from './term-schedule.js';
@@ -59,7 +60,7 @@ function drawsOf(
   const shape = [model.inChannels, ...sides];
   const t = architecture === 'SiT' ? draws.times(training, training.path, training.timeShift) : draws.timesteps;
   const dropout = isTraining ? training.labelDropout : 0;
-  const y = model.text ? draws.texts(dropout, model.text, emptyText!) : draws.labels(dropout, model.numClasses);
+  const y = model.text ? texts(dropout, model.text, emptyText!) : draws.labels(dropout, model.numClasses);
   const following = areFollowing(methods) ? features : [];
   const surroundings = surroundingsOf(network);
   const all: Record<string, Draw> = {

@@ -1,42 +1,10 @@
-/** The options of a training run: its data, its network, its steps. What methods add, they declare themselves. */
-
-import { isMmditName } from '../models/mmdit.js';
+/** The options of a training run: its network, its steps. What methods add, they declare themselves. */
 import { type Average, parseAverage, sigmaOf } from '../optim/average.js';
 import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
-import { options, prefixed } from '../options/table.js';
-import { ENCODER } from '../pretrained/options.js';
+import { options } from '../options/table.js';
 import { PRESETS } from '../repa/methods.js';
 import { DESIGN } from './design.js';
 import { parseTermSchedule } from './term-schedule.js';
-
-/** Where the data are, and what encodes them. */
-export const DATA = options({
-  latents: text('--latents <path>', 'latents made by encode-vae', { default: 'latents' }),
-  pixels: integer(
-    '--pixels <n>',
-    'train on the pixels of pictures: --latents is a folder, a .tar or a stream of images, cropped to this side',
-    {
-      min: 1,
-    },
-  ),
-  feats: list('--feats <paths>', 'features made by extract-dino; several encoders separated by commas', String, {
-    default: ['feats'],
-  }),
-  text: text('--text <path>', 'captions of the images, made by encode-text: what an MM-DiT draws from', {
-    needs: {
-      words: '--model MM-DiT/2',
-      holds: ({ model }: { model: string }): boolean => isMmditName(model),
-    },
-  }),
-  encoder: text('--encoder <name>', 'in place of --feats: compute features on the way, with this network', {
-    conflicts: ['feats'],
-  }),
-  images: text('--images <path>', 'the images that the latents were made of: a folder, a .tar or a stream of images', {
-    needs: 'encoder',
-  }),
-  encoderOptions: prefixed('encoder', ENCODER, { needs: '--encoder' }),
-  out: text('--out <folder>', 'where checkpoints and the log go', { default: 'ckpt', writes: 'folder' }),
-});
 
 /** The network. */
 export const MODEL = options({

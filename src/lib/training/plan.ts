@@ -10,10 +10,11 @@ import { version } from '../version.js';
 import { checkpointSteps, readCheckpointRecord, stepFolder } from './checkpoint.js';
 import { checkContinuation, checkOrigin } from './continuation.js';
 import { checkEncoder, openSet } from './data/open.js';
+import type { DATA } from './data/options.js';
 import type { TrainingSet } from './data/set.js';
 import { fitWeights, type InitialWeights, originOf } from './initial-weights.js';
 import { settleNetwork } from './network-choice.js';
-import type { DATA, MODEL, STEPS } from './options.js';
+import type { MODEL, STEPS } from './options.js';
 import { divideBatch } from './ranks.js';
 import type { RunRecord } from './record.js';
 

@@ -1,7 +1,8 @@
 /** Captions that belong to latents, joined by the keys of their pictures: one of them, drawn anew at each step, for each row. */
+import type { Draw } from '../../diffusion/draws.js';
 import { DataError } from '../../errors.js';
 import { NULL_CAPTION, pictureOf } from '../../images/captions.js';
-import { PURPOSE, randomInteger } from '../../numbers/random.js';
+import { fillUniform, PURPOSE, randomInteger } from '../../numbers/random.js';
 import { showShape } from '../../numbers/typed-array.js';
 import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../../stream/file.js';
 
@@ -95,6 +96,21 @@ export class Captions implements ContextShape {
     this.#file.close();
   }
 }
+
+/** Captions [B, L, D]; those that are dropped with chance `dropout` are the empty one, [L, D]. */
+export const texts = (dropout: number, { tokens, dim }: ContextShape, empty: Float32Array): Draw => ({
+  shape: [tokens, dim],
+  dtype: 'float32',
+  values({ texts, rows, seed, step, position }) {
+    const chance = new Float32Array(1);
+    const kept = texts!.slice(); // the batch may be read again
+    for (let row = 0; row < rows; row++) {
+      fillUniform(chance, seed, PURPOSE.labelDropout, position + row, step);
+      if (chance[0] < dropout) kept.set(empty, row * tokens * dim);
+    }
+    return kept;
+  },
+});
 
 /** @throws DataError when a stream holds no vectors of texts */
 export function contextShape({ name, schema }: TensorFile): ContextShape {

@@ -3,8 +3,8 @@ import { UsageError } from '../../errors.js';
 import { inUse } from '../../options/resolve.js';
 import type { Values } from '../../options/table.js';
 import { chosenMethods, type MethodValues } from '../../repa/methods.js';
-import type { DATA } from '../options.js';
 import { openComputedFeatures } from './features.js';
+import type { DATA } from './options.js';
 import { PictureFile } from './pictures.js';
 import { TrainingSet } from './set.js';
 
