@@ -10,6 +10,7 @@ import { isSecondaryRank, printable, styleErr, styleOut } from './lib/cli/termin
 import type { Verb } from './lib/cli/verb.js';
 import { onCompilation } from './lib/engine/compilation.js';
 import { diskProblem, EXIT, pathProblem, RepaError } from './lib/errors.js';
+import { whyMissing } from './lib/files/missing.js';
 import type { Source } from './lib/options/resolve.js';
 import { closest } from './lib/options/suggest.js';
 import { deviceOfRank, mpiRank } from './lib/parallel/environment.js';
@@ -122,7 +123,7 @@ function report(error: unknown, name?: string): number {
   const { code, path, message } = error as NodeJS.ErrnoException;
   if (code === 'EPIPE') return EXIT.ok; // the reader has seen enough
   if (code === 'ENOENT') {
-    say(`no such file or folder: ${path}`);
+    say(path === undefined ? message : `${path}: ${whyMissing(path, 'file or folder')}`);
     return EXIT.missingInput;
   }
   const misnamed = pathProblem(error);

@@ -5,8 +5,9 @@ import path from 'node:path';
 import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { printResult } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { DataError, EXIT, MissingInputError } from '../lib/errors.js';
+import { DataError, EXIT } from '../lib/errors.js';
 import { DifferenceSum } from '../lib/evaluation/difference.js';
+import { missingInput } from '../lib/files/missing.js';
 import { toFloat32 } from '../lib/formats/host-tensor.js';
 import { openWeights } from '../lib/formats/weights-file.js';
 import { sameShape, showShape, sizeOf } from '../lib/numbers/typed-array.js';
@@ -60,7 +61,7 @@ type Kind = 'run' | 'stream' | 'weights file';
 
 function kindOf(input: string): Kind {
   const found = statSync(input, { throwIfNoEntry: false });
-  if (!found) throw new MissingInputError(`${input}: no such file or folder`);
+  if (!found) throw missingInput(input, 'file or folder');
   if (!found.isDirectory()) return isStreamFile(input) ? 'stream' : 'weights file';
   return existsSync(path.join(input, 'config.json')) || checkpointSteps(input).length > 0 ? 'run' : 'stream';
 }

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
+import { UsageError } from '../lib/errors.js';
 import { choice, text } from '../lib/options/option.js';
 import { WEIGHTS } from '../lib/sampling/options.js';
 
@@ -58,6 +59,7 @@ export const command = verb({
     }
     const input = inputOrStdin(given, 'checkpoint or stream');
     if (/\.(pt|safetensors)$/.test(options.out) || (await isCheckpoint(input))) {
+      refuseFile(input, options.out);
       const { exportCheckpoint } = await import('../lib/exchange/export-checkpoint.js');
       await exportCheckpoint(input, options.out, options);
       return;
@@ -67,6 +69,15 @@ export const command = verb({
     if (!options.quiet) for (const note of notes) say(`note: ${note}`);
   },
 });
+
+/** @throws UsageError for a file where weights are to be written, which are of a folder */
+function refuseFile(input: string, out: string): void {
+  if (!statSync(input, { throwIfNoEntry: false })?.isFile()) return;
+  throw new UsageError(
+    `${input}: is a file, and ${out} is made of a checkpoint, which is a folder`,
+    'repa import makes a checkpoint of weights; a tensor stream becomes an .npy, .npz, .parquet, .tar or a folder.',
+  );
+}
 
 async function isCheckpoint(input: string): Promise<boolean> {
   if (!statSync(input, { throwIfNoEntry: false })?.isDirectory()) return false;

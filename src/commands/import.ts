@@ -8,12 +8,14 @@ import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { decimal, integer, list, text } from '../lib/options/option.js';
 import { CHECKPOINT_FILE } from '../lib/sampling/options.js';
+import type { RunRecord } from '../lib/training/record.js';
 
 const description = `Makes ours of what other tools keep. What comes out depends on what goes in.
 
 A checkpoint of the official code of REPA, SiT or DiT (.pt, .safetensors), with its moving average and its optimiser where it
 has them, becomes a checkpoint folder, ./ckpt or -o, from which train continues and sample samples. Its architecture is
-inferred; weights alone become the start of a run at step 0. Checkpoints of other training loops are read too: averages are found
+inferred; weights alone become the start of a run at step 0 (those of the original SiT, which predicts a variance beside the velocity,
+the start of another, by train --init). Checkpoints of other training loops are read too: averages are found
 under the names that are usual (model_ema, shadow, Lightning's), what is no weight (arguments, paths, objects of any class) is not
 run and not needed, and an optimiser that is not Adam is left out, with a note.
 
@@ -60,10 +62,9 @@ export const command = verb({
         ...options,
         codec,
       });
-      const state = hasMoments ? `at step ${record.step}, with its optimiser` : 'to be trained on from step 0';
       if (options.quiet) return;
       for (const note of notes) say(`note: ${input}: ${note}`);
-      say(`${folder}: a ${record.architecture} ${state}`);
+      say(`${folder}: a ${record.architecture} ${startOf(record, hasMoments)}`);
       return;
     }
     checkBinaryOutput(options);
@@ -83,3 +84,11 @@ export const command = verb({
     else progress.say(`${options.out}: this part is finished already`);
   },
 });
+
+/** What training makes of an imported checkpoint. */
+function startOf({ architecture, model, step }: RunRecord, hasMoments: boolean): string {
+  if (architecture === 'SiT' && model.outChannels > model.inChannels) {
+    return 'that predicts a variance beside the velocity, which train does not: sample it, or train --init starts a run from it';
+  }
+  return hasMoments ? `at step ${step}, with its optimiser` : 'to be trained on from step 0';
+}

@@ -4,8 +4,9 @@ import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { MissingInputError, UsageError } from '../lib/errors.js';
+import { UsageError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
+import { missingInput } from '../lib/files/missing.js';
 import { choice, flag, integer, list, number, text, ValueProblem } from '../lib/options/option.js';
 import type { Axis, Point } from '../lib/plots/run-points.js';
 
@@ -203,7 +204,7 @@ const isFolder = (log: string): boolean => statSync(log, { throwIfNoEntry: false
 function logFile(log: string): string {
   const file = isFolder(log) ? path.join(log, 'log.ndjson') : log;
   if (existsSync(file)) return file;
-  throw new MissingInputError(`${file}: no such file`);
+  throw missingInput(file);
 }
 
 function runName(log: string): string {

@@ -4,8 +4,9 @@ import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { DataError, MissingInputError } from '../lib/errors.js';
+import { DataError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
+import { missingInput } from '../lib/files/missing.js';
 import { jsonObject } from '../lib/formats/json-object.js';
 import { flag, list, text } from '../lib/options/option.js';
 import type { Facts } from '../lib/runs/run-view.js';
@@ -68,7 +69,7 @@ export const command = verb({
 });
 
 function readFile(file: string): Buffer {
-  if (!existsSync(file)) throw new MissingInputError(`${file}: no such file`);
+  if (!existsSync(file)) throw missingInput(file);
   return readFileSync(file);
 }
 

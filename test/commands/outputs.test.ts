@@ -26,6 +26,8 @@ test('an output that cannot be written is named before the work begins', async (
     [['sample', '-o', 'a'], 2, /a: symbolic links lead in a circle/],
     [['sample', '-o', 'x'.repeat(300)], 2, /the name is longer than the file system allows/],
     [['sample', '-o', 'missing/x'], 66, /cannot write into missing: no such folder/],
+    [['sample', '-o', 'dangling/x'], 66, /cannot write into dangling: a symbolic link to nowhere, which is not there/],
+    [['export', 'file', '-o', 'x.pt'], 2, /file: is a file, and x.pt is made of a checkpoint/],
     [['plot', 'none', '-o', 'missing/x.png'], 66, /cannot write into missing: no such folder/],
     [['fid', 'none', '--save-stats', 'folder'], 2, /--save-stats folder: is a folder/],
     [['train', '--out', 'file'], 2, /--out file: is a file, not a folder/],

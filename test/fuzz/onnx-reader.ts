@@ -10,6 +10,8 @@ export interface Answer {
   value?: string;
   refused?: string;
   failed?: string;
+  /** Of a processor, that the reading took. */
+  milliseconds?: number;
 }
 
 const SIDE = 8;
@@ -35,5 +37,10 @@ async function read(file: string): Promise<Answer> {
 }
 
 await selectBackend({ backend: 'onnx', threads: 1 });
-process.on('message', async (file: string) => process.send!(await read(file)));
+process.on('message', async (file: string) => {
+  const before = process.cpuUsage();
+  const answer = await read(file);
+  const { user, system } = process.cpuUsage(before);
+  process.send!({ ...answer, milliseconds: (user + system) / 1000 });
+});
 process.send!({});

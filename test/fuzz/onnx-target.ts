@@ -1,5 +1,6 @@
 /** ONNX models, computed by ONNX Runtime in another process. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { encodeModel, type OnnxGraph, type OnnxNode } from '../../src/lib/engine/onnx/model.js';
 import { DataError } from '../../src/lib/errors.js';
@@ -11,19 +12,32 @@ import { type Store, type Target, target } from './target.js';
 const READER = fileURLToPath(new URL('./onnx-reader.js', import.meta.url));
 /** Kilobytes of addresses that the reader may use: a model may ask for any memory. */
 const ADDRESSES = 6 * 2 ** 20;
+/** Of a processor, and by the clock, which other programs may have. */
 const PATIENCE_MS = 20_000;
+const CLOCK_MS = 120_000;
+const LOOK_MS = 500;
+/** Of Linux, in which /proc counts. */
+const TICK_MS = 10;
 
 /** One process, until it ends; then another. */
 class Reader {
   #child: ChildProcess | undefined;
+  #used = 0;
+
+  /** Milliseconds of a processor that the last answer took; what had none is a fault without it. */
+  get used(): number {
+    return this.#used;
+  }
 
   async read(file: string): Promise<string> {
     this.#child ??= await started();
     const child = this.#child;
     const answer = answerOf(child);
     child.send(file);
+    this.#used = 0;
     try {
-      const { value, refused, failed } = await answer;
+      const { value, refused, failed, milliseconds } = await answer;
+      this.#used = milliseconds ?? 0;
       if (value !== undefined) return value;
       if (refused !== undefined) throw new DataError(refused);
       throw new Error(failed);
@@ -53,9 +67,14 @@ async function started(): Promise<ChildProcess> {
 /** @throws Error when the process ends, or takes too long and is ended */
 function answerOf(child: ChildProcess): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const patience = setTimeout(() => child.kill('SIGKILL'), PATIENCE_MS);
+    const start = performance.now();
+    const usedBefore = usedBy(child);
+    const patience = setInterval(() => {
+      const late = performance.now() - start > CLOCK_MS;
+      if (late || usedBy(child) - usedBefore > PATIENCE_MS) child.kill('SIGKILL');
+    }, LOOK_MS);
     const settle = (settled: () => void): void => {
-      clearTimeout(patience);
+      clearInterval(patience);
       child.off('message', onMessage);
       child.off('exit', onExit);
       settled();
@@ -66,6 +85,16 @@ function answerOf(child: ChildProcess): Promise<Answer> {
     child.on('message', onMessage);
     child.on('exit', onExit);
   });
+}
+
+/** Milliseconds of a processor; 0 where that is not told, or it has ended. */
+function usedBy({ pid }: ChildProcess): number {
+  try {
+    const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+    return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  } catch {
+    return 0;
+  }
 }
 
 const node = (
@@ -130,5 +159,5 @@ export async function onnxTarget(store: Store): Promise<Target> {
     return random() < 0.7 ? protobufMutant(model, random) : mutant(model, random);
   };
   const made = await target('onnx', false, good, (file) => reader.read(file), store, make);
-  return { ...made, close: () => reader.close() };
+  return { ...made, used: () => reader.used, close: () => reader.close() };
 }

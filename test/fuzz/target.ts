@@ -11,6 +11,8 @@ export interface Target {
   make(random: Random): Buffer;
   /** What sound files hold: the changed file's own, and those it was spliced with. */
   readonly values: ReadonlySet<string>;
+  /** Milliseconds of a processor that the last reading took, if it was a process of its own that read. */
+  used?(): number;
   /** Ends what reads, if it is a process of its own. */
   close?(): Promise<void>;
 }

@@ -1,8 +1,8 @@
 /** Outputs are looked at before the work begins: a place that cannot be written to shows then, and not after hours. */
 import { closeSync, lstatSync, openSync, type Stats, statSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
-import { MissingInputError, UsageError } from '../errors.js';
-import { finalName, isDescriptor, withPath } from '../files/atomic-file.js';
+import { UsageError } from '../errors.js';
+import { finalName, isDescriptor, noFolder, withPath } from '../files/atomic-file.js';
 import { awaitReader } from '../files/named-pipe.js';
 import { temporaryName } from '../files/temporary-files.js';
 import type { Option } from '../options/option.js';
@@ -30,12 +30,7 @@ async function checkOutput({ writes, long }: Option, target: string): Promise<vo
   if (found && !isFolder && !found.isFile()) return awaitReader(target); // a device, or a pipe
   if (isFolder) return tryWriting(path.join(nearestFolder(target, long), 'output'), target);
   const file = finalName(target);
-  if (!statOf(path.dirname(file))) {
-    throw new MissingInputError(
-      `cannot write into ${path.dirname(target)}: no such folder`,
-      'Create the folder first.',
-    );
-  }
+  if (!statOf(path.dirname(file))) throw noFolder(statOf(path.dirname(target)) ? file : target);
   tryWriting(file, target);
 }
 

@@ -3,7 +3,8 @@
  * index.ts so that other verbs do not load it for nothing.
  */
 import { existsSync } from 'node:fs';
-import { DataError, MissingInputError, UnavailableError } from '../errors.js';
+import { DataError, UnavailableError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { floatFromHalf, halfFromFloat } from '../numbers/half.js';
 import { ort } from './onnx/runtime/library.js';
 import { OrtSession, type PortType as RawPort } from './onnx/runtime/session.js';
@@ -97,7 +98,7 @@ function floatsOf(tensor: bigint): FloatTensor {
  * @throws MissingInputError when there is no such file; DataError when ONNX Runtime cannot load it
  */
 export function openOnnxModel(file: string): OnnxModel {
-  if (!existsSync(file)) throw new MissingInputError(`${file}: no such file`);
+  if (!existsSync(file)) throw missingInput(file);
   try {
     return new OnnxModel(
       file,

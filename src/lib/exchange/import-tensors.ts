@@ -1,7 +1,8 @@
 /** Images, arrays and latents from elsewhere as a tensor stream. */
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { DataError, MissingInputError } from '../errors.js';
+import { DataError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { isParquet } from '../formats/parquet.js';
 import { centerCrop } from '../images/crop.js';
 import { openImages } from '../images/open-images.js';
@@ -31,7 +32,7 @@ export interface TensorImport {
  * @throws MissingInputError when there is nothing; DataError when it is none of these, or damaged
  */
 export async function openRows(input: string, { column, like, size }: TensorImport): Promise<RowSource> {
-  if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
+  if (!existsSync(input)) throw missingInput(input, 'file or folder');
   const source = finite(await openSource(input, column, size), input);
   return like === undefined ? source : withKeysOf(source, like, input);
 }

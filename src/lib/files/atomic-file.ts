@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import path from 'node:path';
 import { MissingInputError, UnavailableError, UsageError } from '../errors.js';
+import { whyMissing } from './missing.js';
 import { takePipe } from './named-pipe.js';
 import { temporaryName } from './temporary-files.js';
 import { onInterrupt } from './unfinished.js';
@@ -173,8 +174,17 @@ function openForWriting(file: string, named: string, flags: string, mode?: numbe
     return openSync(file, flags, mode);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw Object.assign(error as Error, { path: named });
-    throw new MissingInputError(`cannot write into ${path.dirname(file)}: no such folder`, 'Create the folder first.');
+    throw noFolder(named);
   }
+}
+
+/** The error of a file whose folder is not there. */
+export function noFolder(file: string): MissingInputError {
+  const folder = path.dirname(file);
+  return new MissingInputError(
+    `cannot write into ${folder}: ${whyMissing(folder, 'folder')}`,
+    'Create the folder first.',
+  );
 }
 
 /** The rename itself is durable only once its folder is on disk. Some file systems refuse to sync a folder. */

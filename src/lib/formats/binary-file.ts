@@ -2,6 +2,7 @@
 import { constants } from 'node:buffer';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { DataError, MissingInputError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 
 /** One read call takes at most 2^31 - 1 bytes. */
 const LONGEST_READ = 2 ** 30;
@@ -20,7 +21,8 @@ export class BinaryFile {
       this.#fd = openSync(path, 'r');
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
-      throw new MissingInputError(`${path}: ${code === 'ENOENT' ? 'no such file' : `cannot be opened (${code})`}`);
+      if (code === 'ENOENT') throw missingInput(path);
+      throw new MissingInputError(`${path}: cannot be opened (${code})`);
     }
     const stat = fstatSync(this.#fd);
     this.size = stat.size;

@@ -1,7 +1,8 @@
 /** Texts that describe pictures, by the keys of the pictures. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { DataError, MissingInputError } from '../errors.js';
+import { DataError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { jsonObject } from '../formats/json-object.js';
 import { isHidden, isImageName } from './image-names.js';
 
@@ -18,7 +19,7 @@ export type Captions = ReadonlyMap<string, readonly string[]>;
  * @throws MissingInputError when it is not there; DataError when it holds no captions, or a line is none
  */
 export function readCaptions(source: string): Captions {
-  if (!existsSync(source)) throw new MissingInputError(`${source}: no such file or folder`);
+  if (!existsSync(source)) throw missingInput(source, 'file or folder');
   const captions = statSync(source).isDirectory() ? ofFolder(source) : ofFile(source);
   if (captions.size > 0) return captions;
   throw new DataError(`${source}: holds no captions`);

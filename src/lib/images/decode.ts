@@ -3,10 +3,11 @@
  * is built on: alpha is dropped, not composited; colour profiles and EXIF orientation are not applied; CMYK is
  * converted by the plain formula; of 16 bits the upper 8 are kept; of an animation the first frame.
  */
-import { readFile } from 'node:fs/promises';
 import './quiet-vips.js';
 import sharp, { type Sharp } from 'sharp';
-import { DataError, MissingInputError } from '../errors.js';
+import { DataError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
+import { readWhole } from '../files/whole-file.js';
 import { firstGifFrame, placeFrame } from './gif.js';
 import type { PixelBudget } from './pixel-budget.js';
 import type { RgbImage } from './rgb-image.js';
@@ -27,10 +28,10 @@ const LARGEST = 0x3fff ** 2;
  */
 export async function decodeImage(source: string | Uint8Array, where: string, budget?: PixelBudget): Promise<RgbImage> {
   try {
-    return await decodeBytes(typeof source === 'string' ? await readFile(source) : source, budget);
+    return await decodeBytes(typeof source === 'string' ? await readWhole(source) : source, budget);
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw new MissingInputError(`${where}: no such file`);
+    if (code === 'ENOENT') throw missingInput(where);
     const [reason] = message.trim().split('\n'); // the decoders repeat themselves
     throw new DataError(`${where}: cannot be decoded (${reason})`);
   }

@@ -1,6 +1,7 @@
 /** Images in any order: where each lies, and reading it there. Places are plain data, which threads hand to each other. */
 import { existsSync, statSync } from 'node:fs';
-import { MissingInputError, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { BinaryFile } from '../formats/binary-file.js';
 import { isParquet } from '../formats/parquet.js';
 import { sizeOf } from '../numbers/typed-array.js';
@@ -52,7 +53,7 @@ export async function openImageStore(input: string): Promise<ImageStore> {
  * @throws MissingInputError when there is nothing; UsageError for what cannot be read in any order
  */
 export async function listPictures(input: string): Promise<PlacedPictures> {
-  if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
+  if (!existsSync(input)) throw missingInput(input, 'file or folder');
   if (isImageFolder(input) && !isParquet(input)) return folderPictures(input);
   if (statSync(input).isDirectory() && !isParquet(input)) return streamPictures(input);
   if (/\.tar$/i.test(input)) return tarPictures(input);

@@ -2,6 +2,7 @@
 import { type Dirent, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
+import { whyMissing } from '../files/missing.js';
 import { isUnfinished } from '../files/unfinished-folder.js';
 import { compareCodePoints } from './code-points.js';
 import { IMAGE_EXTENSIONS, isHidden } from './image-names.js';
@@ -72,8 +73,8 @@ function readFolder(folder: string): Dirent[] {
     return readdirSync(folder, { withFileTypes: true });
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
-    const what = { ENOENT: 'no such folder', ENOTDIR: 'not a folder' }[code ?? ''] ?? `cannot be read (${code})`;
-    throw new MissingInputError(`${folder}: ${what}`);
+    const what = code === 'ENOTDIR' ? 'not a folder' : `cannot be read (${code})`;
+    throw new MissingInputError(`${folder}: ${code === 'ENOENT' ? whyMissing(folder, 'folder') : what}`);
   }
 }
 

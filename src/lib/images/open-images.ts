@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { DataError, MissingInputError, type RepaError } from '../errors.js';
+import { DataError, type RepaError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { type NpzFile, openNpz } from '../formats/npz.js';
 import { isParquet } from '../formats/parquet.js';
 import { showShape } from '../numbers/typed-array.js';
@@ -52,7 +53,7 @@ const LEAST_AHEAD = 16;
  * @throws MissingInputError when there is nothing; DataError when it holds no images
  */
 export async function openImages(input: string, options: ImageInputOptions = {}): Promise<ImageInput> {
-  if (input !== '-' && !existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
+  if (input !== '-' && !existsSync(input)) throw missingInput(input, 'file or folder');
   if (input === '-') return fromStream(input, options);
   if (isParquet(input)) return fromParquet(input, options);
   if (isImageFolder(input)) return fromFolder(input, options);

@@ -1,7 +1,8 @@
 /** CLIP's tokenizer: byte pairs, of texts in lower case, from the vocabulary files that are published with its weights. */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
-import { DataError, MissingInputError } from '../errors.js';
+import { DataError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { jsonObject } from '../formats/json-object.js';
 
 const START = '<|startoftext|>';
@@ -28,8 +29,9 @@ export class ClipTokenizer {
     const file = (name: string): string => {
       const place = path.join(folder, name);
       if (existsSync(place)) return readFileSync(place, 'utf8');
-      throw new MissingInputError(
-        `${place}: no such file`,
+      throw missingInput(
+        place,
+        'file',
         'The vocabulary of CLIP is vocab.json and merges.txt, published beside its weights.',
       );
     };

@@ -1,7 +1,7 @@
 /** Weights of a named network, or of a file: found, hashed, read and brought under the names that the models use. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { MissingInputError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { sha256Of } from '../files/sha256.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { openWeights, type WeightsFile } from '../formats/weights-file.js';
@@ -72,7 +72,7 @@ class StoredWeight implements Weight {
  */
 export async function openNetwork({ kind, name, file }: NetworkRequest): Promise<OpenNetwork> {
   const found = file ?? locateWeights(name);
-  if (!existsSync(found)) throw new MissingInputError(`no weights file at ${found}`);
+  if (!existsSync(found)) throw missingInput(found, 'file', 'Weights were looked for there.');
   const sha256 = await sha256Of(found);
   const source = openWeights(found);
   const close = () => source.close();

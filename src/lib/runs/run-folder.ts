@@ -1,7 +1,7 @@
 /** A training run as its folder shows it: the log, the newest checkpoint's configuration, the sheets of samples. */
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { MissingInputError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { checkpointSteps, findCheckpoint, readCheckpointRecord, stepFolder } from '../training/checkpoint.js';
 import { RunLog } from './run-log.js';
 import type { Facts, PictureView, RunChange } from './run-view.js';
@@ -22,7 +22,7 @@ export class RunFolder {
    */
   constructor(location: string) {
     if (!existsSync(location)) {
-      throw new MissingInputError(`${location}: no such run`, 'Name a folder of repa train --out, or a log of one.');
+      throw missingInput(location, 'run', 'Name a folder of repa train --out, or a log of one.');
     }
     const isLog = !statSync(location).isDirectory();
     const isCheckpoint = !isLog && existsSync(path.join(location, 'config.json'));

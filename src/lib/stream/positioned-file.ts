@@ -1,6 +1,7 @@
 /** A file read at any place, synchronously: a call costs microseconds, and training waits for the rows anyway. */
 import fs from 'node:fs';
-import { DataError, MissingInputError } from '../errors.js';
+import { DataError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { truncated } from './message.js';
 
 /** A file for positioned reads. */
@@ -16,7 +17,7 @@ export class PositionedFile {
     try {
       this.fd = fs.openSync(name, 'r');
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new MissingInputError(`${name}: no such file`);
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw missingInput(name);
       throw error;
     }
     const stat = fs.fstatSync(this.fd);

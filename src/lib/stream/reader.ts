@@ -2,7 +2,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { promisify } from 'node:util';
-import { DataError, MissingInputError } from '../errors.js';
+import { DataError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { FdSource } from './fd-source.js';
 import { hashKeys, KeyTable, sameKey, UNIQUE_KEYS } from './key-table.js';
 import { tensorView } from './layout.js';
@@ -129,7 +130,7 @@ async function openInput(file: string, keys: KeyTable): Promise<InputReader> {
   try {
     return new InputReader(await open(file, 'r'), file, true, keys);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new MissingInputError(`${file}: no such file`);
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw missingInput(file);
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
 import { makeFolder } from '../files/folders.js';
+import { missingInput } from '../files/missing.js';
 import { atomicFileSink, type FileSink } from './sink.js';
 
 /** Which part of a job this is: 0 <= index < count. */
@@ -29,7 +30,7 @@ function readFolder(folder: string): string[] {
   try {
     return fs.readdirSync(folder);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new MissingInputError(`${folder}: no such folder`);
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw missingInput(folder, 'folder');
     throw error;
   }
 }

@@ -16,6 +16,7 @@ import { DataError, diskProblem, MissingInputError, UnavailableError } from '../
 import { syncFolder, writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { checkChecksum, writeChecksums } from '../files/checksums.js';
 import { makeFolder } from '../files/folders.js';
+import { whyLinkFails } from '../files/missing.js';
 import { temporaryName } from '../files/temporary-files.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import { type LazyTensor, openSafetensors, type SafetensorsFile, writeSafetensors } from '../formats/safetensors.js';
@@ -52,7 +53,11 @@ export function findCheckpoint(location: string): string {
   if (existsSync(path.join(location, 'config.json'))) return location;
   const newest = checkpointSteps(location).at(-1);
   if (newest === undefined) {
-    throw new MissingInputError(`no checkpoint in ${location}`, 'Train one with repa train, or name it with --ckpt.');
+    const link = whyLinkFails(location);
+    throw new MissingInputError(
+      `no checkpoint in ${location}${link ? `: ${link}` : ''}`,
+      'Train one with repa train, or name it with --ckpt.',
+    );
   }
   return stepFolder(location, newest);
 }

@@ -2,8 +2,9 @@
 import { existsSync, readdirSync, realpathSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { MissingInputError, UnavailableError } from '../../errors.js';
+import { UnavailableError } from '../../errors.js';
 import { homeFolder } from '../../files/home.js';
+import { missingInput } from '../../files/missing.js';
 
 /** Drivers of accelerators: NVIDIA's (on Windows' Linux: its stand-in), AMD's, and those of PCI accelerators. */
 const DRIVERS = ['/dev/nvidiactl', '/dev/dxg', '/dev/kfd', '/dev/accel0', '/dev/vfio/0'];
@@ -88,8 +89,7 @@ export const namedPlugin = (): string | undefined => process.env.REPA_PJRT_PLUGI
 export function findPlugin(named: string | undefined): FoundPlugin {
   const explicit = named ?? namedPlugin();
   if (explicit !== undefined) {
-    if (!existsSync(explicit))
-      throw new MissingInputError(`${explicit}: no such file`, '--plugin takes a PJRT plugin.');
+    if (!existsSync(explicit)) throw missingInput(explicit, 'file', '--plugin takes a PJRT plugin.');
     return { file: path.resolve(explicit), from: named ? '--plugin' : 'REPA_PJRT_PLUGIN' };
   }
   const [first] = installedPlugins();

@@ -2,8 +2,9 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { MissingInputError, UsageError } from '../../errors.js';
+import { UsageError } from '../../errors.js';
 import { makeFolder } from '../../files/folders.js';
+import { missingInput } from '../../files/missing.js';
 import { contactSheet, writePng } from '../../images/png.js';
 import type { RgbImage } from '../../images/rgb-image.js';
 import type { Gaussian } from '../../metrics/statistics.js';
@@ -74,7 +75,7 @@ export class SampleMeasure implements Measure {
       throw new UsageError(`--eval-num ${compared}: each of ${group.size} ranks samples two images at least`);
     }
     if (compared > 0 && !existsSync(options.evalRef!)) {
-      throw new MissingInputError(`--eval-ref ${options.evalRef}: no such file or folder`);
+      throw missingInput(options.evalRef!, 'file or folder', 'It is what --eval-ref names.');
     }
     const vae = record.data.latents.metadata['repa.model'];
     const decoder = await openCodec({ vae, weights: options.evalVaeWeights, statistics: options.evalVaeStatistics });
