@@ -1,7 +1,8 @@
 /** What a file or a folder holds, and how it was made, told by its content; by its name only where content does not tell. */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { DataError, MissingInputError } from '../errors.js';
+import { DataError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { BinaryFile } from '../formats/binary-file.js';
 import { isNpy } from '../formats/npy.js';
 import { isParquet } from '../formats/parquet.js';
@@ -25,7 +26,7 @@ import { npyFacts, npzFacts, safetensorsFacts, tensorFileFacts, tensorStreamFact
  */
 export async function describe(input: string): Promise<Facts> {
   if (input === '-') return tensorStreamFacts(input);
-  if (!existsSync(input)) throw new MissingInputError(`${input}: no such file or folder`);
+  if (!existsSync(input)) throw missingInput(input, 'file or folder');
   const stat = statSync(input);
   if (stat.isDirectory()) return describeFolder(input);
   return stat.isFile() ? describeFile(input) : tensorStreamFacts(input); // a pipe, such as <(command)
