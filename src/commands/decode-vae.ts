@@ -23,7 +23,9 @@ export const command = verb({
   options: {
     vae: text('--vae <name>', "a VAE's name, or pixels", { defaultText: "what the stream's header names" }),
     weights: text('--weights <file>', "the VAE's weights; its architecture is inferred"),
-    statistics: text('--statistics <file>', 'statistics of latents that are encoder tokens'),
+    statistics: text('--statistics <file>', 'statistics of latents that are encoder tokens, or none', {
+      defaultText: 'as their header says',
+    }),
     rounding: ROUNDING,
     batchSize: batchSize(4),
     out: OUT,
@@ -33,14 +35,17 @@ export const command = verb({
     checkBinaryOutput(options);
     const input = inputOrStdin(path, 'latents');
     const { selectBackend } = await import('../lib/engine/index.js');
-    const { checkDecoder, checkStandardised, decoderRecord, openCodec } = await import('../lib/pretrained/codec.js');
+    const { checkDecoder, checkStandardised, decoderRecord, openCodec, statisticsFor } = await import(
+      '../lib/pretrained/codec.js'
+    );
     const { openLatents } = await import('../lib/pretrained/latent-stream.js');
     const { fromSignedUnit } = await import('../lib/images/normalise.js');
     const { inBatches } = await import('../lib/batches.js');
 
     const source = await openLatents(input);
     await selectBackend(options);
-    const codec = await openCodec({ ...options, vae: options.vae ?? source.codec });
+    const statistics = statisticsFor(source.metadata, options.statistics);
+    const codec = await openCodec({ ...options, statistics, vae: options.vae ?? source.codec });
     const [channels, size] = source.shape;
     const { 'repa.codec': encoder, 'repa.model': model } = source.metadata;
     const where = input === '-' ? 'stdin' : input;

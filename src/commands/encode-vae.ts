@@ -46,9 +46,13 @@ export const command = verb({
     vae: text('--vae <name>', "a VAE's name, pixels, or rae: and an encoder's name", { default: 'sd-vae-ft-ema' }),
     weights: text('--weights <file>', "the VAE's weights; its architecture is inferred"),
     size: SIZE,
-    statistics: text('--statistics <file>', 'what encoder tokens are standardised by', {
-      defaultText: 'the published ones of ImageNet, if they were pulled',
-    }),
+    statistics: text(
+      '--statistics <file>',
+      'what encoder tokens are standardised by, or none, for train --path geodesic',
+      {
+        defaultText: 'the published ones of ImageNet, if they were pulled',
+      },
+    ),
     fitStatistics: text('--fit-statistics <file>', 'only find the statistics of these images, and write them here', {
       writes: 'file',
       conflicts: ['statistics', 'shard', 'out', 'dryRun'],

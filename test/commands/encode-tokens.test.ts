@@ -55,5 +55,10 @@ test('statistics, latents, training, resumption and pictures', async (t) => {
     `repa sample --num 2 --steps 2 --vae-weights decoder.safetensors --vae-statistics statistics.safetensors > none`,
     65,
   );
+  // Along the sphere, tokens are taken as they are.
+  assert.match(await line(`${TRAIN} --path geodesic --out sphere`, 2), /these latents are standardised/);
+  await line(`repa encode-vae imgs ${VAE} --statistics none --batch-size 4 > tokens`);
+  await line(`${TRAIN} --path geodesic --latents tokens --steps 2 --out sphere`);
+  await line('repa sample --ckpt sphere --num 2 --steps 2 --vae-weights decoder.safetensors > images');
   assert.match(wrong, /standardised by statistics [0-9a-f]{8}, but .* has statistics [0-9a-f]{8}/);
 });

@@ -1,10 +1,11 @@
 /** The interpolant as tensor operations, for training. */
 import { tf } from '../engine/index.js';
-import type { TrainingPath } from './interpolant.js';
+import { alongSphere, geodesic } from './geodesic.js';
+import type { FlatPath, TrainingPath } from './interpolant.js';
 
 type PathTensors = Record<'alpha' | 'sigma' | 'alphaPrime' | 'sigmaPrime', tf.Tensor>;
 
-function pathTensors(path: TrainingPath, t: tf.Tensor): PathTensors {
+function pathTensors(path: FlatPath, t: tf.Tensor): PathTensors {
   if (path === 'linear') {
     return { alpha: tf.sub(1, t), sigma: t, alphaPrime: tf.scalar(-1), sigmaPrime: tf.scalar(1) };
   }
@@ -16,20 +17,23 @@ function pathTensors(path: TrainingPath, t: tf.Tensor): PathTensors {
 /**
  * Noises a batch and gives the network's target.
  * `x` and `noise` [B, ...], such as latents [B, C, h, w], `t` [B], or [B, 1, h, w] of each pixel; returns x_t = alpha x + sigma e and
- * v = alpha' x + sigma' e, both of the shape of x.
+ * v = alpha' x + sigma' e, both of the shape of x, and how much an error of v counts, [B, 1, ...], where that is not alike.
  */
 export function interpolate(
   path: TrainingPath,
   x: tf.Tensor,
   noise: tf.Tensor,
   t: tf.Tensor,
-): { xT: tf.Tensor; velocity: tf.Tensor } {
-  const { alpha, sigma, alphaPrime, sigmaPrime } = pathTensors(
-    path,
-    t.rank === 1 ? tf.reshape(t, [-1, ...x.shape.slice(1).map(() => 1)]) : t,
-  ); // [B, 1, ...]
+): { xT: tf.Tensor; velocity: tf.Tensor; weight?: tf.Tensor } {
+  const times = t.rank === 1 ? tf.reshape(t, [-1, ...x.shape.slice(1).map(() => 1)]) : t; // [B, 1, ...]
+  if (path === 'geodesic') return geodesic(x, noise, times);
+  const { alpha, sigma, alphaPrime, sigmaPrime } = pathTensors(path, times); // [B, 1, ...]
   return {
     xT: tf.add(tf.mul(alpha, x), tf.mul(sigma, noise)), // [B, ...]
     velocity: tf.add(tf.mul(alphaPrime, x), tf.mul(sigmaPrime, noise)), // [B, ...]
   };
 }
+
+/** What of a predicted velocity counts at a state, [B, C, h, w] each: on the sphere, what is along it. */
+export const alongPath = (path: TrainingPath, predicted: tf.Tensor, state: tf.Tensor): tf.Tensor =>
+  path === 'geodesic' ? alongSphere(predicted, state) : predicted;

@@ -1,4 +1,5 @@
 /** What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run. */
+import type { TrainingPath } from '../diffusion/interpolant.js';
 import { shiftForSize } from '../diffusion/time.js';
 import { DataError, UsageError } from '../errors.js';
 import { showPlain } from '../formats/pickle.js';
@@ -21,7 +22,7 @@ export interface OfficialHints {
   model?: string;
   /** Attention heads, where they are not those of the published model of this width. */
   heads?: number;
-  path?: 'linear' | 'cosine';
+  path?: TrainingPath;
   /** Classes, where its label table may have no row for the null class. */
   numClasses?: number;
   /** Where its weights lie, where a file holds several sets of them. */
@@ -91,8 +92,8 @@ function foreignRecord(checkpoint: OfficialCheckpoint, hints: OfficialHints): Ru
     ...kind,
     training: {
       ...trainingSettings(checkpoint, kind.model, hints),
-      // The models of RAE, which alone have one, were trained and are sampled so.
-      ...(kind.model.head && { timeShift: shiftForSize(inChannels * inputSize ** 2) }),
+      // The models of RAE, which alone have a wide head, and of RJF were trained and are sampled so.
+      ...((kind.model.head || hints.path === 'geodesic') && { timeShift: shiftForSize(inChannels * inputSize ** 2) }),
     },
     latent: { shape: [inChannels, inputSize, inputSize], ...codec.scale },
     data: { latents: { rows: 0, metadata: codecMetadata(codec, inputSize) }, features: [], labelled: null },

@@ -9,7 +9,7 @@ import { klCodec } from './kl-codec.js';
 import { checkScale, type LatentScale } from './latent-scale.js';
 import { openNetwork } from './load.js';
 import { tinyCodec } from './tiny-codec.js';
-import { isTokenCodec, openTokenCodec } from './token-codec.js';
+import { isTokenCodec, openTokenCodec, WITHOUT_STATISTICS } from './token-codec.js';
 
 export type { Codec } from './codec-interface.js';
 
@@ -73,6 +73,19 @@ export async function openCodec(options: CodecOptions): Promise<Codec> {
     network.close();
     throw error;
   }
+}
+
+/**
+ * The statistics that a decoder of latents takes: those that were named, or none where the latents are encoder tokens without.
+ * @param metadata what the latents' header says
+ */
+export function statisticsFor(
+  metadata: Readonly<Record<string, string>>,
+  named: string | undefined,
+): string | undefined {
+  const made = metadata['repa.codec'] ?? metadata['repa.model'];
+  if (named !== undefined || made === undefined || !isTokenCodec(made)) return named;
+  return metadata[STATISTICS_KEY] === undefined ? WITHOUT_STATISTICS : undefined;
 }
 
 /**

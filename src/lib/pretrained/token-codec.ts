@@ -33,7 +33,7 @@ export interface TokenCodecOptions {
   vae: string;
   /** Weights of the half that is used, in place of its name's own. */
   weights?: string;
-  /** The file of the statistics, in place of the name's own. */
+  /** The file of the statistics, in place of the name's own; `none` for tokens as the encoder gives them. */
   statistics?: string;
   half: 'encoder' | 'decoder';
   /** Tokens as the encoder gives them: statistics are to be made of these. */
@@ -56,12 +56,15 @@ function parsedName(vae: string): { encoder: string; blocks: number } {
 /** The names under which the published decoders and statistics of an encoder's tokens are kept. */
 const partName = (encoder: string, part: 'decoder' | 'statistics'): string => `rae-${encoder}-${part}`;
 
+/** In place of a file of statistics. */
+export const WITHOUT_STATISTICS = 'none';
+
 /** @throws UnavailableError when nothing tells the statistics */
 async function statisticsOf(
   encoder: string,
   { vae, statistics, raw }: TokenCodecOptions,
 ): Promise<LatentStatistics | undefined> {
-  if (raw) return undefined;
+  if (raw || statistics === WITHOUT_STATISTICS) return undefined;
   const name = partName(encoder, 'statistics');
   const file = statistics ?? findWeights(name);
   if (file !== undefined) return readStatistics(file);

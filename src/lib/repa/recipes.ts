@@ -50,6 +50,21 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
     beta2: 0.95,
     ema: [0.9995],
   },
+  /** RJF (arXiv 2602.10099): encoder tokens without statistics, along the sphere, through a plain network. */
+  rjf: {
+    lambda: 0,
+    model: 'SiT-B/1',
+    path: 'geodesic',
+    'time-embedding': 'fourier',
+    norm: 'rms',
+    'feed-forward': 'swiglu',
+    rotary: true,
+    time: 'lognormal',
+    'time-shift': 'auto',
+    lr: 2e-4,
+    beta2: 0.95,
+    ema: [0.9995],
+  },
   /** SR-DiT (arXiv 2512.12386); sampled with --path-drop-guidance. */
   'sr-dit': {
     lambda: 0.5,

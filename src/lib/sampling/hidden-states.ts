@@ -2,6 +2,7 @@
 import { DDPM_STEPS, ddpmSchedule } from '../diffusion/ddpm-schedule.js';
 import type { TrainingBatch } from '../diffusion/draws.js';
 import { interpolants } from '../diffusion/interpolant.js';
+import { interpolate } from '../diffusion/interpolate.js';
 import { type Captured, capture, tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
@@ -76,8 +77,7 @@ export class HiddenStateExtractor {
       fillNormal(noise.subarray(row * size, (row + 1) * size), seed, PURPOSE.probe, firstRow + row);
     }
     for (const time of times) {
-      const { alpha, sigma, t } = noiseLevel(this.#model.record, time);
-      const xT = states.map((value, i) => alpha * value + sigma * noise[i]);
+      const { xT, t } = noisyStates(this.#model.record, states, noise, time);
       const outputs = this.#program.run(xT, new Float32Array(batchSize).fill(t), labels);
       for (const [i, block] of blocks.entries()) yield { block, time, tokens: outputs[i] as Float32Array };
     }
@@ -88,9 +88,25 @@ export class HiddenStateExtractor {
   }
 }
 
-/** x_t = alpha x + sigma e, and what the network is told of the time, which for DiT is the step of DDPM. */
-function noiseLevel(record: RunRecord, time: number): { alpha: number; sigma: number; t: number } {
-  if (record.architecture === 'SiT') return { ...interpolants[record.training.path](time), t: time };
+/** States with noise, [B, S] each, and what the network is told of the time, which for DiT is the step of DDPM. */
+function noisyStates(record: RunRecord, states: Float32Array, noise: Float32Array, time: number) {
+  const { path } = record.training;
+  if (record.architecture === 'SiT' && path === 'geodesic') {
+    const [, height, width] = record.latent.shape;
+    const shape = [-1, record.model.inChannels, height, width];
+    const xT = tf.tidy(() => {
+      const [x, e] = [states, noise].map((values) => tf.reshape(tf.tensor(values), shape)); // [B, C, h, w]
+      return interpolate(path, x, e, tf.fill([x.shape[0]], time)).xT.dataSync<'float32'>();
+    });
+    return { xT, t: time };
+  }
+  const { alpha, sigma, t } =
+    record.architecture === 'SiT' && path !== 'geodesic' ? { ...interpolants[path](time), t: time } : stepOfNoise(time);
+  return { xT: states.map((value, i) => alpha * value + sigma * noise[i]), t };
+}
+
+/** x_t = alpha x + sigma e of DDPM. */
+function stepOfNoise(time: number): { alpha: number; sigma: number; t: number } {
   const step = Math.min(DDPM_STEPS - 1, Math.floor(time * DDPM_STEPS));
   const product = ddpmSchedule().alphasCumprod[step];
   return { alpha: Math.sqrt(product), sigma: Math.sqrt(1 - product), t: step };

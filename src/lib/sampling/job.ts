@@ -2,7 +2,7 @@
 import { DataError } from '../errors.js';
 import type { ByteRounding } from '../images/normalise.js';
 import { sizeOf } from '../numbers/typed-array.js';
-import { type Codec, checkStandardised, openCodec } from '../pretrained/codec.js';
+import { type Codec, checkStandardised, openCodec, statisticsFor } from '../pretrained/codec.js';
 import { projectedShape } from '../repa/projected.js';
 import { type Anchor, readAnchor } from './anchor.js';
 import { type LabelPlan, labelPlan } from './labels.js';
@@ -91,8 +91,10 @@ function openSampleCodec(
   { record }: DiffusionModel,
   { vae, vaeWeights, vaeStatistics }: SamplingOptions,
 ): Promise<Codec> {
-  const trained = record.data.latents.metadata['repa.model'];
-  return openCodec({ vae: vae ?? trained, weights: vaeWeights, statistics: vaeStatistics });
+  const { metadata } = record.data.latents;
+  const trained = metadata['repa.model'];
+  const statistics = vae === undefined ? statisticsFor(metadata, vaeStatistics) : vaeStatistics;
+  return openCodec({ vae: vae ?? trained, weights: vaeWeights, statistics });
 }
 
 /** @throws DataError when a codec is not of these latents */

@@ -1,4 +1,5 @@
 /** The options of verbs that take a trained diffusion model: where it is, which of its weights, and how it is sampled. */
+import { TRAINING_PATHS } from '../diffusion/interpolant.js';
 import { SAMPLER_OPTIONS } from '../diffusion/samplers/index.js';
 import { parseAverage } from '../optim/average.js';
 import { choice, flag, integer, number, parsed, text } from '../options/option.js';
@@ -25,7 +26,7 @@ export const CHECKPOINT_FILE = options({
       defaultText: 'the moving average, or the only set',
     },
   ),
-  path: choice('--path <name>', 'path that a checkpoint file was trained on', ['linear', 'cosine'], {
+  path: choice('--path <name>', 'path that a checkpoint file was trained on', TRAINING_PATHS, {
     defaultText: 'as it says, or linear',
   }),
 });

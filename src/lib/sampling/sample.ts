@@ -102,6 +102,7 @@ export async function sampleLatents(
   const start = {
     states: initialStates(indices, stateSize, seed, noise), // [N, S]
     rows: indices.length,
+    channelSize: height * width,
     noise: (out: Float64Array, row: number, step: number): void =>
       fillNormal(out, seed, PURPOSE.sdeNoise, indices[row], step),
   };

@@ -1,4 +1,5 @@
 /** What a network is made of besides its sizes: kinds of norms and perceptrons, and the parts of LightningDiT, JiT, DDT and SR-DiT. */
+import type { TrainingPath } from '../diffusion/interpolant.js';
 import { UsageError } from '../errors.js';
 import { contextBlockOf, type TransformerConfig } from '../models/dit-sizes.js';
 import { choice, flag, integer, parsed, ValueProblem } from '../options/option.js';
@@ -77,7 +78,7 @@ export const DESIGN = options({
 
 /** What the options make of a network of `depth` blocks. @throws UsageError for a prediction that is not for the path */
 export function settledDesign(
-  options: Values<typeof DESIGN> & { path: 'linear' | 'cosine' },
+  options: Values<typeof DESIGN> & { path: TrainingPath },
   depth: number,
 ): Partial<TransformerConfig> {
   const { prediction, path, bottleneck, contextTokens, contextBlock, timeEmbedding, wideHead } = options;

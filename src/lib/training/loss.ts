@@ -3,7 +3,7 @@
  * arXiv 2102.09672), plus the weighted terms of the methods.
  */
 import type { TrainingPath } from '../diffusion/interpolant.js';
-import { interpolate } from '../diffusion/interpolate.js';
+import { alongPath, interpolate } from '../diffusion/interpolate.js';
 import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
 import type { Parameters } from '../models/parameters.js';
@@ -68,17 +68,19 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
   /** The network on the images at times `t` [B]; in training, methods may give each patch one of its own. */
   function at(parameters: Parameters, t: tf.Tensor, training: boolean) {
     const ofPatches = training ? tokenTimes(network, inputs, t) : undefined; // [B, T]
-    const { xT, velocity } = interpolate(path, x, noise, ofPatches ? pixelTimes(network, ofPatches) : t); // [B, C, h, w] each
+    const state = interpolate(path, x, noise, ofPatches ? pixelTimes(network, ofPatches) : t);
+    const { xT, velocity, weight } = state; // [B, C, h, w] each
     const beside = companion && interpolate(path, companion.clean, companion.noise, t); // [B, Z]
     const given = training ? { draws: inputs.draws, checkpointBlocks } : {};
     const output = forward(parameters, network, { x: xT, t: ofPatches ?? t, y, companion: beside?.xT }, given);
     // The velocity that is wanted is bounded where that of the prediction is, so that a perfect one costs nothing.
     const wanted = network.model.prediction === 'data' ? velocityOfData(xT, x, t) : velocity; // [B, C, h, w]
-    const [latents, added] = splitChannels({ predicted: output.output, wanted }, channels);
-    return { output, latents, added, beside };
+    const velocityOf = (predicted: tf.Tensor): tf.Tensor => alongPath(path, output.velocityOf(predicted), xT);
+    const [latents, added] = splitChannels({ predicted: alongPath(path, output.output, xT), wanted }, channels);
+    return { output: { ...output, velocityOf }, latents, added, beside, weight };
   }
 
-  const { output, latents, added, beside } = at(p, inputs.t, true);
+  const { output, latents, added, beside, weight } = at(p, inputs.t, true);
   const pass: OwnPass['pass'] = {
     ...passOf(p, network, output, features),
     latents,
@@ -92,7 +94,11 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
       return { ...passOf(average!, network, other.output, features), latents: other.latents };
     },
   };
-  return { pass, terms: [term('velocity', 1, () => meanSquare(latents.predicted, latents.wanted))] };
+  const error = (): tf.Tensor => {
+    if (!weight) return meanSquare(latents.predicted, latents.wanted);
+    return tf.mean(tf.mul(weight, tf.squaredDifference(latents.predicted, latents.wanted)));
+  };
+  return { pass, terms: [term('velocity', 1, error)] };
 }
 
 /** The first `own` channels, and those that are added to them, if any. */

@@ -3,7 +3,8 @@ import { UsageError } from '../errors.js';
 import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
 import { isMmditName } from '../models/mmdit.js';
 import type { Values } from '../options/table.js';
-import { activeMethods, type MethodValues, settleMethods } from '../repa/methods.js';
+import { STATISTICS_KEY } from '../pretrained/codec.js';
+import { type ActiveMethod, activeMethods, type MethodValues, settleMethods } from '../repa/methods.js';
 import type { Network } from '../repa/network.js';
 import type { TrainingSet } from './data/set.js';
 import { settledDesign } from './design.js';
@@ -53,6 +54,7 @@ export function settleNetwork(
   const active = activeMethods(methods);
   const added = active.reduce((sum, { method, settings }) => sum + (method.channels?.(settings) ?? 0), 0);
   const model = sized(channels + added);
+  if (options.path === 'geodesic') checkSphere(active, model, set);
   if (fromText) checkTextMethods(active, options.model);
   else if (set.latents.classes > model.numClasses) {
     throw new UsageError(`the labels go up to ${set.latents.classes - 1}, but --num-classes is ${model.numClasses}`);
@@ -66,4 +68,26 @@ export function settleNetwork(
     );
   }
   return { architecture, model, methods };
+}
+
+/** @throws UsageError for what cannot be on a sphere: other vectors beside the tokens, clean data, latents without one length */
+function checkSphere(
+  active: readonly ActiveMethod[],
+  { prediction }: TransformerConfig,
+  { latents }: Pick<TrainingSet, 'latents'>,
+): void {
+  const other = active.find(({ method }) => method.companion || method.channels);
+  if (other) {
+    throw new UsageError(
+      `--path geodesic is for latents alone, and ${other.method.name} generates more`,
+      'Leave it out.',
+    );
+  }
+  if (prediction)
+    throw new UsageError('--path geodesic is for a network that predicts velocities', 'Drop --prediction.');
+  if (latents.file.schema.metadata[STATISTICS_KEY] === undefined) return;
+  throw new UsageError(
+    '--path geodesic is for tokens as their norm leaves them, and these latents are standardised, position by position',
+    'Encode them again with --statistics none.',
+  );
 }

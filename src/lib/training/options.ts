@@ -1,4 +1,5 @@
 /** The options of a training run: its network, its steps. What methods add, they declare themselves. */
+import { TRAINING_PATHS } from '../diffusion/interpolant.js';
 import { type Average, parseAverage, sigmaOf } from '../optim/average.js';
 import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
 import { options } from '../options/table.js';
@@ -93,10 +94,15 @@ export const STEPS = options({
     max: 1,
     default: 0.1,
   }),
-  path: choice('--path <name>', 'path between data and noise', ['linear', 'cosine'], {
-    default: 'linear',
-    onlyFor: 'SiT',
-  }),
+  path: choice(
+    '--path <name>',
+    'path between data and noise; geodesic: along the sphere that tokens lie on (RJF)',
+    TRAINING_PATHS,
+    {
+      default: 'linear',
+      onlyFor: 'SiT',
+    },
+  ),
   time: choice('--time <name>', 'how times are drawn', ['uniform', 'lognormal'], {
     default: 'uniform',
     onlyFor: 'SiT',

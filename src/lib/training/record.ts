@@ -1,3 +1,4 @@
+import { TRAINING_PATHS } from '../diffusion/interpolant.js';
 import { DataError } from '../errors.js';
 import {
   checked,
@@ -91,7 +92,7 @@ const TRAINING = fields({
   emaDecays: listOf(checked<Average>('the decay of an average, or its width', isAverage)),
   /** Chance that a label is replaced by the null class. */
   labelDropout: numeric,
-  path: oneOf('linear', 'cosine'),
+  path: oneOf(...TRAINING_PATHS),
   time: oneOf('uniform', 'lognormal'),
   /** By how much times are moved towards the noise; 1 for not at all. */
   timeShift: numeric,

@@ -1,6 +1,7 @@
 /** What headers tell of samplers: entries of streams that were written once must be those of the same settings for good. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { TrainingPath } from '../../../src/lib/diffusion/interpolant.js';
 import { publishedNotes, type SamplerOptions, settle } from '../../../src/lib/diffusion/samplers/index.js';
 import type { Architecture } from '../../../src/lib/diffusion/samplers/sampler.js';
 import { UsageError } from '../../../src/lib/errors.js';
@@ -39,9 +40,14 @@ test('the entries of each sampler, in the order and under the names of all strea
 });
 
 test('what is not for a sampler, or does not go together, is refused', () => {
-  const refused = (architecture: Architecture, options: SamplerOptions, message: RegExp) =>
+  const refused = (
+    architecture: Architecture,
+    options: SamplerOptions,
+    message: RegExp,
+    path: TrainingPath = 'linear',
+  ) =>
     assert.throws(
-      () => settle(architecture, { path: 'linear', timeShift: 1 }, options),
+      () => settle(architecture, { path, timeShift: 1 }, options),
       (error) => error instanceof UsageError && message.test(error.message),
     );
   refused('DiT', { mode: 'ode' }, /--mode ode is not for a DiT/);
@@ -52,6 +58,8 @@ test('what is not for a sampler, or does not go together, is refused', () => {
   refused('DiT', { steps: 1001 }, /cannot take 1001 sampling steps of a process of 1000/);
   refused('DiT', { mode: 'ddim', spacing: 'stride', steps: 999 }, /cannot be cut to 999 by a whole stride/);
   refused('SiT', { mode: 'sde', steps: 1 }, /at least 2 steps/);
+  refused('SiT', { mode: 'sde' }, /--mode sde is not for a SiT of the geodesic path/, 'geodesic');
+  refused('SiT', { solver: 'heun' }, /--solver heun is not for a SiT of the geodesic path/, 'geodesic');
 });
 
 test('a header of a sampler that nobody knows draws no conclusions', () => {

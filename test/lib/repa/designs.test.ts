@@ -1,7 +1,8 @@
 /** Networks of other designs than SiT's against the code that their authors published: fixtures/published/README.md. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { selectBackend, type tf } from '../../../src/lib/engine/index.js';
+import { alongPath, interpolate } from '../../../src/lib/diffusion/interpolate.js';
+import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { publishedName, sitConfig } from '../../../src/lib/models/dit-sizes.js';
 import { forward } from '../../../src/lib/repa/network.js';
 import type { LossInputs } from '../../../src/lib/repa/pass.js';
@@ -107,4 +108,43 @@ describe('the wide head of DDT, as RAE has it', () => {
 
   test('samples by Euler, in shifted steps', () =>
     fixture.checkSamples({ steps: 5 }, { timeShift: fixture.expected('inputs.shift')[0] }));
+});
+
+describe('the geodesic path of RJF', () => {
+  const fixture = new Fixture('rjf', {});
+
+  test('loss and gradients, each error weighed by how it is carried on', () => {
+    const inputs = ({ x, noise, t, y }: Record<string, tf.Tensor>): LossInputs => ({ x, noise, t, y });
+    const losses = { velocity: 'loss' };
+    fixture.checkLoss(['x', 'noise', 't', 'y'], inputs, losses, undefined, undefined, 'geodesic');
+  });
+
+  test('what counts of a prediction is along the sphere', () => {
+    const [velocity] = fixture.outputs(['x', 'noise', 't', 'y'], (p, { x, noise, t, y }) => {
+      const { xT } = interpolate('geodesic', x, noise, t);
+      return [alongPath('geodesic', forward(p, fixture.network, { x: xT, t, y }).output, xT)];
+    });
+    const wanted = fixture.expected('outputs.velocity');
+    assertClose(velocity, wanted, TOLERANCE * largestMagnitude(wanted), 'velocity');
+  });
+
+  test('samples by Euler along great circles, in shifted steps', () =>
+    fixture.checkSamples({ steps: 5 }, { timeShift: 1.5, path: 'geodesic' }));
+
+  test('the published layout is loaded strictly', () => {
+    const { record } = loadDiffusionModel(fixture.file(), {
+      path: 'geodesic',
+      codec: { name: 'rae:dinov2reg-vit-b', scale: [1] },
+    });
+    assert.deepEqual([record.model.timeEmbedding, record.training.path], ['fourier', 'geodesic']);
+    assert.equal(record.training.timeShift, Math.sqrt((12 * 4 * 4) / 4096));
+  });
+
+  test('data at the place of the noise, and times at both ends, give finite numbers', () => {
+    const x = tf.tensor([3, 4, 0, 0, 0, 0], [2, 3, 1, 1]);
+    for (const time of [0, 1]) {
+      const { xT, velocity, weight } = interpolate('geodesic', x, tf.mul(x, 2), tf.fill([2], time));
+      for (const values of [xT, velocity, weight!]) assert.ok(values.dataSync().every(Number.isFinite));
+    }
+  });
 });

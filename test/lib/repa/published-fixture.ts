@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { classifierFreeGuidance, type Times, timesOfRows } from '../../../src/lib/diffusion/guidance.js';
+import type { TrainingPath } from '../../../src/lib/diffusion/interpolant.js';
 import { type SamplerOptions, settle } from '../../../src/lib/diffusion/samplers/index.js';
 import { capture, type TensorSpec, tf } from '../../../src/lib/engine/index.js';
 import { toOfficialNames } from '../../../src/lib/models/dit-weights.js';
@@ -54,8 +55,9 @@ export class Fixture {
     losses: Readonly<Record<string, string>>,
     average?: Weights,
     channels?: number,
+    path: TrainingPath = 'linear',
   ): void {
-    const store = this.checkLosses(names, inputsOf, losses, average, channels);
+    const store = this.checkLosses(names, inputsOf, losses, average, channels, path);
     const gradients = this.group('gradients');
     assert.ok(gradients.size > 20);
     for (const { name, gradient } of store.parameters) {
@@ -73,6 +75,7 @@ export class Fixture {
     losses: Readonly<Record<string, string>>,
     average?: Weights,
     channels?: number,
+    path: TrainingPath = 'linear',
   ): ParameterStore {
     const store = modelStore(this.network, { weights: this.group('weights') });
     const inputs = names.map((name) => this.input(name));
@@ -83,7 +86,7 @@ export class Fixture {
       (...tensors) => {
         const named = Object.fromEntries(names.map((name, i) => [name, tensors[i]]));
         const all = trainingLoss(store.tensors, this.network, inputsOf(named), {
-          path: 'linear',
+          path,
           average: teacher,
           channels,
         });
@@ -114,7 +117,10 @@ export class Fixture {
   }
 
   /** Compares samples, from the noise and the labels of the fixture on. */
-  async checkSamples(options: SamplerOptions, { cfg = 1, timeShift = 1 } = {}): Promise<void> {
+  async checkSamples(
+    options: SamplerOptions,
+    { cfg = 1, timeShift = 1, path = 'linear' as TrainingPath } = {},
+  ): Promise<void> {
     const { shape, data } = this.#tensors.get('inputs.sample_noise')!;
     const labels = Int32Array.from(this.expected('inputs.labels'));
     const parameters = toParameters(this.group('weights'));
@@ -132,8 +138,9 @@ export class Fixture {
     };
     const batch = { labels, channelSize: sizeOf(shape.slice(2)) };
     const predictor = classifierFreeGuidance(network, batch, this.network.model.numClasses, { scale: cfg });
-    const sampler = settle('SiT', { path: 'linear', timeShift }, options);
-    const start = { states: Float32Array.from(data), rows: labels.length, noise: () => {} };
+    const sampler = settle('SiT', { path, timeShift }, options);
+    const { channelSize } = batch;
+    const start = { states: Float32Array.from(data), rows: labels.length, channelSize, noise: () => {} };
     const samples = await sampler.sample(predictor, start);
     const wanted = this.expected('outputs.samples');
     assertClose(samples, wanted, TOLERANCE * largestMagnitude(wanted), 'samples');

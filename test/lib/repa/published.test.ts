@@ -355,7 +355,7 @@ describe('REPA-G', () => {
     const network = compiledNetwork({ ...model, parameters }, { anchor: anchorOf(false) });
     const labels = Int32Array.from(fixture.input('y').data);
     const sampler = settle('SiT', { path: 'linear', timeShift: 1 }, { steps: 4 });
-    const start = { states: Float32Array.from(fixture.input('noise').data), rows: 3, noise: () => {} };
+    const start = { states: Float32Array.from(fixture.input('noise').data), rows: 3, channelSize: 64, noise: () => {} };
     const samples = await sampler.sample((x, t) => network(x, t, labels), start);
     const wanted = fixture.expected('outputs.samples');
     assertClose(samples, wanted, TOLERANCE * largestMagnitude(wanted), 'samples');

@@ -7,12 +7,13 @@ import type { Values as Numbers, TimedPredictor } from '../guidance.js';
 import { ddim } from './ddim.js';
 import { ddpm } from './ddpm.js';
 import { dopri5 } from './dopri5.js';
+import { geodesicOde } from './geodesic.js';
 import { ode } from './ode.js';
 import type { Architecture, Described, Sampler, Start, Trained } from './sampler.js';
 import { sde } from './sde.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: each has its own settings, which only it reads
-const SAMPLERS: readonly Sampler<any, any>[] = [ode, sde, dopri5, ddpm, ddim];
+const SAMPLERS: readonly Sampler<any, any>[] = [ode, sde, dopri5, geodesicOde, ddpm, ddim];
 
 /** Which sampler, and the options of all. */
 export const SAMPLER_OPTIONS = options({
@@ -43,7 +44,7 @@ export interface SettledSampler {
  *   not go together
  */
 export function settle(architecture: Architecture, trained: Trained, given: SamplerOptions): SettledSampler {
-  const chosen = samplerOf(architecture, given);
+  const chosen = samplerOf(architecture, trained, given);
   refuseOthers(chosen, given);
   const own = Object.keys(chosen.options).flatMap((key) => {
     const value = (given as Record<string, unknown>)[key];
@@ -57,13 +58,16 @@ export function settle(architecture: Architecture, trained: Trained, given: Samp
   };
 }
 
-function samplerOf(architecture: Architecture, { mode: wanted, solver = 'euler' }: SamplerOptions) {
-  const candidates = SAMPLERS.filter((sampler) => sampler.of === architecture);
+function samplerOf(architecture: Architecture, { path }: Trained, { mode: wanted, solver = 'euler' }: SamplerOptions) {
+  const own = path === 'geodesic' ? path : undefined;
+  const candidates = SAMPLERS.filter((sampler) => sampler.of === architecture && sampler.path === own);
   const modes = [...new Set(candidates.map(({ mode }) => mode))];
   const mode = wanted ?? modes[0];
   const found = candidates.find((one) => one.mode === mode && (one.solvers?.includes(solver) ?? true));
   if (found) return found;
-  throw new UsageError(`--mode ${wanted} is not for a ${architecture}`, `Choose ${modes.join(' or ')}.`);
+  const what = `a ${architecture}${own ? ` of the ${own} path` : ''}`;
+  if (mode === candidates[0].mode) throw new UsageError(`--solver ${solver} is not for ${what}`, 'Leave it out.');
+  throw new UsageError(`--mode ${wanted} is not for ${what}`, `Choose ${modes.join(' or ')}.`);
 }
 
 function refuseOthers(chosen: (typeof SAMPLERS)[number], given: SamplerOptions): void {
@@ -72,9 +76,11 @@ function refuseOthers(chosen: (typeof SAMPLERS)[number], given: SamplerOptions):
     return !known.has(option as never) && !Object.values(chosen.options).includes(option);
   });
   if (!refused) return;
-  const owners = SAMPLERS.filter((sampler) => Object.values(sampler.options).includes(refused));
+  const owners = new Set(
+    SAMPLERS.filter(({ options }) => Object.values(options).includes(refused)).map(({ words }) => words),
+  );
   throw new UsageError(
-    `${refused.long} is for ${owners.map(({ words }) => words).join(' and ')}, this is ${chosen.name}${chosen.remark ?? ''}`,
+    `${refused.long} is for ${[...owners].join(' and ')}, this is ${chosen.name}${chosen.remark ?? ''}`,
     'Drop it, or choose another --mode or --solver.',
   );
 }

@@ -18,6 +18,8 @@ export interface Trained {
 export interface Start {
   states: Float32Array; // [N, S]
   rows: number;
+  /** Numbers of a channel of one row's latent, h * w. */
+  channelSize: number;
   /** Fills `out` with standard normals for one row of the batch at one step. */
   noise: (out: Float64Array, row: number, step: number) => void;
 }
@@ -28,6 +30,8 @@ export type Described = Readonly<Record<string, unknown>>;
 export interface Sampler<T extends Table, Settings> {
   readonly name: string;
   readonly of: Architecture;
+  /** The path that it is for; by default those that are no `geodesic`. */
+  readonly path?: 'geodesic';
   /** The --mode that it is of. */
   readonly mode: string;
   /** Of the samplers of one mode, those that --solver chooses it by. */

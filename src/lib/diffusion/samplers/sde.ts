@@ -3,12 +3,12 @@ import { UsageError } from '../../errors.js';
 import { choice, number } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
 import {
+  type FlatPath,
   type Interpolant,
   interpolants,
   type PathCoefficients,
   type PathName,
   scoreWeights,
-  type TrainingPath,
 } from '../interpolant.js';
 import { type Described, describeShift, STEPS, sampler, shiftNote, stepsNote, TIME_SHIFT } from './sampler.js';
 import { shiftedTimes } from './time-grid.js';
@@ -136,7 +136,7 @@ function lastStepWeights(
 }
 
 interface SdeSettings extends Record<string, unknown> {
-  path: TrainingPath;
+  path: FlatPath;
   diffusion: Exclude<DiffusionForm, 'sbdm'>;
   diffusionNorm: number;
   lastStep: LastStep;
@@ -195,7 +195,7 @@ export const sde = sampler({
     timeShift: TIME_SHIFT,
   },
   defaults: ({ path, timeShift }): SdeSettings => ({
-    path,
+    path: path as FlatPath, // which the list chooses it by
     diffusion: 'linear',
     diffusionNorm: 1,
     lastStep: 'mean',

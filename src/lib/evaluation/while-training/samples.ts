@@ -9,7 +9,7 @@ import { contactSheet, writePng } from '../../images/png.js';
 import type { RgbImage } from '../../images/rgb-image.js';
 import type { Gaussian } from '../../metrics/statistics.js';
 import { anyRank } from '../../parallel/group.js';
-import { type Codec, checkStandardised, decoderRecord, openCodec } from '../../pretrained/codec.js';
+import { type Codec, checkStandardised, decoderRecord, openCodec, statisticsFor } from '../../pretrained/codec.js';
 import { type FeatureNetwork, openFeatureNetwork } from '../../pretrained/feature-network.js';
 import { describeLabels, labelPlan } from '../../sampling/labels.js';
 import type { DiffusionModel } from '../../sampling/model.js';
@@ -77,9 +77,11 @@ export class SampleMeasure implements Measure {
     if (compared > 0 && !existsSync(options.evalRef!)) {
       throw missingInput(options.evalRef!, 'file or folder', 'It is what --eval-ref names.');
     }
-    const vae = record.data.latents.metadata['repa.model'];
-    const decoder = await openCodec({ vae, weights: options.evalVaeWeights, statistics: options.evalVaeStatistics });
-    checkStandardised(decoder, record.data.latents.metadata, record.data.latents.metadata['repa.model'] ?? 'the run');
+    const { metadata } = record.data.latents;
+    const vae = metadata['repa.model'];
+    const statistics = statisticsFor(metadata, options.evalVaeStatistics);
+    const decoder = await openCodec({ vae, weights: options.evalVaeWeights, statistics });
+    checkStandardised(decoder, metadata, vae ?? 'the run');
     const model = { source: out, record, parameters: store.emaTensors };
     const side = record.model.inputSize * decoder.downsampling;
     const comparison = compared > 0 ? await openComparison(options, side, group.rank === 0, inputs) : undefined;
