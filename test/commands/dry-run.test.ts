@@ -31,6 +31,10 @@ test('a dry run tells what a job takes and writes nothing; the run then does', a
 
 test('a dry run ends with the error of the run', async (t) => {
   const cwd = await prepared(t);
+  const diverging = await repa(['train', ...RUN, '--steps', '6', '--dry-run', '--loss-limit', '0.001'], { cwd });
+  assert.equal(diverging.code, 65);
+  assert.match(diverging.stderr, /the loss of step 1 is .*, more than --loss-limit 0.001/);
+  assert.ok(!readdirSync(cwd).includes('ckpt'));
   writeFileSync(path.join(cwd, 'latents'), 'no stream');
   const { code } = await repa(['train', ...RUN, '--steps', '6', '--dry-run'], { cwd });
   assert.equal(code, 65);

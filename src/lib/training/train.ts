@@ -10,22 +10,20 @@ import { lockRun, type RunLock } from '../files/run-lock.js';
 import { decayAt } from '../optim/average.js';
 import type { ParameterStore } from '../optim/index.js';
 import { anyRank, type ProcessGroup } from '../parallel/group.js';
-import { activeMethods, areFollowing, methodsAt } from '../repa/methods.js';
 import { announcement } from './announcement.js';
 import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint.js';
-import { type CompiledLoss, compileLoss, type LossRun } from './compiled-loss.js';
-import { DrawnBatches } from './data/drawn.js';
-import { BatchLoader, microBatches } from './data/loader.js';
-import { prepareMethods } from './data/preparation.js';
+import type { CompiledLoss } from './compiled-loss.js';
+import type { DrawnBatches } from './data/drawn.js';
 import { divergence } from './divergence.js';
 import { type LogEntry, openLog, stepEntry } from './log.js';
 import { type OpenMonitor, openMeasuring } from './monitor.js';
+import { openBatches, openData, openWeights, StepLoss } from './opening.js';
 import type { RunPlan } from './plan.js';
 import { checkSnapshots, saveSnapshot } from './post-hoc.js';
-import { checkRanksAgree, divideBatch, sumOverRanks } from './ranks.js';
+import { checkRanksAgree, sumOverRanks } from './ranks.js';
 import { ADAM, imagesBefore, type TrainingSettings } from './record.js';
 import { Stopwatch } from './stopwatch.js';
-import { checkpointParts, checkSavable, freshStore, restoreStore } from './store.js';
+import { checkpointParts, checkSavable } from './store.js';
 
 export interface TrainOptions {
   /** The last step, counted from 1. */
@@ -80,39 +78,31 @@ function checkNothingNewer(out: string, step: number): void {
 }
 
 async function trainLocked(
-  { set, record, checkpoint, initial }: RunPlan,
+  plan: RunPlan,
   options: TrainOptions,
   context: TrainContext,
   lock: RunLock | undefined,
 ): Promise<void> {
+  const { set, record } = plan;
   const { out } = options;
   const { group, shouldStop } = context;
   const settings = record.training;
   const writes = group.rank === 0;
 
-  // The weights: those of the checkpoint, or fresh ones.
-  const share = divideBatch(settings, group);
-  const accumulation = share.passes > 1;
-  const store = checkpoint ? restoreStore(record, checkpoint, accumulation) : freshStore(record, accumulation, initial);
-  initial?.close();
-  checkRanksAgree(group, store, record);
-  for (const line of announcement({ set, record, checkpoint, initial }, store, options)) context.say(line);
+  const { store, share } = openWeights(plan, group);
+  for (const line of announcement(plan, store, options)) context.say(line);
   if (writes) {
     discardUnfinished(out);
-    if (!checkpoint) checkSnapshots(out, record);
+    if (!plan.checkpoint) checkSnapshots(out, record);
   }
   const log = writes ? await openLog(out, record.step, context.print) : undefined;
-
-  // The data, with what methods generate beside the images.
-  const prepared = await prepareMethods(record, set, checkpoint, group);
-  set.include(prepared.besides);
+  const { besides, parts: prepared } = await openData(plan, group);
 
   // Measures of the moving average. A run that was stopped among them does what is missing.
-  const { besides } = prepared;
   const measuring = await openMeasuring(context.openMonitor, { store, record, group, besides, out, shouldStop }, log);
 
   // Checkpoints.
-  const parts = new Map([...checkpointParts(record, store), ...prepared.parts]);
+  const parts = new Map([...checkpointParts(record, store), ...prepared]);
   let saved = record.step;
   const save = (step: number): void => {
     checkRanksAgree(group, store, { ...record, step });
@@ -127,45 +117,21 @@ async function trainLocked(
     saved = step;
   };
 
-  // The loss, compiled again where methods come to their end.
-  const active = activeMethods(record.methods);
-  const run: LossRun = {
-    network: record,
-    training: settings,
-    latentShape: set.latents.shape,
-    features: set.features,
-    emptyText: set.captions?.empty,
-  };
-  const follows = (step: number): boolean => areFollowing(methodsAt(active, step));
-  const compile = (step: number): CompiledLoss =>
-    compileLoss(store, run, {
-      rows: share.microBatch,
-      ranks: group.size,
-      checkpointBlocks: options.checkpointBlocks,
-      methods: methodsAt(active, step),
-    });
-
+  const { checkpointBlocks, steps, lossLimit } = options;
+  const loss = new StepLoss(store, plan, { rows: share.microBatch, ranks: group.size, checkpointBlocks });
   let step = record.step;
-  let batches: BatchLoader | undefined;
+  let batches: ReturnType<typeof openBatches> | undefined;
   try {
     await measuring.measure(step);
-    if (step >= options.steps) return;
-    let following = follows(step);
-    let loss = compile(step);
-    const loader = new BatchLoader(set, microBatches(set, record, group, { from: step, to: options.steps, follows }));
-    batches = loader;
+    if (step >= steps) return;
+    loss.at(step); // compiled before the loader's thread works
     // Features are computed by the device that computes the step: nothing would be gained ahead.
     const ahead = activeDevice() && !set.computed ? new Stopwatch() : undefined;
-    const drawn = new DrawnBatches(loader, (options.steps - step) * share.passes, ahead);
-    while (step < options.steps) {
+    batches = openBatches(plan, group, { loss, passes: share.passes, from: step, to: steps }, ahead);
+    while (step < steps) {
       const watch = new Stopwatch();
-      if (follows(step) !== following) {
-        following = follows(step);
-        loss.dispose();
-        loss = compile(step);
-      }
-      const work = { store, loss, settings, passes: share.passes, group, lossLimit: options.lossLimit };
-      const { losses, gradientNorm, problem } = await takeStep(work, step, drawn, watch);
+      const work = { store, loss: loss.at(step), settings, passes: share.passes, group, lossLimit };
+      const { losses, gradientNorm, problem } = await takeStep(work, step, batches.drawn, watch);
       if (gradientNorm === undefined) {
         const rows = set.latents.rowsAfter(imagesBefore(record, step), settings.batchSize, settings.seed);
         const failed = { step: step + 1, reason: problem!, losses, rows, seed: settings.seed };
@@ -179,7 +145,7 @@ async function trainLocked(
         images: settings.batchSize,
       });
       context.onStep(entry);
-      if (step % options.logEvery === 0 || step === options.steps) await log?.write(entry);
+      if (step % options.logEvery === 0 || step === steps) await log?.write(entry);
       if (step % options.saveEvery === 0) save(step);
       await measuring.measure(step);
       if (anyRank(group, shouldStop())) break;
@@ -187,7 +153,7 @@ async function trainLocked(
     }
     if (saved < step) save(step);
   } finally {
-    await batches?.close();
+    await batches?.loader.close();
     await measuring.dispose();
     await log?.close();
     await set.close();
