@@ -15,6 +15,7 @@ import { parseLog, RUN } from './training-run.js';
 /** What a network of 16 tokens needs besides. */
 const MORE: Record<string, string[]> = {
   redi: ['--representation-channels', '3'],
+  sfd: ['--representation-channels', '3'],
   tread: ['--depth', '4'],
   sprint: ['--depth', '5'],
   'sprint-2': ['--depth', '5'],

@@ -17,6 +17,7 @@ import {
   swiglu,
 } from '../nn/layers.js';
 import type { RotaryAngles } from '../nn/rotary.js';
+import { leadEmbedding, leadPlan } from './channel-times.js';
 import { affineNorm, gatedUnits, type TransformerConfig } from './dit-sizes.js';
 import { hiddenMaps, linearPlan, normPlan, type PlannedParameter } from './start.js';
 
@@ -42,12 +43,15 @@ function timePlan({ timeEmbedding }: TransformerConfig): { features: number; own
 }
 
 export function conditionPlan(config: TransformerConfig): PlannedParameter[] {
-  const { hiddenSize, numClasses, nullClass } = config;
+  const { hiddenSize, numClasses, nullClass, lead } = config;
   const { features, own } = timePlan(config);
-  return [
+  const time = [
     ...own,
     ...linearPlan('t_embedder.mlp.0', hiddenSize, features, 'normal'),
     ...linearPlan('t_embedder.mlp.2', hiddenSize, hiddenSize, 'normal'),
+  ];
+  return [
+    ...(lead ? leadPlan(hiddenSize, features) : time),
     ['y_embedder.embedding_table.weight', { shape: [numClasses + Number(nullClass), hiddenSize], start: 'normal' }],
   ];
 }
@@ -61,19 +65,20 @@ interface Condition {
   modulating: tf.Tensor;
 }
 
-/** Of times `t` [B], or [B, T] of each token, in which case all that has to do with time is [B, T, D], and classes `y` [B]. */
-export function condition(
-  p: Parameters,
-  { timeEmbedding, head }: TransformerConfig,
-  t: tf.Tensor,
-  y: tf.Tensor,
-): Condition {
+/** The embedding of times `t` [B] or [B, T]: [B, D] or [B, T, D]. */
+function timeCondition(p: Parameters, { timeEmbedding }: TransformerConfig, t: tf.Tensor): tf.Tensor {
   const features =
     timeEmbedding === 'fourier'
       ? fourierFeatures(t, parameter(p, 't_embedder.W'))
       : timestepEmbedding(t, TIME_EMBEDDING_DIM); // [B, F]
   const embedded = dense(p, 't_embedder.mlp.2', dense(p, 't_embedder.mlp.0', features), 'silu'); // [B, D] or [B T, D]
-  const time = t.rank === 1 ? embedded : tf.reshape(embedded, [...t.shape, embedded.shape[1]!]);
+  return t.rank === 1 ? embedded : tf.reshape(embedded, [...t.shape, embedded.shape[1]!]);
+}
+
+/** Of times `t` [B], or [B, T] of each token, in which case all that has to do with time is [B, T, D], and classes `y` [B]. */
+export function condition(p: Parameters, config: TransformerConfig, t: tf.Tensor, y: tf.Tensor): Condition {
+  const { head, lead } = config;
+  const time = lead ? leadEmbedding(p, config, t, TIME_EMBEDDING_DIM) : timeCondition(p, config, t); // [B, D] or [B, T, D]
   const label = embedding(parameter(p, 'y_embedder.embedding_table.weight'), y); // [B, D]
   const sum = silu(tf.add(time, t.rank === 1 ? label : tf.expandDims(label, 1))); // [B, D] or [B, T, D]
   return { time, label, modulating: head ? silu(sum) : sum }; // DDT's code takes SiLU of the sum, and each block once more

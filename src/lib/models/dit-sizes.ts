@@ -44,6 +44,8 @@ export interface TransformerConfig {
   timeEmbedding?: 'fourier';
   /** Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv 2504.05741). */
   head?: { depth: number; hiddenSize: number; numHeads: number };
+  /** How far, and how many, the last channels are ahead of the others on the way from noise to data (SFD, arXiv 2512.04926). */
+  lead?: { by: number; channels: number };
   /** Of an MM-DiT, which draws from text: the vectors of words that it takes in place of a class. */
   text?: { tokens: number; dim: number };
 }
@@ -116,7 +118,7 @@ export const sitConfig = (name: string, overrides?: Partial<TransformerConfig>):
   transformerConfig('SiT', name, overrides);
 
 /** What a SiT or DiT has not. */
-const DESIGNS = ['prediction', 'bottleneck', 'context', 'timeEmbedding', 'head'] as const;
+const DESIGNS = ['prediction', 'bottleneck', 'context', 'timeEmbedding', 'head', 'lead'] as const;
 
 /** The name of the published model of these sizes, such as `SiT-XL/2`; undefined if there is none. */
 export function publishedName(family: Architecture, config: TransformerConfig): string | undefined {

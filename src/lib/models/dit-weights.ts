@@ -89,8 +89,19 @@ const isLoneMask = (names: ReadonlyMap<string, unknown>, name: string): boolean 
 
 type Design = Pick<
   TransformerConfig,
-  'qkNormKind' | 'positions' | 'valueResidual' | 'prediction' | 'bottleneck' | 'context' | 'timeEmbedding' | 'head'
+  | 'qkNormKind'
+  | 'positions'
+  | 'valueResidual'
+  | 'prediction'
+  | 'bottleneck'
+  | 'context'
+  | 'timeEmbedding'
+  | 'head'
+  | 'lead'
 >;
+
+/** Of the models of SFD. */
+const PUBLISHED_LEAD = { by: 0.3, channels: 16 };
 
 /** Norms without parameters leave no trace. */
 const normOf = (shapes: Shapes, known: Partial<TransformerConfig>): TransformerConfig['norm'] =>
@@ -116,6 +127,7 @@ function inferDesign(
     ...(predictsData && { prediction: 'data' }),
     ...(bottleneck !== undefined && { bottleneck }),
     ...(tokens !== undefined && { context: known.context ?? { tokens, block: contextBlockOf(depth) } }),
+    ...(shapes.has('t_embedder_sem.mlp.0.weight') && { lead: known.lead ?? PUBLISHED_LEAD }),
     ...(shapes.has('t_embedder.W') && { timeEmbedding: 'fourier' }),
     ...(shapes.has('s_embedder.proj.weight') && { head: known.head ?? inferHead(depth, shapeOf) }),
   };

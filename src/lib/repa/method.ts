@@ -116,8 +116,9 @@ export interface Method<T extends Table = Table, S = unknown> {
   ): Readonly<Record<string, Draw>>;
   /** A time for each patch, [B, T], where it draws one in training; `t` [B] are those of the images. */
   tokenTimes?(settings: S, draws: Readonly<Record<string, tf.Tensor>>, t: tf.Tensor): tf.Tensor | undefined;
-  /** Channels that are generated with the latents. */
+  /** Channels that are generated with the latents, and how far they are ahead of them on the way from noise to data. */
   channels?(settings: S): number;
+  lead?(settings: S): number;
   readonly companion?: Companion<S>;
   /** What it does to the tokens between the blocks; `draws` is empty where it draws nothing, as in sampling. */
   passage?(settings: S, p: Parameters, draws: Readonly<Record<string, tf.Tensor>>): Passage;

@@ -1,6 +1,18 @@
 /** Recipes of papers that are no method of their own, or several together: values of options by the names that repa.toml has. */
 import type { Preset } from '../options/resolve.js';
 
+/** The network and the losses of LightningDiT (arXiv 2501.01423): no alignment. */
+const LIGHTNING: Preset = {
+  lambda: 0,
+  norm: 'rms',
+  'feed-forward': 'swiglu',
+  rotary: true,
+  'qk-norm': true,
+  time: 'lognormal',
+  direction: 1,
+  beta2: 0.95,
+};
+
 /** JiT (arXiv 2511.13720): pixels without an autoencoder; size B, at the noise of its 256-pixel models. */
 const JIT: Preset = {
   lambda: 0,
@@ -21,16 +33,16 @@ const JIT: Preset = {
 export const RECIPES: Readonly<Record<string, Preset>> = {
   /** SiT (arXiv 2401.08740): no alignment. */
   sit: { lambda: 0 },
-  /** The network and the losses of LightningDiT (arXiv 2501.01423): no alignment. */
-  'lightning-dit': {
-    lambda: 0,
-    norm: 'rms',
-    'feed-forward': 'swiglu',
-    rotary: true,
-    'qk-norm': true,
-    time: 'lognormal',
-    direction: 1,
-    beta2: 0.95,
+  'lightning-dit': LIGHTNING,
+  /** SFD (arXiv 2512.04926), with the features' components of ReDi in the place of its semantic latents, which are not published. */
+  sfd: {
+    ...LIGHTNING,
+    lambda: 1,
+    'align-depth': 2,
+    representation: 1,
+    'representation-channels': 16,
+    'representation-lead': 0.3,
+    beta2: 0.999,
   },
   jit: JIT,
   /** PixelREPA (arXiv 2603.14366), in place of REPA's term. */

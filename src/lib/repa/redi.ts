@@ -2,10 +2,11 @@
  * ReDi (arXiv 2504.16064): a few components of the encoder's features are generated with the latents, as channels of their own.
  * They are the principal components, resized to the latents' grid; as in the published code the features' dimensions are
  * standardised first. Here the components are scaled to variance 1, as latents are, so that noise covers both alike. The
- * loss was checked against the published code, with its gradients (fixture published/redi).
+ * loss was checked against the published code, with its gradients (fixture published/redi). SFD (arXiv 2512.04926) has such channels
+ * lead: see models/channel-times.ts.
  */
 import { DataError } from '../errors.js';
-import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
+import { count, fields, later, numeric, type ShapeOf } from '../formats/json-shape.js';
 import { leadingEigenvectors } from '../linalg/leading-eigenvectors.js';
 import { matrixProduct } from '../linalg/matrix-product.js';
 import { PURPOSE, permutation } from '../numbers/random.js';
@@ -95,6 +96,8 @@ const SETTINGS = fields({
   weight: numeric,
   /** How many components, and so channels. */
   channels: count,
+  /** How far they are ahead of the latents. */
+  lead: later(numeric, 0),
 });
 
 const CHANNELS = 8;
@@ -112,15 +115,21 @@ export const redi = method({
       defaultText: String(CHANNELS),
       needs: 'representation',
     }),
+    representationLead: number(
+      '--representation-lead <d>',
+      'how far they are ahead of the latents on the way from noise to data (SFD: 0.3)',
+      { min: 0, below: 1, default: 0, needs: 'representation' },
+    ),
   }),
   // It is not aligned besides.
   presets: { redi: { lambda: 0, representation: 1 } },
   settings: SETTINGS,
   features: 'generated',
   isOn: ({ representation }) => representation > 0,
-  settle: ({ representation, representationChannels = CHANNELS }): ShapeOf<typeof SETTINGS> => ({
+  settle: ({ representation, representationChannels = CHANNELS, representationLead }): ShapeOf<typeof SETTINGS> => ({
     weight: representation,
     channels: representationChannels,
+    lead: representationLead,
   }),
   prepare: {
     part: 'components',
@@ -130,6 +139,7 @@ export const redi = method({
   },
   besides: (_, channels) => ({ channels }),
   channels: ({ channels }) => channels,
+  lead: ({ lead }) => lead,
   outputTerms: ({ weight }, { channels }) => [
     term('representation', weight, () => meanSquare(channels!.predicted, channels!.wanted)),
   ],

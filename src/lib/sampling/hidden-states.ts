@@ -5,6 +5,7 @@ import { interpolants } from '../diffusion/interpolant.js';
 import { interpolate } from '../diffusion/interpolate.js';
 import { type Captured, capture, tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
+import { channelTimes } from '../models/channel-times.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
 import { joinRows } from '../numbers/typed-array.js';
 import { prefixTokens } from '../repa/network.js';
@@ -91,12 +92,13 @@ export class HiddenStateExtractor {
 /** States with noise, [B, S] each, and what the network is told of the time, which for DiT is the step of DDPM. */
 function noisyStates(record: RunRecord, states: Float32Array, noise: Float32Array, time: number) {
   const { path } = record.training;
-  if (record.architecture === 'SiT' && path === 'geodesic') {
+  if (record.architecture === 'SiT' && (path === 'geodesic' || record.model.lead)) {
     const [, height, width] = record.latent.shape;
     const shape = [-1, record.model.inChannels, height, width];
     const xT = tf.tidy(() => {
       const [x, e] = [states, noise].map((values) => tf.reshape(tf.tensor(values), shape)); // [B, C, h, w]
-      return interpolate(path, x, e, tf.fill([x.shape[0]], time)).xT.dataSync<'float32'>();
+      const times = channelTimes(record.model, tf.fill([x.shape[0]], time));
+      return interpolate(path, x, e, times).xT.dataSync<'float32'>();
     });
     return { xT, t: time };
   }

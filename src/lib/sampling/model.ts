@@ -4,6 +4,7 @@
  */
 import { type ConditionalNetwork, type Times, timesOfRows } from '../diffusion/guidance.js';
 import { type Captured, capture, tf } from '../engine/index.js';
+import { byClock } from '../models/channel-times.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import type { Parameters } from '../models/parameters.js';
 import { companionSize, type Network, forward as networkForward } from '../repa/network.js';
@@ -78,9 +79,10 @@ export function forward(
   const { x, companion: beside } = unpackStates(record, states);
   const pass = networkForward(parameters, record, { x, t, y, companion: beside }, { weakened });
   const { companion, hidden } = pass;
-  const own = internal
+  const moving = internal
     ? guidedInside(pass.output, weakerPrediction(parameters, record, pass), t, internal)
     : pass.output;
+  const own = byClock(record.model, moving, t);
   if (!anchor) return { output: packStates(own, companion), hidden };
   const energy = (moving: tf.Tensor): tf.Tensor => {
     const seen = networkForward(parameters, record, { x: moving, t, y, companion: beside }, { weakened });

@@ -60,6 +60,7 @@ export function settleSampler({ record, source }: DiffusionModel, options: Sampl
       `nothing would be guided: --guidance-low ${guidanceLow} is above --guidance-high ${guidanceHigh}`,
     );
   }
+  checkLead(record, options);
   checkGuidable(isGuided && guideCkpt === undefined, record, source);
   if (isGuided && guideCkpt === undefined && labelDropout === 0) {
     throw new UsageError(
@@ -88,6 +89,14 @@ export function settleSampler({ record, source }: DiffusionModel, options: Sampl
     ...(anchored ? { anchored } : {}),
     seed,
   };
+}
+
+/** @throws UsageError for what the times of channels that lead are not known to go with */
+function checkLead({ model }: DiffusionModel['record'], { mode, repaGuidance = 0 }: SamplerOptions): void {
+  if (!model.lead) return;
+  const option = mode === 'sde' ? '--mode sde' : repaGuidance > 0 ? '--repa-guidance' : undefined;
+  if (option === undefined) return;
+  throw new UsageError(`${option} takes all channels to be at one time, and some are ahead`, 'Sample by --mode ode.');
 }
 
 /** @throws UsageError for guidance of a model by itself that does not know both images with and without label */

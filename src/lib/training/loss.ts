@@ -6,6 +6,7 @@ import type { TrainingPath } from '../diffusion/interpolant.js';
 import { alongPath, interpolate } from '../diffusion/interpolate.js';
 import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
+import { channelTimes } from '../models/channel-times.js';
 import type { Parameters } from '../models/parameters.js';
 import { type ActiveMethod, activeMethods } from '../repa/methods.js';
 import { forward, type Network, passOf } from '../repa/network.js';
@@ -68,7 +69,8 @@ function velocityPass(p: Parameters, network: Network, inputs: LossInputs, optio
   /** The network on the images at times `t` [B]; in training, methods may give each patch one of its own. */
   function at(parameters: Parameters, t: tf.Tensor, training: boolean) {
     const ofPatches = training ? tokenTimes(network, inputs, t) : undefined; // [B, T]
-    const state = interpolate(path, x, noise, ofPatches ? pixelTimes(network, ofPatches) : t);
+    const times = ofPatches ? pixelTimes(network, ofPatches) : channelTimes(network.model, t); // [B], or with axes of x
+    const state = interpolate(path, x, noise, times);
     const { xT, velocity, weight } = state; // [B, C, h, w] each
     const beside = companion && interpolate(path, companion.clean, companion.noise, t); // [B, Z]
     const given = training ? { draws: inputs.draws, checkpointBlocks } : {};

@@ -53,7 +53,10 @@ export function settleNetwork(
   const methods = settleMethods(options.methods, facts);
   const active = activeMethods(methods);
   const added = active.reduce((sum, { method, settings }) => sum + (method.channels?.(settings) ?? 0), 0);
+  const by = Math.max(0, ...active.map(({ method, settings }) => method.lead?.(settings) ?? 0));
+  if (by > 0) design.lead = { by, channels: added };
   const model = sized(channels + added);
+  if (model.lead) checkLead(active, model);
   if (options.path === 'geodesic') checkSphere(active, model, set);
   if (fromText) checkTextMethods(active, options.model);
   else if (set.latents.classes > model.numClasses) {
@@ -68,6 +71,14 @@ export function settleNetwork(
     );
   }
   return { architecture, model, methods };
+}
+
+/** @throws UsageError for what knows one time for all channels alone */
+function checkLead(active: readonly ActiveMethod[], { prediction, timeEmbedding }: TransformerConfig): void {
+  const other = active.find(({ method }) => method.tokenTimes);
+  const option = prediction ? '--prediction' : timeEmbedding ? '--time-embedding' : other?.method.name;
+  if (option === undefined) return;
+  throw new UsageError(`--representation-lead gives channels two times, and ${option} takes one`, 'Drop one of them.');
 }
 
 /** @throws UsageError for what cannot be on a sphere: other vectors beside the tokens, clean data, latents without one length */

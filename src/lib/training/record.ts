@@ -43,6 +43,7 @@ const DESIGN = {
   timeEmbedding: oneOf('fourier'),
   head: fields({ depth: blocks, hiddenSize: count, numHeads: count }),
   text: fields({ tokens: count, dim: count }),
+  lead: fields({ by: numeric, channels: count }),
 };
 
 const SIZES = {

@@ -362,3 +362,45 @@ describe('REPA-G', () => {
     network.dispose();
   });
 });
+
+describe('SFD', () => {
+  const methods = { redi: { weight: 1, channels: 2, lead: 0.3 } };
+  const fixture = new Fixture('sfd', { ...REVERSED, rotary: true, lead: { by: 0.3, channels: 2 }, methods });
+
+  test('losses and gradients, with channels ahead of the others', () => {
+    // The published weight of 2 is within the mean over all 6 channels.
+    const [total] = fixture.expected('outputs.loss');
+    const [texture, semantic] = ['texture', 'semantic'].map((name) => fixture.expected(`outputs.${name}`)[0]);
+    assertClose([(4 * (texture + semantic)) / 6], [total], 1e-6, 'loss');
+    const store = fixture.checkLosses(
+      ['x', 'noise', 't', 'y'],
+      plain,
+      { velocity: 'texture', representation: 'semantic' },
+      undefined,
+      4,
+    );
+    const gradients = fixture.group('gradients');
+    assert.ok(gradients.has('t_embedder_sem.mlp.0.weight'));
+    for (const { name, gradient } of store.parameters) {
+      const wanted = gradients.get(name)?.data;
+      if (!wanted) continue;
+      const own = gradient!.map((value) => (value * 4) / 6);
+      assertClose(own, wanted, TOLERANCE * Math.max(1, largestMagnitude(wanted)), name);
+    }
+    store.dispose();
+  });
+
+  test('samples of the ODE: some channels begin alone, and the others end alone', async () => {
+    const record = { ...fixture.network, training: {} } as unknown as DiffusionModel['record'];
+    const model = { source: 'sfd', record, parameters: toParameters(fixture.group('weights')) };
+    const network = compiledNetwork(model);
+    const labels = Int32Array.from(fixture.expected('inputs.labels'));
+    const sampler = settle('SiT', { path: 'linear', timeShift: 1 }, { steps: 10 });
+    const states = fixture.expected('inputs.sample_noise');
+    const start = { states, rows: 2, channelSize: 64, noise: () => {} };
+    const samples = await sampler.sample((x, t) => network(x, t, labels), start);
+    const wanted = fixture.expected('outputs.samples');
+    assertClose(samples, wanted, TOLERANCE * largestMagnitude(wanted), 'samples');
+    network.dispose();
+  });
+});
