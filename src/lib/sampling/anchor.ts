@@ -5,9 +5,13 @@
  */
 import { tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
+import { portablePath } from '../files/portable-path.js';
 import { showShape } from '../numbers/typed-array.js';
 import { cosineSimilarity } from '../repa/cosine.js';
+import { projectedShape } from '../repa/projected.js';
 import { openTensorFile } from '../stream/file.js';
+import type { RunRecord } from '../training/record.js';
+import type { SamplerOptions } from './options.js';
 
 /** What samples are drawn to. */
 export interface Anchor {
@@ -43,12 +47,53 @@ export function anchoredVelocity(gradient: tf.Tensor, t: tf.Tensor, { low, high,
   return tf.mul(gradient, tf.reshape(tf.mul(share, inside), [-1, 1, 1, 1])); // [B, C, h, w]
 }
 
+/**
+ * What the anchor adds to the velocity of `x` [B, C, h, w] at times `t` [B]: [B, C, h, w].
+ * @param seen the patches of a noisy `x` through the projector, [B, T, dim]
+ */
+export function drawnTo(anchor: Anchor, seen: (x: tf.Tensor) => tf.Tensor, x: tf.Tensor, t: tf.Tensor): tf.Tensor {
+  const energy = (moving: tf.Tensor): tf.Tensor => tf.sum(anchorEnergy(seen(moving), anchor)); // scalar
+  return anchoredVelocity(tf.grad(energy)(x), t, anchor);
+}
+
 /** The same before its features are read. */
 export interface AnchorSettings extends Omit<Anchor, 'features' | 'tokens' | 'dim'> {
   /** The stream, and which of its rows. */
   file: string;
   row: number;
 }
+
+/**
+ * @throws UsageError for a network without a projector, and samplers whose drift is not known to take it
+ */
+export function settleAnchor(
+  { repaGuidance: scale = 0, anchor: file, anchorRow: row = 0, anchorMean, ...options }: SamplerOptions,
+  record: RunRecord,
+  source: string,
+): AnchorSettings | undefined {
+  if (scale === 0 || file === undefined) return undefined;
+  if (!projectedShape(record)) {
+    throw new UsageError(
+      `--repa-guidance: ${source} has no projector to compare features through`,
+      'Sample a model that was trained with --lambda above 0.',
+    );
+  }
+  const drift = options.mode === 'sde' ? 'sde' : 'ode';
+  const { guidanceLow: low = 0, guidanceHigh: high = 1, diffusion = 'linear', diffusionNorm = 1 } = options;
+  const isKnown = diffusion === 'linear' && diffusionNorm === 1 && record.training.path === 'linear';
+  if (record.architecture !== 'SiT' || (drift === 'sde' && !isKnown)) {
+    throw new UsageError(
+      '--repa-guidance is for a SiT, by --mode ode, or by --mode sde of --diffusion linear on a linear path',
+      'Change the sampler, or sample without.',
+    );
+  }
+  return { scale, file, row, mean: anchorMean ?? false, low, high, drift };
+}
+
+export const describeAnchor = ({ scale, file, row, mean, low, high }: AnchorSettings): Record<string, unknown> => ({
+  repa_guidance: scale,
+  anchor: { features: portablePath(file), row, mean, interval: [low, high] },
+});
 
 /**
  * Reads the features of the anchor.

@@ -10,10 +10,11 @@ import { checkHints, isWeightsFile, loadDiffusionModel, loadGuide, type ModelOpt
 import type { DiffusionModel } from './model.js';
 import { samplingNetworks } from './networks.js';
 import { type Noise, readNoise } from './noise-file.js';
+import type { SamplerOptions } from './options.js';
 import type { Range } from './parts.js';
 import { Prompts } from './prompts.js';
 import { type Sample, sampleImages } from './sample.js';
-import { type SamplerOptions, type SamplerSettings, settleSampler } from './settings.js';
+import { type SamplerSettings, settleSampler } from './settings.js';
 
 export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'> {
   ckpt: string;

@@ -11,7 +11,8 @@ import { companionSize, type Network, forward as networkForward } from '../repa/
 import { projectedPatches } from '../repa/projected.js';
 import { weakerPrediction } from '../repa/weaker.js';
 import type { RunRecord } from '../training/record.js';
-import { type Anchor, anchorEnergy, anchoredVelocity } from './anchor.js';
+import { type Anchor, drawnTo } from './anchor.js';
+import { guidedInside, type InternalGuidance } from './internal-guidance.js';
 
 export interface DiffusionModel {
   /** The checkpoint's folder or file. */
@@ -51,14 +52,6 @@ interface Prediction {
   hidden: tf.Tensor[];
 }
 
-/** Moves the prediction away from a weaker one of the same pass (arXiv 2512.24176), at times from `low` to `high`. */
-export interface InternalGuidance {
-  /** The weight w of weaker + w (own - weaker). */
-  scale: number;
-  low: number;
-  high: number;
-}
-
 export interface PassOptions {
   /** Guidance inside the network. */
   internal?: InternalGuidance;
@@ -76,32 +69,17 @@ export function forward(
   y: tf.Tensor,
   { internal, weakened, anchor }: PassOptions = {},
 ): Prediction {
-  const { x, companion: beside } = unpackStates(record, states);
-  const pass = networkForward(parameters, record, { x, t, y, companion: beside }, { weakened });
-  const { companion, hidden } = pass;
-  const moving = internal
-    ? guidedInside(pass.output, weakerPrediction(parameters, record, pass), t, internal)
-    : pass.output;
-  const own = byClock(record.model, moving, t);
-  if (!anchor) return { output: packStates(own, companion), hidden };
-  const energy = (moving: tf.Tensor): tf.Tensor => {
-    const seen = networkForward(parameters, record, { x: moving, t, y, companion: beside }, { weakened });
-    return tf.sum(anchorEnergy(projectedPatches(parameters, record, seen), anchor));
-  };
-  const drawn = anchoredVelocity(tf.grad(energy)(x), t, anchor); // [N, C, h, w]
-  return { output: packStates(tf.add(own, drawn), companion), hidden };
-}
-
-/** weaker + scale (own - weaker) of the rows whose time is in the interval; `own`, `weaker` [N, C, h, w], `t` [N]. */
-function guidedInside(
-  own: tf.Tensor,
-  weaker: tf.Tensor,
-  t: tf.Tensor,
-  { scale, low, high }: InternalGuidance,
-): tf.Tensor {
-  const guided = tf.add(weaker, tf.mul(tf.sub(own, weaker), scale)); // [N, C, h, w]
-  const inside = tf.logicalAnd(tf.greaterEqual(t, low), tf.lessEqual(t, high)); // [N]
-  return tf.where(tf.broadcastTo(tf.reshape(inside, [-1, 1, 1, 1]), own.shape), guided, own); // [N, C, h, w]
+  const { x, companion } = unpackStates(record, states);
+  const run = (x: tf.Tensor) => networkForward(parameters, record, { x, t, y, companion }, { weakened });
+  const pass = run(x);
+  let { output } = pass; // [N, C', h, w]
+  if (internal) output = guidedInside(output, weakerPrediction(parameters, record, pass), t, internal);
+  output = byClock(record.model, output, t);
+  if (anchor) {
+    const seen = (moving: tf.Tensor): tf.Tensor => projectedPatches(parameters, record, run(moving)); // [N, T, dim]
+    output = tf.add(output, drawnTo(anchor, seen, x, t));
+  }
+  return { output: packStates(output, pass.companion), hidden: pass.hidden };
 }
 
 export interface CompileOptions extends PassOptions {

@@ -3,7 +3,7 @@ import { TRAINING_PATHS } from '../diffusion/interpolant.js';
 import { SAMPLER_OPTIONS } from '../diffusion/samplers/index.js';
 import { parseAverage } from '../optim/average.js';
 import { choice, flag, integer, number, parsed, text } from '../options/option.js';
-import { options } from '../options/table.js';
+import { options, type Values } from '../options/table.js';
 
 /** What a checkpoint file of the official code may leave open. */
 export const CHECKPOINT_FILE = options({
@@ -112,3 +112,6 @@ export const SAMPLING = options({
     needs: isGuidedInside,
   }),
 });
+
+/** What the command line says; the rest is as the model's authors sample it. */
+export type SamplerOptions = Partial<Values<typeof SAMPLING>> & { cfg: number; seed: number };

@@ -9,12 +9,16 @@ import type { DiffusionModel } from './model.js';
 /** Captions whose vectors are kept once they were read. */
 const MOST_KEPT = 256;
 
+/** Batches whose vectors are kept: those of one are asked for at every step, with and without the captions that guide. */
+const MOST_JOINED = 2;
+
 /** Captions by their number; the number after the last is the empty one, from which guidance moves away. */
 export class Prompts {
   readonly count: number;
   readonly #file: TensorFile;
   readonly #rows: Uint32Array;
   readonly #kept = new Map<number, Float32Array>();
+  readonly #joined = new Map<string, Float32Array>();
 
   private constructor(file: TensorFile) {
     const rows = file.keys().flatMap((key, row) => (key === NULL_CAPTION ? [] : [row]));
@@ -66,14 +70,19 @@ export class Prompts {
     return this.#file.schema.metadata;
   }
 
-  /** The vectors of captions by their numbers: [N, L, D]. */
+  /** The vectors of captions by their numbers, [N, L, D]: to be read only. */
   vectors(numbers: Int32Array): Float32Array {
-    const all = Array.from(numbers, (number) => this.#read(number));
-    const out = new Float32Array(all.reduce((sum, each) => sum + each.length, 0));
+    const name = numbers.join();
+    const known = this.#joined.get(name);
+    if (known) return known;
+    const all = Array.from(numbers, (number) => this.#read(number)); // [L, D] each
+    const joined = new Float32Array(all.reduce((sum, each) => sum + each.length, 0));
     all.forEach((each, row) => {
-      out.set(each, row * each.length);
+      joined.set(each, row * each.length);
     });
-    return out;
+    if (this.#joined.size >= MOST_JOINED) this.#joined.clear();
+    this.#joined.set(name, joined);
+    return joined;
   }
 
   #read(number: number): Float32Array {

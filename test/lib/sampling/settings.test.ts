@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { UsageError } from '../../../src/lib/errors.js';
 import { checkHints } from '../../../src/lib/sampling/load.js';
 import type { DiffusionModel } from '../../../src/lib/sampling/model.js';
-import { describeSampler, type SamplerOptions, settleSampler } from '../../../src/lib/sampling/settings.js';
+import type { SamplerOptions } from '../../../src/lib/sampling/options.js';
+import { describeSampler, settleSampler } from '../../../src/lib/sampling/settings.js';
 import { fixtureWeightsFile } from '../../fixture-weights.js';
 import { temporaryFolder } from '../../support.js';
 
