@@ -1,10 +1,11 @@
 /** Verbs whose disk refuses: what they say, and what they leave. */
 import os from 'node:os';
 import { EXIT } from '../../src/lib/errors.js';
-import { type Disturbed, NOTHING, toldOf, type Undisturbed } from './kills.js';
+import type { Ground } from './ground.js';
+import { type Disturbed, NOTHING, toldOf, type Undisturbed, unreached } from './kills.js';
 import { type Fault, faultEnvironment } from './shim.js';
 import { differences, litter, notWhole, readTree } from './tree.js';
-import type { Ground, WritingVerb } from './verbs.js';
+import type { WritingVerb } from './verbs.js';
 
 const { ENOSPC, EDQUOT, EIO } = os.constants.errno;
 
@@ -27,9 +28,10 @@ export async function refuseAt(
   fault: Fault & { reason: RegExp },
 ): Promise<Disturbed> {
   ground.clear();
-  const { code, signal, stderr } = await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
+  const outcome = await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
   const where = toldOf(ground);
-  if (where === '') return { happened: false, where, problems: [] };
+  if (where === '') return unreached(outcome);
+  const { code, signal, stderr } = outcome;
   const problems: string[] = [];
   const dispensable = verb.dispensable ?? NOTHING;
   if (code === EXIT.ok) {

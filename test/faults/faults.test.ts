@@ -1,19 +1,45 @@
 /** The short form of the campaigns of main.ts: each call of a few verbs. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
+import { verbs } from '../../src/commands/index.js';
+import type { Option } from '../../src/lib/options/option.js';
+import { entriesOf } from '../../src/lib/options/table.js';
 import { seeded } from '../fuzz/mutate.js';
 import { REFUSALS, refuseAt } from './disk.js';
+import { Ground } from './ground.js';
 import { type Disturbed, KILLS, killAfter, killAt, undisturbed } from './kills.js';
 import { inPieces, PIECES, withoutReader } from './pieces.js';
 import { compileShim } from './shim.js';
-import { Ground, TO_STDOUT, VERBS, type WritingVerb } from './verbs.js';
+import { READERS, TO_STDOUT, VERBS, type VerbCase, type WritingVerb } from './verbs.js';
 
 const ground = new Ground();
 after(() => ground.remove());
 const shim = compileShim(ground.folder);
 const skip = shim === undefined && 'there is no C compiler';
 
-const verb = (name: string, verbs = VERBS): WritingVerb => verbs.find((each) => each.name === name)!;
+const verb = (name: string): WritingVerb => VERBS.find((each) => each.name === name)!;
+
+/** Whether a command writes to this output, by name or by default. */
+const writesTo = (option: Option, { args }: VerbCase): boolean =>
+  option.fallback !== undefined || option.flags.split(/[ ,]+/).some((word) => args.includes(word));
+
+/** Verbs that serve until they are stopped. */
+const SERVERS = ['watch'];
+
+test('the campaigns take every verb, and each output that a verb has', async () => {
+  for (const { name, load } of verbs) {
+    const [writing, reading] = [VERBS, READERS].map((cases) => cases.filter(({ args }) => args[0] === name));
+    const told = `${name}: its cases belong into VERBS if it writes, else into READERS`;
+    if (!SERVERS.includes(name)) assert.equal(writing.length > 0, reading.length === 0, told);
+    const outputs = entriesOf((await load()).options).flatMap(({ option }) => (option.writes ? [option] : []));
+    for (const option of outputs) {
+      assert.ok(
+        writing.some((each) => writesTo(option, each)),
+        `no case in VERBS: ${name} ${option.flags}`,
+      );
+    }
+  }
+});
 
 /** Cases by number, as many as happen. @returns how many there were */
 async function throughCalls(one: (at: number) => Promise<Disturbed>, every = 1): Promise<number> {
@@ -50,5 +76,8 @@ test('calls that move a part, or nothing yet, change nothing; a reader may go at
   for (const { name, ...fault } of PIECES) {
     assert.deepEqual(await inPieces(ground, cat, expected, shim!, fault), [], name);
   }
-  assert.ok((await throughCalls((at) => withoutReader(ground, verb('cat', TO_STDOUT), shim!, at))) >= 2);
+  const pictures = verb('import-images');
+  assert.deepEqual(await inPieces(ground, pictures, await undisturbed(ground, pictures), shim!, PIECES[0]), []);
+  const piped = TO_STDOUT.find(({ name }) => name === 'cat')!;
+  assert.ok((await throughCalls((at) => withoutReader(ground, piped, shim!, at))) >= 2);
 });

@@ -4,10 +4,12 @@ import os from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { EXIT } from '../../src/lib/errors.js';
+import type { Outcome } from '../commands/binary.js';
 import { below, type Random } from '../fuzz/mutate.js';
+import type { Ground } from './ground.js';
 import { type Fault, faultEnvironment } from './shim.js';
 import { differences, litter, notWhole, readTree, type Tree } from './tree.js';
-import type { Ground, WritingVerb } from './verbs.js';
+import type { WritingVerb } from './verbs.js';
 
 /** No file is called so. */
 export const NOTHING = /(?!)/;
@@ -56,6 +58,13 @@ export interface Disturbed {
 /** What the next run makes of what a killed one left, by verb and by that: other kills leave the same. */
 const judged = new Map<string, readonly string[]>();
 
+/** Of a fault that the verb's end came before: a verb that fails by itself reaches none, which is no proof of anything. */
+export const unreached = ({ code, signal, stderr }: Outcome): Disturbed => ({
+  happened: false,
+  where: '',
+  problems: code === EXIT.ok ? [] : [`no fault was reached, and it ends with ${code ?? signal}: ${stderr}`],
+});
+
 /** Looks at what a killed verb has left, then runs it again, undisturbed. */
 async function judge(ground: Ground, verb: WritingVerb, { tree }: Undisturbed): Promise<readonly string[]> {
   const left = [...readTree(ground.cwd)].map(([file, content]) => `${file.replace(/-\d+-\d+\.tmp/, '')} ${content}`);
@@ -89,11 +98,12 @@ export async function killAt(
   fault: Fault,
 ): Promise<Disturbed> {
   ground.clear();
-  await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
+  const outcome = await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
   const where = toldOf(ground);
+  if (where === '') return unreached(outcome);
   const asked = fault.mode === 'kill' && fault.number !== os.constants.signals.SIGKILL;
   const left = asked ? litter(readTree(ground.cwd)).map((file) => `${file} is left behind`) : [];
-  return { happened: where !== '', where, problems: [...left, ...(await judge(ground, verb, expected))] };
+  return { happened: true, where, problems: [...left, ...(await judge(ground, verb, expected))] };
 }
 
 /** Kills at any time, where no shim can be made. */

@@ -1,18 +1,19 @@
 /**
  * Kills, refusals of the disk, and calls in pieces, over every verb that writes:
  *
- *     node dist/test/faults/main.js kills|disk|pieces [--verb NAME] [--every K] [--times N] [--seed S]
+ *     node dist/test/faults/main.js kills|disk|pieces|readers [--verb NAME] [--every K] [--times N] [--seed S]
  *
- * Each change of the file system that a verb makes is one case; `--every 5` takes each fifth. Without a C compiler, or with
+ * `readers` are verbs that are to change nothing. Each change of the file system that a verb makes is one case; `--every 5` takes each fifth. Without a C compiler, or with
  * `--times`, N kills of each verb at random times take the place of those at calls.
  */
 import { parseArgs } from 'node:util';
 import { seeded } from '../fuzz/mutate.js';
 import { REFUSALS, refuseAt } from './disk.js';
+import { Ground } from './ground.js';
 import { KILLS, killAfter, killAt, type Undisturbed, undisturbed } from './kills.js';
-import { inPieces, PIECES, withoutReader } from './pieces.js';
+import { changesNothing, inPieces, PIECES, withoutReader } from './pieces.js';
 import { compileShim } from './shim.js';
-import { Ground, TO_STDOUT, VERBS, type WritingVerb } from './verbs.js';
+import { READERS, TO_STDOUT, VERBS, type VerbCase, type WritingVerb } from './verbs.js';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -28,7 +29,7 @@ const ground = new Ground();
 const shim = compileShim(ground.folder);
 const every = Number(values.every);
 const random = seeded(Number(values.seed));
-const chosen = (verbs: readonly WritingVerb[]): readonly WritingVerb[] =>
+const chosen = <V extends VerbCase>(verbs: readonly V[]): readonly V[] =>
   verbs.filter(({ name }) => values.verb?.includes(name) ?? true);
 let all = 0;
 let faults = 0;
@@ -108,6 +109,13 @@ async function pieces(library: string): Promise<void> {
   }
 }
 
+async function readers(library: string): Promise<void> {
+  for (const verb of chosen(READERS)) {
+    await ground.prepare(verb.needs);
+    say(`${verb.name}, reading`, 1, await changesNothing(ground, verb, library));
+  }
+}
+
 try {
   const [what] = positionals;
   if (what === 'kills') await kills();
@@ -115,7 +123,8 @@ try {
     throw new Error('there is no C compiler (cc), which makes the library that calls fail by');
   else if (what === 'disk') await disk(shim);
   else if (what === 'pieces') await pieces(shim);
-  else throw new Error('kills, disk or pieces?');
+  else if (what === 'readers') await readers(shim);
+  else throw new Error('kills, disk, pieces or readers?');
   process.stdout.write(`${all} cases in all, ${faults} faults\n`);
   if (faults > 0) process.exitCode = 1;
 } finally {

@@ -1,12 +1,13 @@
 /** Reads and writes in pieces, or interrupted, and readers that go away: nothing that is an error. */
 import os from 'node:os';
 import { EXIT } from '../../src/lib/errors.js';
-import { type Disturbed, toldOf, type Undisturbed } from './kills.js';
+import type { Ground } from './ground.js';
+import { type Disturbed, toldOf, type Undisturbed, unreached } from './kills.js';
 import { type Fault, faultEnvironment } from './shim.js';
 import { differences, readTree, temporaries } from './tree.js';
-import type { Ground, WritingVerb } from './verbs.js';
+import type { VerbCase, WritingVerb } from './verbs.js';
 
-const { EINTR, EAGAIN, EPIPE } = os.constants.errno;
+const { EINTR, EAGAIN, EPIPE, EIO } = os.constants.errno;
 
 /** Calls that move less than was asked for, or nothing yet. */
 export const PIECES: readonly (Fault & { name: string })[] = [
@@ -31,14 +32,24 @@ export async function inPieces(
 }
 
 /** A verb that writes to standard output, whose reader goes away at the n-th write. */
-export async function withoutReader(ground: Ground, verb: WritingVerb, shim: string, at: number): Promise<Disturbed> {
+export async function withoutReader(ground: Ground, verb: VerbCase, shim: string, at: number): Promise<Disturbed> {
   ground.clear();
   const fault: Fault = { mode: 'gone', at, number: EPIPE };
-  const { code, signal, stderr } = await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
+  const outcome = await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
   const where = toldOf(ground);
-  if (where === '') return { happened: false, where, problems: [] };
+  if (where === '') return unreached(outcome);
+  const { code, signal, stderr } = outcome;
   const problems = code === EXIT.ok ? [] : [`ends with ${code ?? signal}: ${stderr}`];
   const left = temporaries(readTree(ground.cwd));
   if (left.length > 0) problems.push(`left behind: ${left.join(' ')}`);
   return { happened: true, where, problems };
+}
+
+/** A verb that only reads: @returns the change that it made all the same, or how else it ended. */
+export async function changesNothing(ground: Ground, verb: VerbCase, shim: string): Promise<string[]> {
+  ground.clear();
+  const fault: Fault = { mode: 'fail', at: 1, number: EIO };
+  const outcome = await ground.run(verb, faultEnvironment(shim, fault, ground.told, ground.folder));
+  const where = toldOf(ground);
+  return where === '' ? [...unreached(outcome).problems] : [`changes the file system: ${where}`];
 }

@@ -1,77 +1,32 @@
-/** Verbs that write, each as a command over small inputs, which run in `run/` beside `base/`, where the inputs are. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-import { type Outcome, PROGRAM, repa } from '../commands/binary.js';
-import { makeImages, makeTensors } from '../commands/support.js';
+/** Verbs as commands over small inputs, which run in `run/` beside `base/`, where the inputs are. */
+
 import { RUN } from '../commands/training-run.js';
-import { fixtureWeights, writeWeights } from '../fixture-weights.js';
+import { fixtureWeightsFile } from '../fixture-weights.js';
 import { fixturePath } from '../support.js';
+import { type Input, ONE_THREAD, WEIGHTS } from './inputs.js';
 
-/** What `base` holds; the hub is a server instead. */
-type Input = keyof typeof INPUTS | typeof HUB;
-
-export interface WritingVerb {
+/** A verb and its arguments. */
+export interface VerbCase {
   readonly name: string;
   readonly args: readonly string[];
   readonly needs: readonly Input[];
+}
+
+export interface WritingVerb extends VerbCase {
   /** Files that may be there in part when it was killed; by default none. */
   readonly partial?: RegExp;
   /** What may be left out of the result when the disk refuses it: a cache. */
   readonly dispensable?: RegExp;
 }
 
-const HUB = 'hub';
-const WEIGHTS = fixturePath('official/training.pt');
-
-const ONE_THREAD = ['--threads', '1'];
 const SMALL = ['--steps', '2', ...ONE_THREAD, '-q'];
 const SAMPLED = ['--ckpt', '../base/sit.safetensors', '--heads', '3', '--num', '3', '--batch-size', '2', ...SMALL];
-
-/** What `base` holds, and how it comes to be there. */
-const INPUTS = {
-  imgs: { make: (base: string) => makeImages(path.join(base, 'imgs'), 6) },
-  images: { needs: ['imgs'], args: ['import', 'imgs', '-o', 'images'] },
-  latents: { needs: ['imgs'], args: ['encode-vae', 'imgs', '--vae', 'pixels', '--size', '16', '-o', 'latents'] },
-  feats: {
-    needs: ['imgs'],
-    make: async (base: string) => {
-      const keys = Array.from({ length: 6 }, (_, i) => `class${i % 2}/${String(i).padStart(3, '0')}.png`);
-      await makeTensors(path.join(base, 'feats'), keys, { name: 'feature', dtype: 'f32', shape: [16, 8] });
-    },
-  },
-  moments: {
-    make: (base: string) =>
-      makeTensors(path.join(base, 'moments'), ['a.png', 'b.png', 'c.png'], {
-        name: 'moments',
-        dtype: 'f32',
-        shape: [8, 2, 2],
-      }),
-  },
-  ckpt: {
-    needs: ['latents', 'feats'],
-    args: ['train', '--latents', 'latents', '--feats', 'feats', ...RUN, '--steps', '2', '--out', 'ckpt', '-q'],
-  },
-  sit: {
-    make: async (base: string) => writeWeights(path.join(base, 'sit.safetensors'), fixtureWeights('sit')),
-  },
-  npz: { needs: ['latents'], args: ['export', 'latents', '-o', 'latents.npz'] },
-  stats: {
-    needs: ['imgs'],
-    args: ['fid', 'imgs', '--net', 'emoji-vit', '--save-stats', 'stats.npz', ...ONE_THREAD],
-  },
-} as const satisfies Record<
-  string,
-  { needs?: readonly string[]; args?: readonly string[]; make?(base: string): Promise<unknown> }
->;
 
 const LOG = /(^|\/)(log\.ndjson|run\.lock)$/;
 /** What a broken download leaves to be continued. */
 const DOWNLOAD = /\.incomplete(\.etag|\.lock\/run\.lock)?$/;
+/** What was fetched of a plugin, until all of it is there. */
+const WHEELS = /(^|\/)\.wheels\//;
 const CACHE = /^\.repa\/cache\//;
 
 const TRAIN = [
@@ -180,8 +135,70 @@ export const VERBS: readonly WritingVerb[] = [
   },
   { name: 'plot', needs: ['ckpt'], args: ['plot', '../base/ckpt', '-o', 'out.svg'] },
   { name: 'report', needs: ['ckpt'], args: ['report', '../base/ckpt', '-o', 'out.html'] },
-  { name: 'pull', needs: [HUB], partial: DOWNLOAD, args: ['pull', 'sd-vae-ft-ema', '-q'] },
+  { name: 'pull', needs: ['hub'], partial: DOWNLOAD, args: ['pull', 'sd-vae-ft-ema', '-q'] },
+  {
+    name: 'pull-plugin',
+    needs: ['index'],
+    partial: WHEELS,
+    args: ['pull', 'xla-tpu', '-q'],
+  },
   { name: 'show-grid', needs: ['images'], args: ['show', '../base/images', '--grid', 'out.png'] },
+  {
+    name: 'fit-statistics',
+    needs: ['imgs'],
+    args: [
+      'encode-vae',
+      '../base/imgs',
+      '--vae',
+      'rae:emoji-vit',
+      '--fit-statistics',
+      'out.safetensors',
+      ...ONE_THREAD,
+    ],
+  },
+  {
+    name: 'encode-text',
+    needs: ['captions'],
+    args: [
+      'encode-text',
+      '../base/captions.json',
+      '--weights',
+      fixtureWeightsFile('text'),
+      '--tokenizer',
+      fixturePath('text'),
+      '-o',
+      'out',
+    ].concat(ONE_THREAD),
+  },
+  {
+    name: 'train-text',
+    needs: ['latents', 'feats', 'text'],
+    partial: LOG,
+    args: [...TRAIN, '--model', 'MM-DiT/4', '--text', '../base/text'],
+  },
+  { name: 'train-init', needs: ['latents', 'feats', 'ckpt'], partial: LOG, args: [...TRAIN, '--init', '../base/ckpt'] },
+  {
+    name: 'train-eval',
+    needs: ['imgs', 'latents', 'feats'],
+    partial: LOG,
+    args: [...TRAIN, '--eval-every', '1', '--eval-grid', '4', '--eval-steps', '2', '--eval-num', '2'].concat([
+      '--eval-ref',
+      '../base/imgs',
+      '--eval-net',
+      'emoji-vit',
+    ]),
+  },
+  {
+    name: 'ema',
+    needs: ['averaged'],
+    args: ['ema', '../base/averaged', '--sigma-rel', '0.08', '-o', 'out', '-q'],
+  },
+  {
+    name: 'import-safetensors',
+    needs: ['sit'],
+    args: ['import', '../base/sit.safetensors', '--heads', '3', '-o', 'ckpt'],
+  },
+  { name: 'import-parquet', needs: ['parquet'], args: ['import', '../base/latents.parquet', '-o', 'out'] },
 ];
 
 /** Verbs that write to standard output. */
@@ -203,88 +220,18 @@ export const TO_STDOUT: readonly WritingVerb[] = [
   { name: 'help', needs: [], args: ['train', '--help'] },
 ];
 
-/** A hub that has one file, under any name. */
-async function startHub(): Promise<Server> {
-  const body = readFileSync(WEIGHTS);
-  const etag = createHash('sha256').update(body).digest('hex');
-  const headers = { 'x-repo-commit': '0'.repeat(40), etag: `"${etag}"`, 'content-length': body.length };
-  const server = createServer(({ method }, response) => {
-    response.writeHead(200, headers).end(method === 'HEAD' ? undefined : body);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return server;
-}
-
-/** A place to run verbs in. */
-export class Ground {
-  readonly folder = mkdtempSync(path.join(tmpdir(), 'repa-faults-'));
-  readonly #made = new Set<string>();
-  #hub: Server | undefined;
-
-  constructor() {
-    mkdirSync(this.base);
-  }
-
-  get base(): string {
-    return path.join(this.folder, 'base');
-  }
-
-  /** Where verbs run: empty again after `clear`. */
-  get cwd(): string {
-    return path.join(this.folder, 'run');
-  }
-
-  /** What the shim writes to when a fault has happened. */
-  get told(): string {
-    return path.join(this.folder, 'told');
-  }
-
-  async prepare(needs: readonly string[]): Promise<void> {
-    for (const name of needs) {
-      if (this.#made.has(name)) continue;
-      this.#made.add(name);
-      if (name === HUB) {
-        this.#hub = await startHub();
-        continue;
-      }
-      const input: { needs?: readonly string[]; args?: readonly string[]; make?(base: string): Promise<unknown> } =
-        INPUTS[name as keyof typeof INPUTS];
-      await this.prepare(input.needs ?? []);
-      await input.make?.(this.base);
-      if (!input.args) continue;
-      const { code, stderr } = await repa(input.args, { cwd: this.base });
-      if (code !== 0) throw new Error(`${input.args.join(' ')}: ${stderr}`);
-    }
-  }
-
-  clear(): void {
-    rmSync(this.cwd, { recursive: true, force: true });
-    rmSync(this.told, { force: true });
-    mkdirSync(this.cwd);
-  }
-
-  run({ args }: WritingVerb, env: Record<string, string> = {}): Promise<Outcome> {
-    return repa(args, { cwd: this.cwd, env: { ...this.#environment(), ...env } });
-  }
-
-  /** Without waiting for its end. */
-  start({ args }: WritingVerb): { process: ChildProcess; ended: Promise<NodeJS.Signals | null> } {
-    const env = { ...process.env, ...this.#environment() };
-    const child = spawn(process.execPath, [PROGRAM, ...args], { cwd: this.cwd, env, stdio: 'ignore' });
-    return { process: child, ended: new Promise((resolve) => child.on('close', (_, signal) => resolve(signal))) };
-  }
-
-  /** No cache and no account of this machine. */
-  #environment(): Record<string, string> {
-    const folders = { REPA_HOME: path.join(this.cwd, '.repa'), HF_HOME: path.join(this.cwd, 'hf') };
-    if (!this.#hub) return folders;
-    const { port } = this.#hub.address() as AddressInfo;
-    return { ...folders, HF_HUB_CACHE: path.join(this.cwd, 'hf/hub'), HF_ENDPOINT: `http://127.0.0.1:${port}` };
-  }
-
-  remove(): void {
-    this.#hub?.close();
-    this.#hub?.closeAllConnections();
-    rmSync(this.folder, { recursive: true, force: true });
-  }
-}
+/** Verbs that write nothing, but to standard output. */
+export const READERS: readonly VerbCase[] = [
+  { name: 'info', needs: ['latents'], args: ['info', '../base/latents'] },
+  { name: 'diff', needs: ['latents'], args: ['diff', '../base/latents', '../base/latents'] },
+  { name: 'verify', needs: ['latents'], args: ['verify', '../base/latents'] },
+  { name: 'cknna', needs: ['feats'], args: ['cknna', '../base/feats', '../base/feats', '-k', '2', ...ONE_THREAD] },
+  {
+    name: 'probe',
+    needs: ['feats'],
+    args: ['probe', '--train', '../base/feats', '--test', '../base/feats', '-k', '2', ...ONE_THREAD],
+  },
+  { name: 'psnr', needs: ['imgs'], args: ['psnr', '../base/imgs', '--ref', '../base/imgs'] },
+  { name: 'doctor', needs: [], args: ['doctor'] },
+  { name: 'completion', needs: [], args: ['completion', 'bash'] },
+];

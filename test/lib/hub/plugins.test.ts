@@ -5,7 +5,8 @@ import { beforeEach, describe, test } from 'node:test';
 import { findPlugin } from '../../../src/lib/engine/xla/plugin.js';
 import { pullPlugin } from '../../../src/lib/hub/plugins.js';
 import { temporaryFolder } from '../../support.js';
-import { type MadeWheel, serveIndex, type WheelFile, wheel } from './wheels.js';
+import { serveIndex } from './wheel-server.js';
+import { type MadeWheel, type WheelFile, wheel } from './wheels.js';
 
 const LIBRARY = { data: 'a library '.repeat(2000) };
 const MACHINE =

@@ -1,9 +1,8 @@
-/** Wheels and a Python package index of them, for tests. */
+/** Wheels, and what a Python package index of them answers, for tests. */
 import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { deflateRawSync } from 'node:zlib';
 import { crc32 } from '../../../src/lib/files/crc32.js';
-import { serveFile } from '../../file-server.js';
 
 export interface WheelFile {
   data: string;
@@ -79,8 +78,8 @@ export interface IndexOptions {
   lies?: Record<string, string>;
 }
 
-/** An index on loopback; `asked` lists what it was asked for, with the authorization. */
-export async function serveIndex(wheels: readonly MadeWheel[], options: IndexOptions) {
+/** What an index answers: always true. */
+export function indexOf(wheels: readonly MadeWheel[], options: IndexOptions) {
   const { json, withMetadata = [], breaks = false, lies = {} } = options;
   const broken = new Set<string>();
   const page = (project: string): string | undefined => {
@@ -129,6 +128,5 @@ export async function serveIndex(wheels: readonly MadeWheel[], options: IndexOpt
     broken.add(name);
     response.write(body.subarray(0, body.length >> 1), () => response.destroy());
   };
-  const server = await serveFile(new Uint8Array(), { handle });
-  return { address: `http://reader:s%40fe@127.0.0.1:${server.port}/simple/`, asked: server.requests };
+  return handle;
 }
