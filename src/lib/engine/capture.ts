@@ -12,6 +12,8 @@ export interface Captured {
   runAsync(...inputs: TypedArray[]): Promise<TypedArray[]>;
   /** Begins to send to a device what the next run reads, which must stay as it is until that is over. */
   stage(...inputs: TypedArray[]): void;
+  /** Of one run (see productFlops), over all devices; undefined where the backend does not tell. */
+  readonly flops?: number | undefined;
   dispose(): void;
 }
 
@@ -43,6 +45,7 @@ export function capture(
       return program.runAsync?.(data) ?? program.run(data);
     },
     stage: (...data) => program.stage?.(data),
+    flops: program.flops,
     dispose: () => program.dispose(),
   };
 }
@@ -68,6 +71,7 @@ function captureByRow(
     run: (...data) => ofRows(program.run(wholes(data))),
     runAsync: async (...data) => ofRows(await (program.runAsync?.(wholes(data)) ?? program.run(wholes(data)))),
     stage: () => {}, // what is filled up is another array at each run
+    flops: program.flops && devices * program.flops,
     dispose: () => program.dispose(),
   };
 }

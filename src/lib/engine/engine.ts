@@ -38,6 +38,8 @@ export interface Program {
   runAsync?(inputs: readonly TypedArray[], into?: readonly (TypedArray | null)[]): Promise<TypedArray[]>;
   /** Begins to send these inputs to where the next run reads them; they must stay as they are until it is over. */
   stage?(inputs: readonly TypedArray[]): void;
+  /** Of one run on one device (see productFlops), where the backend can tell. */
+  readonly flops?: number;
   dispose(): void;
 }
 

@@ -45,6 +45,7 @@ export function captureGradients(
       return (await (program.runAsync?.(data, into) ?? program.run(data, into))).slice(into.length);
     },
     stage: (...data) => program.stage?.(data),
+    flops: program.flops && shares * program.flops,
     dispose: () => program.dispose(),
   };
 }

@@ -46,6 +46,8 @@ export interface CompiledLoss {
   run(prepared: readonly TypedArray[]): Promise<Record<string, number>>;
   /** Begins to send to a device what the next run reads, which must stay as it is until then. */
   stage(prepared: readonly TypedArray[]): void;
+  /** Of one run with its gradients, over all devices of this process; undefined where the backend does not tell. */
+  readonly flops?: number | undefined;
   dispose(): void;
 }
 
@@ -127,6 +129,7 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
         return Object.fromEntries(names.map((name, i) => [name, Number(values[i][0])]));
       },
       stage: (prepared) => program.stage(...prepared),
+      flops: program.flops,
       dispose: () => program.dispose(),
     }),
   };

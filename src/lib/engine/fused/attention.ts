@@ -1,3 +1,4 @@
+import { computedAgain } from '../graph/value.js';
 import * as tf from '../tfjs.js';
 import { runKernel } from './kernel.js';
 
@@ -27,7 +28,7 @@ export function attention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, scale = q.sh
 /** Of q, k and v; `saved` holds these and the output. */
 function attentionGradients(dy: tf.Tensor, saved: readonly tf.Tensor[], scale: number): tf.Tensor[] {
   const [q, k, v, dOutput] = [...saved.slice(0, 3), dy].map(swapHeads); // [B, H, N, d], [B, H, M, d] twice, [B, H, N, d]
-  const weights = tf.softmax(product(q, k, { transposeB: true, scale })) as tf.Tensor; // [B, H, N, M]
+  const weights = computedAgain(() => tf.softmax(product(q, k, { transposeB: true, scale })) as tf.Tensor); // [B, H, N, M]
   const dWeights = product(dOutput, v, { transposeB: true }); // [B, H, N, M]
   // The softmax gradient's row sums of weights * dWeights are those of dy * output, which has fewer columns.
   const rowSums = swapHeads(tf.sum(tf.mul(dy, saved[3]), -1, true)); // [B, H, N, 1]

@@ -1,3 +1,4 @@
+import { computedAgain } from '../graph/value.js';
 import * as tf from '../tfjs.js';
 import { runKernel } from './kernel.js';
 
@@ -14,7 +15,11 @@ export function checkpoint(fn: (...inputs: tf.Tensor[]) => tf.Tensor, inputs: re
     return {
       value: fn(...given),
       gradFunc: (dy: tf.Tensor, [first, ...others]: tf.Tensor[]) =>
-        gradients(fn, [runKernel('After', { x: first, other: dy }), ...others], dy),
+        gradients(
+          (...again) => computedAgain(() => fn(...again)),
+          [runKernel('After', { x: first, other: dy }), ...others],
+          dy,
+        ),
     };
   });
   return forgetful(...inputs);

@@ -2,6 +2,7 @@
 import type { CompileOptions, Constants, Program, TensorFunction, TensorSpec } from '../engine.js';
 import * as tf from '../tfjs.js';
 import { graphBackend } from './backend.js';
+import { productFlops } from './flops.js';
 import { sortOperations } from './order.js';
 import { nextValueId, Value } from './value.js';
 
@@ -39,5 +40,7 @@ export function compile(
   options: CompileOptions = {},
 ): Program {
   const { inputs, outputs } = trace(fn, specs);
-  return graphBackend().target.load(outputs, inputs, constants, options);
+  return Object.assign(graphBackend().target.load(outputs, inputs, constants, options), {
+    flops: productFlops(outputs),
+  });
 }

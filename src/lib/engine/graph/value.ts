@@ -7,6 +7,21 @@ export interface Operation<N extends OperationName = OperationName> {
   readonly attributes: Attributes[N];
   readonly inputs: readonly Value[];
   readonly outputs: readonly Value[];
+  /** That it computes for the backward pass what the forward pass has computed and not kept. */
+  readonly again?: boolean;
+}
+
+let computingAgain = false;
+
+/** What `fn` makes, recorded as computed again. */
+export function computedAgain<T>(fn: () => T): T {
+  const before = computingAgain;
+  computingAgain = true;
+  try {
+    return fn();
+  } finally {
+    computingAgain = before;
+  }
 }
 
 /**
@@ -60,7 +75,7 @@ export function operation<N extends OperationName>(
   attributes: Attributes[N],
 ): Value[] {
   const outputs: Value[] = [];
-  const producer: Operation<N> = { name, attributes, inputs, outputs };
+  const producer: Operation<N> = { name, attributes, inputs, outputs, ...(computingAgain ? { again: true } : {}) };
   for (const [dtype, shape] of outputTypes(name, inputs, attributes)) {
     outputs.push(new Value(dtype, shape, { kind: 'computed', producer }));
   }
