@@ -7,3 +7,12 @@ export interface Progress {
   /** Ends with one line that says how many and how fast. */
   finish(): void;
 }
+
+/** `1:02:03`, `4:05` or `12s`. */
+export function showDuration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const two = (n: number) => String(n).padStart(2, '0');
+  if (h > 0) return `${h}:${two(m)}:${two(s)}`;
+  return m > 0 ? `${m}:${two(s)}` : `${s}s`;
+}

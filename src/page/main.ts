@@ -62,8 +62,10 @@ function describe({ name, config, lines }: RunView): string {
     batch !== undefined && typeof last?.seconds === 'number'
       ? `, ${shown(Number((batch / last.seconds).toPrecision(3)))} images/s`
       : '';
+  const share = last?.model_flops_utilization;
+  const used = typeof share === 'number' ? `, ${Math.round(100 * share)} % of the machine's products` : '';
   if (typeof last?.step !== 'number') return `${name}: no step yet`;
-  return `${name}: step ${shown(last.step)}${typeof total === 'number' ? ` of ${shown(total)}` : ''}${rate}`;
+  return `${name}: step ${shown(last.step)}${typeof total === 'number' ? ` of ${shown(total)}` : ''}${rate}${used}`;
 }
 
 function drawLegend(): void {

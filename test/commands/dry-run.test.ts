@@ -19,10 +19,13 @@ test('a dry run tells what a job takes and writes nothing; the run then does', a
   assert.deepEqual(readdirSync(cwd).sort(), before);
 
   const run = await repa(['train', ...RUN, '--steps', '1'], { cwd });
+  assert.match(run.stderr, /weights, gradients and averages take .* of memory/);
   assert.match(run.stderr, /a checkpoint takes .*, and \d+ are kept: .* are free/);
   const [line] = parseLog(run.stdout.toString()) as unknown as Record<string, unknown>[];
-  assert.equal(line.log, '2');
+  assert.equal(line.log, '3');
   assert.equal(line.images_per_second, 4 / (line.seconds as number));
+  assert.ok((line.model_flops_per_second as number) * (line.seconds as number) > 1e6);
+  assert.equal(line.model_flops_utilization, undefined, 'of so short a run');
   assert.ok(Math.abs(Date.parse(line.at as string) - Date.now()) < 3_600_000);
   const sample = await repa(['sample', '--num', '3', '--dry-run', '--threads', '1'], { cwd });
   assert.equal(sample.code, 0, sample.stderr);

@@ -2,7 +2,7 @@
 import { UnavailableError } from '../errors.js';
 import { freeBytes, showBytes } from '../files/space.js';
 import { flag } from '../options/option.js';
-import { showDuration } from './progress.js';
+import { showDuration } from '../progress.js';
 
 export const DRY_RUN = flag(
   '--dry-run',

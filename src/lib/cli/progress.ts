@@ -1,20 +1,11 @@
 /** Progress on stderr: a bar with rate and time left on a terminal, a line every 30 s elsewhere, nothing when quiet. */
-import type { Progress as Meter } from '../progress.js';
+import { type Progress as Meter, showDuration } from '../progress.js';
 import { isInteractive, isSecondaryRank, printable, styleErr } from './terminal.js';
 
 const REDRAW_MS = 100;
 const LINE_MS = 30_000;
 const BAR_WIDTH = 24;
 const CLEAR_LINE = '\r\x1b[2K';
-
-/** `1:02:03`, `4:05` or `12s`. */
-export function showDuration(seconds: number): string {
-  const whole = Math.max(0, Math.round(seconds));
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  const two = (n: number) => String(n).padStart(2, '0');
-  if (h > 0) return `${h}:${two(m)}:${two(s)}`;
-  return m > 0 ? `${m}:${two(s)}` : `${s}s`;
-}
 
 export interface ProgressOptions {
   /** What is counted, in the plural: `images`, `steps`. */

@@ -66,5 +66,11 @@ function stateOf(lines: readonly LogLine[], field: string): string {
   const last = lines.findLast((line) => line.evaluation === undefined);
   const value = lines.findLast((line) => typeof line[field] === 'number')?.[field] as number | undefined;
   if (last === undefined) return 'no step yet';
-  return `step ${last.step}${value === undefined ? '' : `, ${field} ${Number(value.toPrecision(5))}`}`;
+  const { images_per_second: rate, model_flops_utilization: share } = last;
+  return [
+    `step ${last.step}`,
+    ...(value === undefined ? [] : [`${field} ${Number(value.toPrecision(5))}`]),
+    ...(typeof rate === 'number' ? [`${Number(rate.toPrecision(3))} images/s`] : []),
+    ...(typeof share === 'number' ? [`${Math.round(100 * share)} % of the machine's products`] : []),
+  ].join(', ');
 }

@@ -11,7 +11,8 @@ export function announcement(
   store: Pick<ParameterStore, 'parameters'>,
   { out, steps, keep }: { out: string; steps: number; keep: number },
 ): string[] {
-  const millions = (store.parameters.reduce((sum, { value }) => sum + value.length, 0) / 1e6).toFixed(1);
+  const weights = store.parameters.reduce((sum, { value }) => sum + value.length, 0);
+  const millions = (weights / 1e6).toFixed(1);
   const unlabelled = set.rows - set.latents.labelled;
   const [size, free] = [checkpointBytes(record, store), freeBytes(out)];
   const short = (keep + 1) * size > free ? ', too little' : '';
@@ -22,6 +23,7 @@ export function announcement(
       : []),
     ...(initial ? describeOrigin(record, initial) : []),
     ...(checkpoint ? [`continuing ${checkpoint}`] : []),
+    `weights, gradients and averages take ${showBytes(size + weights * Float32Array.BYTES_PER_ELEMENT)} of memory, and a step what it computes`,
     `a checkpoint takes ${showBytes(size)}, and ${keep} are kept: ${showBytes(free)} are free${short}`,
     ...(record.step >= steps
       ? [`${out} is trained to step ${record.step} already: no steps up to --steps ${steps}`]

@@ -5,13 +5,14 @@ import path from 'node:path';
 import { diskProblem, UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
+import type { Utilization } from './pace.js';
 import type { Stopwatch } from './stopwatch.js';
 
 /**
  * The version of lines, which each of them bears: repa-log(5) tells what is in which. Lines of version 1 bear none, and have no
- * `at` and no `images_per_second`.
+ * `at` and no `images_per_second`; those of version 2 no `model_flops_per_second`.
  */
-export const LOG_VERSION = '2';
+export const LOG_VERSION = '3';
 
 /** One step. Losses are means over the global batch, each under its name and unweighted. */
 export interface LogEntry {
@@ -29,6 +30,9 @@ export interface LogEntry {
   optimizer_seconds: number;
   encoder_seconds?: number;
   images_per_second: number;
+  /** Of the products of the network, forward and back; and their share of what the machine can do, where that was measured. */
+  model_flops_per_second?: number;
+  model_flops_utilization?: number;
   [term: `${string}_loss`]: number;
 }
 
@@ -43,6 +47,7 @@ export interface TakenStep {
  * The line of step number `step`, counted from 1.
  * @param watch has the time of the step; that of an encoder is told where there is one
  * @param images of the global batch
+ * @param utilization what the step's seconds say of the machine
  */
 export function stepEntry(
   step: number,
@@ -50,6 +55,7 @@ export function stepEntry(
   { losses: { total, ...terms }, gradientNorm, learningRate }: TakenStep,
   watch: Stopwatch,
   { encodes, images }: { encodes: boolean; images: number },
+  utilization: (seconds: number) => Utilization,
 ): LogEntry {
   const seconds = watch.total;
   return {
@@ -65,6 +71,7 @@ export function stepEntry(
     optimizer_seconds: watch.seconds('optimizer'),
     ...(encodes ? { encoder_seconds: watch.seconds('encoder') } : {}),
     images_per_second: images / seconds,
+    ...utilization(seconds),
   };
 }
 

@@ -18,6 +18,7 @@ import { divergence } from './divergence.js';
 import { type LogEntry, openLog, stepEntry } from './log.js';
 import { type OpenMonitor, openMeasuring } from './monitor.js';
 import { openBatches, openData, openWeights, StepLoss } from './opening.js';
+import { Pace } from './pace.js';
 import type { RunPlan } from './plan.js';
 import { checkSnapshots, saveSnapshot } from './post-hoc.js';
 import { checkRanksAgree, sumOverRanks } from './ranks.js';
@@ -124,7 +125,8 @@ async function trainLocked(
   try {
     await measuring.measure(step);
     if (step >= steps) return;
-    loss.at(step); // compiled before the loader's thread works
+    const pace = new Pace({ steps: steps - step, passes: share.passes, group, say: context.say });
+    pace.begin(loss.at(step)); // compiled before the loader's thread works
     // Features are computed by the device that computes the step: nothing would be gained ahead.
     const ahead = activeDevice() && !set.computed ? new Stopwatch() : undefined;
     batches = openBatches(plan, group, { loss, passes: share.passes, from: step, to: steps }, ahead);
@@ -140,10 +142,8 @@ async function trainLocked(
       const epoch = Math.floor(imagesBefore(record, step) / set.rows);
       step++;
       const taken = { losses, gradientNorm, learningRate: learningRateAt(step, settings) };
-      const entry = stepEntry(step, epoch, taken, watch, {
-        encodes: set.computed !== undefined,
-        images: settings.batchSize,
-      });
+      const of = { encodes: set.computed !== undefined, images: settings.batchSize };
+      const entry = stepEntry(step, epoch, taken, watch, of, (seconds) => pace.rates(work.loss, seconds));
       context.onStep(entry);
       if (step % options.logEvery === 0 || step === steps) await log?.write(entry);
       if (step % options.saveEvery === 0) save(step);

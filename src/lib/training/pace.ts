@@ -1,0 +1,86 @@
+/** How much work the steps of a run are, how fast they go, and what is said of the time ahead. */
+import { productSpeed } from '../diagnosis/product-speed.js';
+import { showBytes } from '../files/space.js';
+import type { ProcessGroup } from '../parallel/group.js';
+import { showDuration } from '../progress.js';
+import type { CompiledLoss } from './compiled-loss.js';
+
+/** FLOPs of a run from which on it is worth a third of a second to measure what the machine could do. */
+const LONG_RUN = 3e12;
+/** Steps that a forecast is made of, after one that compiles; and the seconds ahead for which one is worth a line. */
+const MEASURED = 3;
+const LONG_WAIT = 60;
+
+interface PaceOptions {
+  /** Steps that are left of the run. */
+  steps: number;
+  /** Micro-batches of one step. */
+  passes: number;
+  group: ProcessGroup;
+  say(line: string): void;
+}
+
+/** The fields of a step's line that tell how well the machine is used. */
+export interface Utilization {
+  model_flops_per_second?: number;
+  model_flops_utilization?: number;
+}
+
+export class Pace {
+  readonly #options: PaceOptions;
+  /** FLOPs a second in products, over all ranks; undefined where it was not measured. */
+  #speed: number | undefined;
+  /** Seconds of the first steps. */
+  readonly #times: number[] = [];
+
+  constructor(options: PaceOptions) {
+    this.#options = options;
+  }
+
+  /** Says before the first step what the steps take at least. */
+  begin(loss: CompiledLoss): void {
+    const { steps, group, say } = this.#options;
+    const flops = this.#stepFlops(loss);
+    if (flops === undefined || flops * steps < LONG_RUN || group.rank > 0) return;
+    this.#speed = productSpeed() * group.size;
+    const least = flops / this.#speed;
+    say(
+      `a step is ${showFlops(flops)} in products, of which this machine does ${showFlops(this.#speed)} a second: ` +
+        `${steps} steps take ${showDuration(steps * least)} or more`,
+    );
+  }
+
+  /** Takes note of a step. After the first few, says how long those that are left take. */
+  rates(loss: CompiledLoss, seconds: number): Utilization {
+    this.#times.push(seconds);
+    if (this.#times.length === 1 + MEASURED) this.#forecast();
+    const flops = this.#stepFlops(loss);
+    if (flops === undefined) return {};
+    const rate = flops / seconds;
+    if (this.#speed === undefined) return { model_flops_per_second: rate };
+    return { model_flops_per_second: rate, model_flops_utilization: rate / this.#speed };
+  }
+
+  #forecast(): void {
+    const mean = this.#times.slice(1).reduce((sum, time) => sum + time, 0) / MEASURED;
+    const left = this.#options.steps - this.#times.length;
+    if (left * mean < LONG_WAIT) return;
+    const memory = showBytes(process.resourceUsage().maxRSS * 1024);
+    this.#options.say(
+      `about ${showDuration(left * mean)} for ${left} steps, at ${(1 / mean).toPrecision(3)} a second; ${memory} of memory so far`,
+    );
+  }
+
+  /** Of the global batch. */
+  #stepFlops({ flops }: CompiledLoss): number | undefined {
+    const { passes, group } = this.#options;
+    return flops && flops * passes * group.size;
+  }
+}
+
+const UNITS = ['FLOP', 'kFLOP', 'MFLOP', 'GFLOP', 'TFLOP', 'PFLOP', 'EFLOP'];
+
+function showFlops(flops: number): string {
+  const power = Math.min(UNITS.length - 1, Math.floor(Math.log10(Math.max(1, flops)) / 3));
+  return `${(flops / 1000 ** power).toPrecision(3)} ${UNITS[power]}`;
+}
