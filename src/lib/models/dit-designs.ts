@@ -6,9 +6,10 @@ import { tf } from '../engine/index.js';
 import { silu } from '../nn/functional.js';
 import { dense, type Parameters, parameter } from '../nn/layers.js';
 import { type RotaryAngles, rotaryAngles } from '../nn/rotary.js';
-import { block, blockName, patchTokens, type Stream } from './dit-parts.js';
+import { block, blockName, blockPlan, type Condition, type Stream } from './dit-parts.js';
 import type { TransformerConfig } from './dit-sizes.js';
-import type { PlannedParameter } from './start.js';
+import { patchesPlan, patchTokens } from './patches.js';
+import { linearPlan, type PlannedParameter } from './start.js';
 
 export const contextPlan = (tokens: number, hiddenSize: number): PlannedParameter => [
   'in_context_posemb',
@@ -38,12 +39,41 @@ export function withContext(
 export const headConfig = ({ head, ...config }: TransformerConfig): TransformerConfig | undefined =>
   head && { ...config, ...head };
 
+/** The parameters of the wide head: those before the blocks of the others, and its blocks. */
+export function headPlan(config: TransformerConfig): [entry: PlannedParameter[], blocks: PlannedParameter[]] {
+  const { hiddenSize, depth } = config;
+  const wide = headConfig(config);
+  if (!wide) return [[], []];
+  const projects = wide.hiddenSize !== hiddenSize;
+  return [
+    [
+      ...patchesPlan('x_embedder', wide),
+      ...(projects ? linearPlan('s_projector', wide.hiddenSize, hiddenSize, 'xavier') : []),
+    ],
+    Array.from({ length: wide.depth }, (_, i) => blockPlan(depth + i + 1, wide)).flat(),
+  ];
+}
+
+/** What the final layer sees, and of which sizes it is. */
+interface Last {
+  config: TransformerConfig;
+  tokens: tf.Tensor; // [B, T, W]
+  modulating: tf.Tensor; // [B, W] or [B, T, W]
+}
+
 /**
- * The wide head: the patches of `x` [B, C, H, W] anew, through blocks that are modulated, token by token, by what the others made
- * of them, `tokens` [B, T, D], and the embedding of time [B, D].
+ * The wide head, where there is one: the patches of `x` [B, C, H, W] anew, through blocks that are modulated, token by token, by what
+ * the others made of them, `tokens` [B, T, D], and the embedding of time [B, D].
  */
-export function wideHead(p: Parameters, config: TransformerConfig, x: tf.Tensor, tokens: tf.Tensor, time: tf.Tensor) {
-  const wide = headConfig(config)!;
+export function lastTokens(
+  p: Parameters,
+  config: TransformerConfig,
+  x: tf.Tensor,
+  tokens: tf.Tensor,
+  { time, modulating: c }: Pick<Condition, 'time' | 'modulating'>,
+): Last {
+  const wide = headConfig(config);
+  if (!wide) return { config, tokens, modulating: c };
   const seen = silu(tf.add(tf.expandDims(time, 1), tokens)); // [B, T, D]
   const projected = wide.hiddenSize === config.hiddenSize ? seen : dense(p, 's_projector', seen); // [B, T, W]
   const modulating = silu(projected); // [B, T, W]

@@ -10,7 +10,7 @@ import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
 import { dense, type Parameters, parameter, unpatchify } from '../nn/layers.js';
 import { checkpointedBlock } from './checkpointed-block.js';
-import { contextPlan, gridAngles, headConfig, splitFirst, wideHead, withContext } from './dit-designs.js';
+import { contextPlan, gridAngles, headConfig, headPlan, lastTokens, splitFirst, withContext } from './dit-designs.js';
 import {
   block,
   blockName,
@@ -19,12 +19,11 @@ import {
   conditionPlan,
   finalPlan,
   finalTokens,
-  patchesPlan,
-  patchTokens,
   type Stream,
 } from './dit-parts.js';
 import { patchCount, type TransformerConfig } from './dit-sizes.js';
-import { linearPlan, type ParameterPlan, type PlannedParameter } from './start.js';
+import { patchesPlan, patchTokens } from './patches.js';
+import type { ParameterPlan, PlannedParameter } from './start.js';
 
 const FINAL = 'final_layer';
 
@@ -39,8 +38,8 @@ export function transformerParameters(
   prefix = 0,
 ): Map<string, ParameterPlan> {
   const { hiddenSize, depth, context, head } = config;
+  const [entry, behind] = headPlan(config);
   const isFinal = ([name]: PlannedParameter): boolean => name.startsWith(`${FINAL}.`);
-  const wide = headConfig(config);
   const positions: PlannedParameter = [
     'pos_embed',
     { shape: [1, prefix + patchCount(config), hiddenSize], start: 'positions' },
@@ -49,13 +48,12 @@ export function transformerParameters(
     ...(config.positions === 'none' ? [] : [positions]),
     ...(context ? [contextPlan(context.tokens, hiddenSize)] : []),
     ...patchesPlan(head ? 's_embedder' : 'x_embedder', config),
-    ...(wide ? patchesPlan('x_embedder', wide) : []),
-    ...(wide && wide.hiddenSize !== hiddenSize ? linearPlan('s_projector', wide.hiddenSize, hiddenSize, 'xavier') : []),
+    ...entry,
     ...conditionPlan(config),
     ...Array.from({ length: depth }, (_, i) => blockPlan(i + 1, config)).flat(),
-    ...Array.from({ length: head?.depth ?? 0 }, (_, i) => blockPlan(depth + i + 1, wide!)).flat(),
+    ...behind,
     ...added.filter((each) => !isFinal(each)),
-    ...finalPlan(FINAL, wide ?? config, added.filter(isFinal)),
+    ...finalPlan(FINAL, headConfig(config) ?? config, added.filter(isFinal)),
   ]);
 }
 
@@ -140,12 +138,8 @@ export function transformer(
     stream = leaving.reduce<Stream>((each, passage) => passage.leave?.(each, number) ?? each, { ...stream, tokens });
   }
   const own = context ? splitFirst(stream.tokens, context.tokens)[1] : stream.tokens; // [B, P + T, D]
-  const {
-    config: last,
-    tokens,
-    modulating,
-  } = config.head ? wideHead(p, config, x, own, c.time) : { config, tokens: own, modulating: c.modulating };
-  const final = finalTokens(p, FINAL, last, tokens, modulating); // [B, P + T, D]
+  const last = lastTokens(p, config, x, own, c);
+  const final = finalTokens(p, FINAL, last.config, last.tokens, last.modulating); // [B, P + T, D]
   const [before, others] = prefix ? splitFirst(final, prefix.shape[1]!) : [undefined, final]; // [B, P, D], [B, T, D]
   const pixels = dense(p, `${FINAL}.linear`, others); // [B, T, patch * patch * outChannels]
   const output = unpatchify(pixels, config.patchSize, config.outChannels); // [B, outChannels, H, W]
