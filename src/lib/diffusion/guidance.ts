@@ -1,27 +1,30 @@
 /** Guidance: one prediction made of two, a wanted one and one to move away from. */
+import { hostSpace, type MaybePromise, type Space, type Values } from './space.js';
 
-/** What a network or a sampler may hand back: the values, at once or later. */
-export type Values = Float32Array | Float64Array;
-type MaybePromise<T> = T | Promise<T>;
+export type { Values } from './space.js';
 
 /** One time for all rows of a batch, or one a row, [N]. */
 export type Times = number | Float64Array;
 
-/** A class-conditional network: `x` [N, C, h, w] in f32, its times, one label a row; [N, C', h, w]. */
-export type ConditionalNetwork<T extends Times = number> = (
-  x: Float32Array,
+/** A class-conditional network: `x` [N, C, h, w] in f32, its times, one label a row; [N, C', h, w], at once or later. */
+export type ConditionalNetwork<T extends Times = number, State = Values, Input = Float32Array> = (
+  x: Input,
   t: T,
   labels: Int32Array,
-) => MaybePromise<Values>;
+) => MaybePromise<State>;
 
 /**
  * What a sampler integrates: `x` [N, C, h, w] in f32 at time `t`. A solver that evaluates at several times within a
  * step passes the step's own time as `stepTime`, which decides whether the whole step is guided.
  */
-export type Predictor<T extends Times = number> = (x: Float32Array, t: T, stepTime: T) => MaybePromise<Values>;
+export type Predictor<T extends Times = number, State = Values, Input = Float32Array> = (
+  x: Input,
+  t: T,
+  stepTime: T,
+) => MaybePromise<State>;
 
 /** One that takes either kind of times. */
-export type TimedPredictor = Predictor<Times>;
+export type TimedPredictor<State = Values, Input = Float32Array> = Predictor<Times, State, Input>;
 
 /** The times of all `rows`, as networks take them. */
 export const timesOfRows = (t: Times, rows: number): Float32Array =>
@@ -50,39 +53,38 @@ export interface ConditionalBatch {
  * Classifier-free guidance (arXiv 2207.12598): the conditional and the null-label prediction come from one call of the
  * network on a batch of twice the rows. Outside the guided interval only the conditional half is computed.
  */
-export function classifierFreeGuidance<T extends Times>(
-  network: ConditionalNetwork<T>,
+export function classifierFreeGuidance<T extends Times, State = Values, Input = Float32Array>(
+  network: ConditionalNetwork<T, State, Input>,
   batch: ConditionalBatch,
   nullLabel: number,
   options: GuidanceOptions,
-): Predictor<T> {
+  space: Space<State, Input> = hostSpace(),
+): Predictor<T, State, Input> {
   const rows = batch.labels.length;
   const bothLabels = new Int32Array(2 * rows).fill(nullLabel);
   bothLabels.set(batch.labels);
   return async (x, t, stepTime) => {
     const guided = guidedRows(options, stepTime, rows);
     if (!guided.includes(true)) return network(x, t, batch.labels);
-    const both = new Float32Array(2 * x.length); // [2N, C, h, w]
-    both.set(x);
-    both.set(x, x.length);
-    const out = await network(both, twice(t), bothLabels); // [2N, C', h, w]
-    const half = out.length / 2;
-    return extrapolate(out.subarray(0, half), out.subarray(half), guided, batch, options);
+    const out = await network(space.twice(x), twice(t), bothLabels); // [2N, C', h, w]
+    const [conditional, guide] = space.halves(out);
+    return extrapolate(space, conditional, guide, guided, batch, options);
   };
 }
 
 /** Autoguidance (arXiv 2406.02507): moves away from a weaker network's prediction under the same labels. */
-export function autoguidance<T extends Times>(
-  network: ConditionalNetwork<T>,
-  weakNetwork: ConditionalNetwork<T>,
+export function autoguidance<T extends Times, State = Values, Input = Float32Array>(
+  network: ConditionalNetwork<T, State, Input>,
+  weakNetwork: ConditionalNetwork<T, State, Input>,
   batch: ConditionalBatch,
   options: GuidanceOptions,
-): Predictor<T> {
+  space: Space<State, Input> = hostSpace(),
+): Predictor<T, State, Input> {
   return async (x, t, stepTime) => {
     const conditional = await network(x, t, batch.labels);
     const guided = guidedRows(options, stepTime, batch.labels.length);
     if (!guided.includes(true)) return conditional;
-    return extrapolate(conditional, await weakNetwork(x, t, batch.labels), guided, batch, options);
+    return extrapolate(space, conditional, await weakNetwork(x, t, batch.labels), guided, batch, options);
   };
 }
 
@@ -97,20 +99,24 @@ const twice = <T extends Times>(t: T): T =>
   (typeof t === 'number' ? t : Float64Array.of(...(t as Float64Array), ...(t as Float64Array))) as T;
 
 /** guide + scale (conditional - guide) in the guided channels and rows, the conditional value elsewhere; in f64. */
-function extrapolate(
-  conditional: Values,
-  guide: Values,
+function extrapolate<State, Input>(
+  space: Space<State, Input>,
+  conditional: State,
+  guide: State,
   guided: readonly boolean[],
   { labels, channelSize }: ConditionalBatch,
   { scale, channels }: GuidanceOptions,
-): Float64Array {
-  const rowSize = conditional.length / labels.length;
-  const guidedSize = Math.min(rowSize, (channels ?? Number.POSITIVE_INFINITY) * channelSize);
-  const out = new Float64Array(conditional);
-  for (let row = 0; row < guided.length; row++) {
-    const start = row * rowSize;
-    for (let i = start; guided[row] && i < start + guidedSize; i++)
-      out[i] = guide[i] + scale * (conditional[i] - guide[i]);
-  }
-  return out;
+): State {
+  const rows = labels.length;
+  const apart = space.combine([1, -1], [conditional, guide]);
+  const moved = space.combine([1, scale], [guide, apart]);
+  const whole = channels === undefined ? moved : inFirst(space, channels * channelSize, moved, conditional, rows);
+  return guided.includes(false) ? space.choose(guided, whole, conditional) : whole;
+}
+
+/** The first `size` numbers of the rows of `a`, then those of `b`. */
+function inFirst<State, Input>(space: Space<State, Input>, size: number, a: State, b: State, rows: number): State {
+  const width = space.sizeOf(b, rows);
+  if (size >= width) return a;
+  return space.join([space.columns(a, 0, size, rows), space.columns(b, size, width, rows)], rows);
 }

@@ -22,7 +22,8 @@ export interface EngineInfo {
 
 export interface TensorSpec {
   readonly shape: readonly number[];
-  readonly dtype: 'float32' | 'int32';
+  /** What is given as float64 is rounded to float32 for the function. */
+  readonly dtype: 'float32' | 'int32' | 'float64';
 }
 
 export type TensorFunction = (...inputs: tf.Tensor[]) => tf.Tensor[];
@@ -58,6 +59,50 @@ export interface Residency {
   release(array: TypedArray): void;
 }
 
+/** Rows of numbers that lie on the devices alone, of which each has a share of them. */
+export interface DeviceRows {
+  /** How many, of how many numbers each. */
+  readonly rows: number;
+  readonly size: number;
+}
+
+/** A function of rows whose results stay on the devices. */
+export interface RowProgram {
+  /**
+   * Starts a run, for which nothing is waited. Host arrays go up, unless the last run was given the same ones: what is in them is
+   * taken to be the same.
+   * @param inputs of which the first tells the number of rows
+   */
+  run(...inputs: readonly [DeviceRows, ...(DeviceRows | TypedArray)[]]): DeviceRows[];
+  dispose(): void;
+}
+
+/**
+ * Arithmetic on rows that stay on the devices, in f64: what samplers do between two passes of a network (see Space in
+ * diffusion/space.ts, which says what each function means).
+ */
+export interface DeviceSpace {
+  /** @param inputs for so many rows; each row of the results depends on that row of the inputs alone */
+  program(fn: TensorFunction, inputs: (rows: number) => readonly TensorSpec[], constants: Constants): RowProgram;
+  from(values: Float32Array | Float64Array, rows: number): DeviceRows;
+  single(state: DeviceRows): DeviceRows;
+  combine(weights: readonly (number | Float64Array)[], terms: readonly DeviceRows[]): DeviceRows;
+  choose(first: readonly boolean[], a: DeviceRows, b: DeviceRows): DeviceRows;
+  ratios(
+    values: DeviceRows,
+    sizes: readonly [DeviceRows, DeviceRows],
+    tolerance: { absolute: number; relative: number },
+    rows: number,
+  ): Promise<Float64Array>;
+  twice(rows: DeviceRows): DeviceRows;
+  halves(rows: DeviceRows): [DeviceRows, DeviceRows];
+  sizeOf(rows: DeviceRows): number;
+  columns(rows: DeviceRows, start: number, end: number): DeviceRows;
+  join(parts: readonly DeviceRows[]): DeviceRows;
+  read(rows: DeviceRows): Promise<Float64Array>;
+  keep(...rows: readonly DeviceRows[]): void;
+}
+
 /**
  * Tensors that a function closes over are read at each run (`feed`); or do not change, so that those which are faster to read
  * in another layout may be copied once (`bake`); or nobody else keeps them either, so that all may be (`own`).
@@ -78,6 +123,8 @@ export interface CompileOptions {
 export interface Engine extends EngineInfo {
   /** Null where tensors are computed in the host's memory. */
   readonly device: Residency | null;
+  /** A new place for rows that stay on the devices; none where tensors are computed in the host's memory. */
+  readonly space?: () => DeviceSpace;
   /** Whether tensors made of host arrays read them when computing, instead of copies made once. */
   readonly readsInPlace: boolean;
   /**

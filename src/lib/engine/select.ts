@@ -1,7 +1,7 @@
 /** The choice of what executes tensors, made before the first of them. */
 import os from 'node:os';
 import { UsageError } from '../errors.js';
-import type { BackendName, Engine, EngineInfo, Precision, Residency } from './engine.js';
+import type { BackendName, DeviceSpace, Engine, EngineInfo, Precision, Residency } from './engine.js';
 
 const NAMES = ['auto', 'onnx', 'webgpu', 'xla', 'tensorflow', 'tensorflow-gpu'] as const;
 type Name = (typeof NAMES)[number];
@@ -100,6 +100,9 @@ export function activeEngine(): Engine {
 
 /** Where tensors are computed on a device: what keeps copies of arrays there. */
 export const activeDevice = (): Residency | null => active?.device ?? null;
+
+/** Where rows can stay on a device: a new place for them. */
+export const deviceSpace = (): DeviceSpace | null => active?.space?.() ?? null;
 
 /** Name, version and threads of the backend that was selected. */
 export function engineInfo(): EngineInfo {

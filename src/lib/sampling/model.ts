@@ -2,8 +2,8 @@
  * A trained model as samplers call it. What they move of one image is one row of numbers: the latent with all channels that the
  * network generates, then what is generated beside it.
  */
-import { type ConditionalNetwork, type Times, timesOfRows } from '../diffusion/guidance.js';
-import { type Captured, capture, tf } from '../engine/index.js';
+import { type ConditionalNetwork, type Times, timesOfRows, type Values } from '../diffusion/guidance.js';
+import { type Captured, capture, type DeviceRows, type DeviceSpace, type TensorSpec, tf } from '../engine/index.js';
 import { byClock } from '../models/channel-times.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import type { Parameters } from '../models/parameters.js';
@@ -89,36 +89,56 @@ export interface CompileOptions extends PassOptions {
   prompts?: { vectors(numbers: Int32Array): Float32Array };
 }
 
+/** A network as samplers call it. */
+export type CompiledNetwork<State = Values, Input = Float32Array> = ConditionalNetwork<Times, State, Input> & {
+  dispose(): void;
+};
+
+/** The forward pass as a function of states [N, S], times [N] and labels [N] or captions [N, L, D]. */
+function passOf(model: DiffusionModel, { prompts, constants: _constants, ...pass }: CompileOptions) {
+  const { text } = model.record.model;
+  return {
+    compute: (x: tf.Tensor, t: tf.Tensor, y: tf.Tensor) => [forward(model, x, t, y, pass).output],
+    inputs: (rows: number, state: 'float32' | 'float64'): TensorSpec[] => [
+      { shape: [rows, stateSize(model.record)], dtype: state },
+      { shape: [rows], dtype: 'float32' },
+      text ? { shape: [rows, text.tokens, text.dim], dtype: 'float32' } : { shape: [rows], dtype: 'int32' },
+    ],
+    /** What the network is told: the same array of the same labels. */
+    told: (labels: Int32Array): Int32Array | Float32Array => prompts?.vectors(labels) ?? labels,
+  };
+}
+
 /**
  * The network as the samplers call it, compiled once for each number of rows that occurs (with guidance, twice the batch
  * as well).
  */
-export function compiledNetwork(
-  model: DiffusionModel,
-  { constants = 'bake', prompts, ...pass }: CompileOptions = {},
-): ConditionalNetwork<Times> & { dispose(): void } {
+export function compiledNetwork(model: DiffusionModel, options: CompileOptions = {}): CompiledNetwork {
   const compiled = new Map<number, Captured>();
-  const { text } = model.record.model;
-  const compile = (rows: number): Captured =>
-    capture(
-      (x, t, y) => [forward(model, x, t, y, pass).output],
-      [
-        { shape: [rows, stateSize(model.record)], dtype: 'float32' },
-        { shape: [rows], dtype: 'float32' },
-        text ? { shape: [rows, text.tokens, text.dim], dtype: 'float32' } : { shape: [rows], dtype: 'int32' },
-      ],
-      { constants, byRow: true },
-    );
+  const { constants = 'bake' } = options;
+  const { compute, inputs, told } = passOf(model, options);
   const network = (x: Float32Array, t: Times, labels: Int32Array): Float32Array => {
     const rows = labels.length;
-    const program = compiled.get(rows) ?? compile(rows);
+    const program = compiled.get(rows) ?? capture(compute, inputs(rows, 'float32'), { constants, byRow: true });
     compiled.set(rows, program);
-    const wanted = prompts?.vectors(labels) ?? labels;
-    return program.run(x, timesOfRows(t, rows), wanted)[0] as Float32Array;
+    return program.run(x, timesOfRows(t, rows), told(labels))[0] as Float32Array;
   };
   return Object.assign(network, {
     dispose: () => {
       for (const program of compiled.values()) program.dispose();
     },
   });
+}
+
+/** The same of states that stay on a device. */
+export function deviceNetwork(
+  space: DeviceSpace,
+  model: DiffusionModel,
+  options: CompileOptions,
+): CompiledNetwork<DeviceRows, DeviceRows> {
+  const { compute, inputs, told } = passOf(model, options);
+  const program = space.program(compute, (rows) => inputs(rows, 'float64'), options.constants ?? 'bake');
+  const network = (x: DeviceRows, t: Times, labels: Int32Array): DeviceRows =>
+    program.run(x, timesOfRows(t, labels.length), told(labels))[0];
+  return Object.assign(network, { dispose: () => program.dispose() });
 }

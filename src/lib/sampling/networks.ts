@@ -1,9 +1,17 @@
 /** The networks that a sampler calls: the model's, and what it is guided by. */
 import type { ConditionalNetwork, Times } from '../diffusion/guidance.js';
+import { type DeviceRows, deviceSpace } from '../engine/index.js';
 import type { Anchor } from './anchor.js';
-import { compiledNetwork, type DiffusionModel, stateSize } from './model.js';
+import {
+  type CompiledNetwork,
+  type CompileOptions,
+  compiledNetwork,
+  type DiffusionModel,
+  deviceNetwork,
+  stateSize,
+} from './model.js';
 import type { Prompts } from './prompts.js';
-import type { SamplingNetworks } from './sample.js';
+import type { Networks, SamplingNetworks } from './sample.js';
 import type { SamplerSettings } from './settings.js';
 
 export interface NetworkChoice {
@@ -17,23 +25,37 @@ export interface NetworkChoice {
   prompts?: Prompts;
 }
 
-/** The networks of a model as settings ask for them. */
+/** The networks of a model as settings ask for them; on a device, states stay there. */
 export function samplingNetworks(
   model: DiffusionModel,
-  { internal, pathDropGuidance }: Pick<SamplerSettings, 'internal' | 'pathDropGuidance'>,
-  { guide, anchor, constants, prompts }: NetworkChoice = {},
+  settings: Pick<SamplerSettings, 'internal' | 'pathDropGuidance'>,
+  choice: NetworkChoice = {},
 ): SamplingNetworks & { dispose(): void } {
-  const nullLabel = prompts?.count ?? model.record.model.numClasses;
-  const network = compiledNetwork(model, { internal, anchor, constants, prompts });
+  const nullLabel = choice.prompts?.count ?? model.record.model.numClasses;
+  const common = { stateSize: stateSize(model.record), nullLabel };
+  const space = deviceSpace();
+  if (!space) return { ...common, ...networks(compiledNetwork, model, settings, choice, nullLabel) };
+  const compile: Compile<DeviceRows, DeviceRows> = (network, options) => deviceNetwork(space, network, options);
+  return { ...common, ...networks(compile, model, settings, choice, nullLabel), space };
+}
+
+type Compile<State, Input> = (model: DiffusionModel, options: CompileOptions) => CompiledNetwork<State, Input>;
+
+function networks<State, Input>(
+  compile: Compile<State, Input>,
+  model: DiffusionModel,
+  { internal, pathDropGuidance }: Pick<SamplerSettings, 'internal' | 'pathDropGuidance'>,
+  { guide, anchor, constants, prompts }: NetworkChoice,
+  nullLabel: number,
+): Networks<State, Input> & { dispose(): void } {
+  const network = compile(model, { internal, anchor, constants, prompts });
   const weaker = guide
-    ? compiledNetwork(guide, { constants, prompts })
+    ? compile(guide, { constants, prompts })
     : pathDropGuidance
-      ? compiledNetwork(model, { constants, prompts, anchor, weakened: true })
+      ? compile(model, { constants, prompts, anchor, weakened: true })
       : undefined;
   return {
     network,
-    stateSize: stateSize(model.record),
-    nullLabel,
     guide: weaker && (guide ? weaker : withoutLabels(weaker, nullLabel)),
     dispose() {
       network.dispose();
@@ -44,6 +66,9 @@ export function samplingNetworks(
 
 /** A network that is told of no label. */
 const withoutLabels =
-  (network: ConditionalNetwork<Times>, nullLabel: number): ConditionalNetwork<Times> =>
+  <State, Input>(
+    network: ConditionalNetwork<Times, State, Input>,
+    nullLabel: number,
+  ): ConditionalNetwork<Times, State, Input> =>
   (x, t, labels) =>
     network(x, t, new Int32Array(labels.length).fill(nullLabel));

@@ -1,5 +1,13 @@
 /** From image numbers to images: noise, label and path of each image depend on its number and the seed alone. */
-import { autoguidance, type ConditionalNetwork, classifierFreeGuidance, type Times } from '../diffusion/guidance.js';
+import {
+  autoguidance,
+  type ConditionalNetwork,
+  classifierFreeGuidance,
+  type Times,
+  type Values,
+} from '../diffusion/guidance.js';
+import { hostSpace, type Space } from '../diffusion/space.js';
+import type { DeviceRows, DeviceSpace } from '../engine/index.js';
 import { type ByteRounding, fromSignedUnit } from '../images/normalise.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
@@ -71,15 +79,27 @@ export interface SampleBatch {
   noise?: Float32Array; // [N, C, h, w]
 }
 
-export interface SamplingNetworks {
-  network: ConditionalNetwork<Times>;
+export interface Networks<State = Values, Input = Float32Array> {
+  network: ConditionalNetwork<Times, State, Input>;
+  /** A weaker network that guides in place of it. */
+  guide?: ConditionalNetwork<Times, State, Input>;
+}
+
+interface HostNetworks extends Networks {
+  space?: undefined;
+}
+
+/** Networks whose states stay on a device. */
+interface DeviceNetworks extends Networks<DeviceRows, DeviceRows> {
+  space: DeviceSpace;
+}
+
+export type SamplingNetworks = (HostNetworks | DeviceNetworks) & {
   /** How many numbers the network moves for an image: its latent, and what is generated with it. */
   stateSize: number;
   /** The label of no class, whose prediction guides away from itself. */
   nullLabel: number;
-  /** A weaker network that guides in place of it. */
-  guide?: ConditionalNetwork<Times>;
-}
+};
 
 /**
  * Samples one batch.
@@ -87,7 +107,7 @@ export interface SamplingNetworks {
  * @returns latents as the model sees them, [N, C, h, w]
  */
 export async function sampleLatents(
-  { network, stateSize, nullLabel, guide }: SamplingNetworks,
+  networks: SamplingNetworks,
   shape: readonly number[],
   { indices, labels, noise }: SampleBatch,
   settings: SamplerSettings,
@@ -96,17 +116,21 @@ export async function sampleLatents(
   const [channels, height, width] = shape;
   const batch = { labels, channelSize: height * width };
   const guidance = { scale: cfg, low: guidanceLow, high: guidanceHigh, channels: guidanceChannels };
-  const predictor = guide
-    ? autoguidance(network, guide, batch, guidance)
-    : classifierFreeGuidance(network, batch, nullLabel, guidance);
   const start = {
-    states: initialStates(indices, stateSize, seed, noise), // [N, S]
+    states: initialStates(indices, networks.stateSize, seed, noise), // [N, S]
     rows: indices.length,
     channelSize: height * width,
     noise: (out: Float64Array, row: number, step: number): void =>
       fillNormal(out, seed, PURPOSE.sdeNoise, indices[row], step),
   };
-  const states = await settings.sampler.sample(predictor, start); // [N, S]
+  const sampled = <State, Input>({ network, guide }: Networks<State, Input>, space: Space<State, Input>) => {
+    const predictor = guide
+      ? autoguidance(network, guide, batch, guidance, space)
+      : classifierFreeGuidance(network, batch, networks.nullLabel, guidance, space);
+    return settings.sampler.sample(predictor, start, space);
+  };
+  const states = await (networks.space ? sampled(networks, networks.space) : sampled(networks, hostSpace())); // [N, S]
+  networks.space?.keep();
   return latentsOf(states, indices.length, channels * height * width);
 }
 

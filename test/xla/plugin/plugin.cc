@@ -179,6 +179,7 @@ PJRT_Error* Deserialize(PJRT_Executable_DeserializeAndLoad_Args* a) {
 xla::PrimitiveType typeOf(PJRT_Buffer_Type type) {
   switch (type) {
     case PJRT_Buffer_Type_F32: return xla::F32;
+    case PJRT_Buffer_Type_F64: return xla::F64;
     case PJRT_Buffer_Type_S32: return xla::S32;
     case PJRT_Buffer_Type_BF16: return xla::BF16;
     case PJRT_Buffer_Type_PRED: return xla::PRED;
@@ -190,7 +191,7 @@ PJRT_Error* BufferFromHost(PJRT_Client_BufferFromHostBuffer_Args* a) {
   const xla::PrimitiveType type = typeOf(a->type);
   if (type == xla::PRIMITIVE_TYPE_INVALID)
     return new PJRT_Error{absl::StatusCode::kInvalidArgument, "an element type that this plugin does not know"};
-  int64_t bytes = type == xla::PRED ? 1 : type == xla::BF16 ? 2 : 4;
+  int64_t bytes = type == xla::PRED ? 1 : type == xla::BF16 ? 2 : type == xla::F64 ? 8 : 4;
   for (int64_t dim : dims) bytes *= dim;
   if (auto* error = shortage(a->device, bytes)) return error;
   auto made = xla::MakePromise<>();

@@ -3,7 +3,7 @@ import { choice } from '../../options/option.js';
 import { ddpmSchedule, evenTimesteps, stridedTimesteps } from '../ddpm-schedule.js';
 import type { Predictor, Values } from '../guidance.js';
 import { type DdpmOptions, denoiser, descend } from './ddpm-steps.js';
-import { STEPS, sampler, stepsNote } from './sampler.js';
+import { onHost, STEPS, sampler, stepsNote } from './sampler.js';
 
 /**
  * DDIM (arXiv 2010.02502, equation 12): deterministic at `eta` 0, like ancestral sampling at 1. The predicted variance is
@@ -49,8 +49,10 @@ export const ddim = sampler({
   },
   defaults: (): DdimSettings => ({ steps: 250, spacing: 'even' }),
   check: ({ steps, spacing }) => void SPACINGS[spacing](steps),
-  sample: (predict, { states, rows, noise }, { steps, spacing }) =>
-    sampleDdim(predict, states, rows, { schedule: ddpmSchedule(SPACINGS[spacing](steps)), noise }),
+  sample(predict, { states, rows, noise }, { steps, spacing }, space) {
+    const schedule = ddpmSchedule(SPACINGS[spacing](steps));
+    return sampleDdim(onHost(predict, space, rows), states, rows, { schedule, noise });
+  },
   describe: ({ steps, spacing }) => ({ mode: 'ddim', ...(spacing === 'even' ? {} : { spacing }), steps }),
   published: (described) => ['the sampler is DDIM; published numbers of DiT are of DDPM', ...stepsNote(described)],
 });

@@ -2,7 +2,7 @@
 import { ddpmSchedule, evenTimesteps } from '../ddpm-schedule.js';
 import type { Predictor, Values } from '../guidance.js';
 import { type DdpmOptions, denoiser, descend } from './ddpm-steps.js';
-import { STEPS, sampler, stepsNote } from './sampler.js';
+import { onHost, STEPS, sampler, stepsNote } from './sampler.js';
 
 /**
  * Ancestral sampling with learned variance (arXiv 2102.09672, equation 15). `predict` returns [N, 2C, h, w]: the noise,
@@ -38,8 +38,10 @@ export const ddpm = sampler({
   options: { steps: STEPS },
   defaults: (): DdpmSettings => ({ steps: 250 }),
   check: ({ steps }) => void evenTimesteps(steps),
-  sample: (predict, { states, rows, noise }, { steps }) =>
-    sampleDdpm(predict, states, rows, { schedule: ddpmSchedule(evenTimesteps(steps)), noise }),
+  sample(predict, { states, rows, noise }, { steps }, space) {
+    const schedule = ddpmSchedule(evenTimesteps(steps));
+    return sampleDdpm(onHost(predict, space, rows), states, rows, { schedule, noise });
+  },
   describe: ({ steps }) => ({ mode: 'ddpm', steps }),
   published: stepsNote,
 });

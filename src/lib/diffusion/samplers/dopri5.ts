@@ -5,6 +5,7 @@
 import { DataError } from '../../errors.js';
 import { choice, number } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
+import { hostSpace, type Space } from '../space.js';
 import { odeNotes } from './ode.js';
 import { sampler } from './sampler.js';
 
@@ -68,50 +69,66 @@ const LARGEST_SHRINKAGE = 0.2;
  *
  * @throws DataError when no step is small enough, as when the network gives NaN.
  */
-export async function sampleDopri5(
-  velocity: Predictor<Float64Array>,
-  latents: Values,
+export async function sampleDopri5<State = Values, Input = Float32Array>(
+  velocity: Predictor<Float64Array, State, Input>,
+  latents: State,
   rows: number,
   options: Dopri5Options = {},
+  space: Space<State, Input> = hostSpace(),
 ): Promise<Float64Array> {
   const { absoluteTolerance = DOPRI5_TOLERANCES.absolute, relativeTolerance = DOPRI5_TOLERANCES.relative } = options;
   const { endTime = 0 } = options;
-  const tolerance = (value: number): number => absoluteTolerance + relativeTolerance * Math.abs(value);
+  const field: Field<State, Input> = {
+    velocity,
+    space,
+    rows,
+    tolerance: { absolute: absoluteTolerance, relative: relativeTolerance },
+  };
 
-  const x = new Float64Array(latents); // [N, C, h, w]
-  const rowSize = x.length / rows;
-  const samples = new Float64Array(x.length); // [N, C, h, w]
+  let x = latents; // [N, C, h, w]
+  let samples = latents; // [N, C, h, w], of rows that are finished
   const t = new Float64Array(rows).fill(1);
   const stepTime = t.slice(); // t, and NaN of rows that are finished
-  const slope = new Float64Array(await velocity(new Float32Array(x), t, t)); // [N, C, h, w]
-  const size = await firstStepSizes(velocity, x, slope, rows, tolerance);
-  for (let left = rows; left > 0; ) {
+  let slope: State = await velocity(space.single(x), t, t); // [N, C, h, w]
+  const size = await firstStepSizes(field, x, slope);
+  while (!stepTime.every(Number.isNaN)) {
     const dt = size.map((step, row) => (Number.isNaN(stepTime[row]) ? 0 : -step));
     if (dt.some((step, row) => step !== 0 && !(t[row] + step < t[row]))) {
       throw new DataError(`dopri5 cannot step on from t = ${Math.max(...t)}: the velocity is not finite or not smooth`);
     }
-    const { slopes, ahead } = await tryStep(velocity, x, slope, { t, dt, stepTime });
-    const error = addScaled(new Float64Array(x.length), slopes, ERROR_WEIGHTS, dt);
+    const { slopes, ahead } = await tryStep(field, x, slope, { t, dt, stepTime });
+    const error = space.combine(scaled(ERROR_WEIGHTS, dt), slopes);
+    const ratio = await space.ratios(error, [x, ahead], field.tolerance, rows);
+    const isTaken = Array.from(ratio, (value, row) => dt[row] !== 0 && value <= 1);
+    const isLast = isTaken.map((taken, row) => taken && t[row] - size[row] <= endTime);
+    const goesOn = isTaken.map((taken, row) => taken && !isLast[row]);
+    if (isLast.includes(true)) {
+      const fraction = t.map((time, row) => (time - endTime) / size[row]);
+      samples = space.choose(isLast, interpolated(space, x, ahead, slopes, dt, fraction), samples);
+    }
+    if (goesOn.includes(true)) {
+      x = space.choose(goesOn, ahead, x);
+      slope = space.choose(goesOn, slopes[6], slope);
+    }
+    space.keep(x, slope, samples);
     for (let row = 0; row < rows; row++) {
       if (dt[row] === 0) continue;
-      const part = { start: row * rowSize, end: (row + 1) * rowSize };
-      const ratio = rootMeanSquare(error, part, (i) => tolerance(Math.max(Math.abs(x[i]), Math.abs(ahead[i]))));
-      if (ratio <= 1 && t[row] - size[row] <= endTime) {
-        interpolate(samples, part, x, ahead, slopes, -size[row], (t[row] - endTime) / size[row]);
-        stepTime[row] = Number.NaN;
-        left--;
-      } else if (ratio <= 1) {
-        t[row] -= size[row];
-        stepTime[row] = t[row];
-        x.set(ahead.subarray(part.start, part.end), part.start);
-        slope.set(slopes[6].subarray(part.start, part.end), part.start);
-      }
-      size[row] *= stepFactor(ratio);
+      if (isTaken[row]) t[row] -= size[row];
+      if (isTaken[row]) stepTime[row] = isLast[row] ? Number.NaN : t[row];
+      size[row] *= stepFactor(ratio[row]);
     }
     const slowest = Math.max(...stepTime.map((time) => (Number.isNaN(time) ? endTime : time)));
     options.onProgress?.((1 - slowest) / (1 - endTime));
   }
-  return samples;
+  return space.read(samples);
+}
+
+/** What is integrated, where, and how closely. */
+interface Field<State, Input> {
+  velocity: Predictor<Float64Array, State, Input>;
+  space: Space<State, Input>;
+  rows: number;
+  tolerance: { absolute: number; relative: number };
 }
 
 /** Where each row is, how far it tries to go, and the time of its step. */
@@ -122,50 +139,46 @@ interface Attempt {
 }
 
 /** The state one step on, and the slopes of the seven stages, of which the last lies there. */
-async function tryStep(
-  velocity: Predictor<Float64Array>,
-  x: Float64Array,
-  slope: Values,
+async function tryStep<State, Input>(
+  { velocity, space }: Field<State, Input>,
+  x: State,
+  slope: State,
   { t, dt, stepTime }: Attempt,
 ) {
   const slopes = [slope];
   let ahead = x;
   for (const { node, weights } of STAGES) {
-    ahead = addScaled(x, slopes, weights, dt);
+    ahead = space.combine([1, ...scaled(weights, dt)], [x, ...slopes]);
     const times = t.map((time, row) => time + node * dt[row]);
-    slopes.push(await velocity(new Float32Array(ahead), times, stepTime));
+    slopes.push(await velocity(space.single(ahead), times, stepTime));
   }
   return { slopes, ahead };
 }
 
-/** Elements of one row. */
-interface Part {
-  start: number;
-  end: number;
-}
+/** Weights of slopes, by each row's own dt. */
+const scaled = (weights: readonly number[], dt: Float64Array): Float64Array[] =>
+  weights.map((weight) => dt.map((step) => step * weight));
 
 /**
- * Writes the state a `fraction` of the way through a row's step: the quartic through start, middle and end with the slopes of
+ * The state a `fraction` of the way through each row's step: the quartic through start, middle and end with the slopes of
  * both ends.
  */
-function interpolate(
-  samples: Float64Array,
-  { start, end }: Part,
-  x: Float64Array,
-  ahead: Float64Array,
-  slopes: readonly Values[],
-  dt: number,
-  fraction: number,
-): void {
-  for (let i = start; i < end; i++) {
-    let middle = x[i]; // Shampine's middle of the step
-    for (const [k, weight] of MIDDLE_WEIGHTS.entries()) if (weight !== 0) middle = middle + dt * weight * slopes[k][i];
-    const [before, after] = [dt * slopes[0][i], dt * slopes[6][i]];
-    const quartic = 2 * (after - before) - 8 * (ahead[i] + x[i]) + 16 * middle;
-    const cubic = 5 * before - 3 * after + 18 * x[i] + 14 * ahead[i] - 32 * middle;
-    const square = after - 4 * before - 11 * x[i] - 5 * ahead[i] + 16 * middle;
-    samples[i] = x[i] + fraction * (before + fraction * (square + fraction * (cubic + fraction * quartic)));
-  }
+function interpolated<State, Input>(
+  space: Space<State, Input>,
+  x: State,
+  ahead: State,
+  slopes: readonly State[],
+  dt: Float64Array,
+  fraction: Float64Array,
+): State {
+  const combine: typeof space.combine = (weights, terms) => space.combine(weights, terms);
+  const middle = combine([1, ...scaled(MIDDLE_WEIGHTS, dt)], [x, ...slopes]); // Shampine's
+  const [before, after] = [combine([dt], [slopes[0]]), combine([dt], [slopes[6]])];
+  const change = combine([1, -1], [after, before]);
+  const quartic = combine([2, -8, 16], [change, combine([1, 1], [ahead, x]), middle]);
+  const cubic = combine([5, -3, 18, 14, -32], [before, after, x, ahead, middle]);
+  const square = combine([1, -4, -11, -5, 16], [after, before, x, ahead, middle]);
+  return [quartic, cubic, square, before, x].reduce((sum, coefficient) => combine([1, fraction], [coefficient, sum]));
 }
 
 /** How much to scale the step so that the next error is just within tolerance. An accepted step never shrinks. */
@@ -176,56 +189,26 @@ function stepFactor(ratio: number): number {
 }
 
 /** Of each row, a step on which an explicit Euler step would change the slope by about one hundredth of the tolerance. */
-async function firstStepSizes(
-  velocity: Predictor<Float64Array>,
-  x: Float64Array,
-  slope: Values,
-  rows: number,
-  tolerance: (value: number) => number,
+async function firstStepSizes<State, Input>(
+  { velocity, space, rows, tolerance }: Field<State, Input>,
+  x: State,
+  slope: State,
 ): Promise<Float64Array> {
-  const rowSize = x.length / rows;
-  const parts = Array.from({ length: rows }, (_, row) => ({ start: row * rowSize, end: (row + 1) * rowSize }));
-  const scale = (i: number): number => tolerance(x[i]);
-  const slopeNorms = parts.map((part) => rootMeanSquare(slope, part, scale));
-  const trials = Float64Array.from(parts, (part, row) => {
-    const stateNorm = rootMeanSquare(x, part, scale);
-    return stateNorm < 1e-5 || slopeNorms[row] < 1e-5 ? 1e-6 : (0.01 * stateNorm) / slopeNorms[row];
-  });
+  const norms = async (values: State): Promise<Float64Array> => space.ratios(values, [x, x], tolerance, rows);
+  const [stateNorms, slopeNorms] = [await norms(x), await norms(slope)];
+  const trials = stateNorms.map((stateNorm, row) =>
+    stateNorm < 1e-5 || slopeNorms[row] < 1e-5 ? 1e-6 : (0.01 * stateNorm) / slopeNorms[row],
+  );
   const backwards = trials.map((trial) => -trial);
-  const ahead = addScaled(x, [slope], [1], backwards);
+  const ahead = space.combine([1, backwards], [x, slope]);
   const times = backwards.map((dt) => 1 + dt);
-  const slopeAhead = await velocity(new Float32Array(ahead), times, new Float64Array(rows).fill(1));
-  const change = slopeAhead.map((value, i) => value - slope[i]);
+  const slopeAhead = await velocity(space.single(ahead), times, new Float64Array(rows).fill(1));
+  const changes = await norms(space.combine([1, -1], [slopeAhead, slope]));
   return trials.map((trial, row) => {
-    const curvature = rootMeanSquare(change, parts[row], scale) / trial;
-    const steepest = Math.max(slopeNorms[row], curvature);
+    const steepest = Math.max(slopeNorms[row], changes[row] / trial);
     const size = steepest <= 1e-15 ? Math.max(1e-6, trial * 1e-3) : (0.01 / steepest) ** 0.2;
     return Math.min(100 * trial, size);
   });
-}
-
-/** x + dt sum_k weights[k] slopes[k], with a row's own dt. */
-function addScaled(
-  x: Float64Array,
-  slopes: readonly Values[],
-  weights: readonly number[],
-  dt: Float64Array,
-): Float64Array {
-  const out = new Float64Array(x);
-  const rowSize = out.length / dt.length;
-  for (const [k, weight] of weights.entries()) {
-    const slope = slopes[k];
-    for (let row = 0; weight !== 0 && row < dt.length; row++) {
-      for (let i = row * rowSize; i < (row + 1) * rowSize; i++) out[i] = out[i] + dt[row] * weight * slope[i];
-    }
-  }
-  return out;
-}
-
-function rootMeanSquare(values: Values, { start, end }: Part, scale: (i: number) => number): number {
-  let sum = 0;
-  for (let i = start; i < end; i++) sum += (values[i] / scale(i)) ** 2;
-  return Math.sqrt(sum / (end - start));
 }
 
 /** Whose error chooses the steps: of each image its own, or, as in the official code, of a batch as if it were one image. */
@@ -240,7 +223,10 @@ interface Dopri5Settings extends Record<string, unknown> {
 
 /** The velocity of `rows` images that all step alike, as of one image. */
 const together =
-  (velocity: Predictor<Float64Array>, rows: number): Predictor<Float64Array> =>
+  <State, Input>(
+    velocity: Predictor<Float64Array, State, Input>,
+    rows: number,
+  ): Predictor<Float64Array, State, Input> =>
   (x, [t], [stepTime]) =>
     velocity(x, new Float64Array(rows).fill(t), new Float64Array(rows).fill(stepTime));
 
@@ -271,10 +257,11 @@ export const dopri5 = sampler({
     rtol: DOPRI5_TOLERANCES.relative,
     stepControl: 'image',
   }),
-  sample(velocity, { states, rows }, { atol, rtol, stepControl }) {
+  sample(velocity, { states, rows }, { atol, rtol, stepControl }, space) {
     const tolerances = { absoluteTolerance: atol, relativeTolerance: rtol };
-    if (stepControl === 'batch') return sampleDopri5(together(velocity, rows), states, 1, tolerances);
-    return sampleDopri5(velocity, states, rows, tolerances);
+    const start = space.from(states, rows);
+    if (stepControl === 'batch') return sampleDopri5(together(velocity, rows), start, 1, tolerances, space);
+    return sampleDopri5(velocity, start, rows, tolerances, space);
   },
   // Headers without step_control are of the time when all images of a batch took the same steps.
   describe: ({ solver, atol, rtol, stepControl }) => ({

@@ -4,7 +4,7 @@
  */
 import type { Predictor, Values } from '../guidance.js';
 import { odeNotes, SOLVER } from './ode.js';
-import { describeShift, STEPS, sampler, TIME_SHIFT } from './sampler.js';
+import { describeShift, onHost, STEPS, sampler, TIME_SHIFT } from './sampler.js';
 import { shiftedTimes } from './time-grid.js';
 
 /** Added to the length of a velocity, which may be 0. */
@@ -85,8 +85,8 @@ export const geodesicOde = sampler({
   words: 'the ODE',
   options: { solver: SOLVER, steps: STEPS, timeShift: TIME_SHIFT },
   defaults: ({ timeShift }) => ({ solver: 'euler' as 'euler' | 'heun' | 'dopri5', steps: 50, timeShift }),
-  sample: (velocity, { states, rows, channelSize }, { steps, timeShift }) =>
-    sampleGeodesic(velocity, states, { steps, timeShift, rows, channelSize }),
+  sample: (velocity, { states, rows, channelSize }, { steps, timeShift }, space) =>
+    sampleGeodesic(onHost(velocity, space, rows), states, { steps, timeShift, rows, channelSize }),
   describe: ({ steps, timeShift }) => ({
     mode: 'ode',
     solver: 'euler',

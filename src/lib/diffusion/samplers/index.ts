@@ -4,6 +4,7 @@ import { choice } from '../../options/option.js';
 import { inUse } from '../../options/resolve.js';
 import { options, type Values } from '../../options/table.js';
 import type { Values as Numbers, TimedPredictor } from '../guidance.js';
+import { hostSpace, type Space } from '../space.js';
 import { ddim } from './ddim.js';
 import { ddpm } from './ddpm.js';
 import { dopri5 } from './dopri5.js';
@@ -34,7 +35,12 @@ export type SamplerOptions = Values<typeof SAMPLER_OPTIONS>;
 
 /** A sampler with its settings: all that is left to say is what it starts from. */
 export interface SettledSampler {
-  sample(predict: TimedPredictor, start: Start): Promise<Numbers>;
+  /** @param space where states lie; the host's memory if it is not said */
+  sample<State = Numbers, Input = Float32Array>(
+    predict: TimedPredictor<State, Input>,
+    start: Start,
+    space?: Space<State, Input>,
+  ): Promise<Numbers>;
   describe(): Described;
 }
 
@@ -53,7 +59,7 @@ export function settle(architecture: Architecture, trained: Trained, given: Samp
   const settings = { ...chosen.defaults(trained), ...Object.fromEntries(own) };
   chosen.check?.(settings);
   return {
-    sample: (predict, start) => chosen.sample(predict, start, settings),
+    sample: (predict, start, space = hostSpace()) => chosen.sample(predict, start, settings, space),
     describe: () => chosen.describe(settings),
   };
 }

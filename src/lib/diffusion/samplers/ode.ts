@@ -1,6 +1,7 @@
 /** Fixed-step solvers of the probability flow dx/dt = v(x, t), from noise at t = 1 to data at t = 0. */
 import { choice } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
+import { hostSpace, type Space } from '../space.js';
 import { type Described, describeShift, STEPS, sampler, shiftNote, stepsNote, TIME_SHIFT } from './sampler.js';
 import { shiftedTimes } from './time-grid.js';
 
@@ -22,23 +23,29 @@ export interface OdeOptions {
  *
  * `latents` [N, C, h, w] is the noise; returns the samples, of the same shape.
  */
-export async function sampleOde(velocity: Predictor, latents: Values, options: OdeOptions): Promise<Float64Array> {
+export async function sampleOde<State = Values, Input = Float32Array>(
+  velocity: Predictor<number, State, Input>,
+  latents: State,
+  options: OdeOptions,
+  space: Space<State, Input> = hostSpace(),
+): Promise<Float64Array> {
   const times = shiftedTimes(options.endTime ?? 0, options.steps + 1, options.timeShift ?? 1);
-  let x = new Float64Array(latents);
+  let x = latents;
   for (let step = 0; step < options.steps; step++) {
     const [t, next] = [times[step], times[step + 1]];
     const dt = next - t;
-    const slope = await velocity(new Float32Array(x), t, t);
-    const ahead = x.map((value, i) => value + dt * slope[i]);
+    const slope = await velocity(space.single(x), t, t);
+    const ahead = space.combine([1, dt], [x, slope]);
     if (options.solver === 'heun' && step < options.steps - 1) {
-      const slopeAhead = await velocity(new Float32Array(ahead), next, t);
-      x = x.map((value, i) => value + dt * (0.5 * slope[i] + 0.5 * slopeAhead[i]));
+      const slopeAhead = await velocity(space.single(ahead), next, t);
+      x = space.combine([1, dt], [x, space.combine([0.5, 0.5], [slope, slopeAhead])]);
     } else {
       x = ahead;
     }
+    space.keep(x);
     options.onProgress?.((step + 1) / options.steps);
   }
-  return x;
+  return space.read(x);
 }
 
 /** Which solver of the ODE: those of fixed steps, or the one that chooses its own. */
@@ -66,8 +73,10 @@ export const ode = sampler({
   words: 'the ODE',
   options: { solver: SOLVER, steps: STEPS, timeShift: TIME_SHIFT },
   defaults: ({ timeShift }): OdeSettings => ({ solver: 'euler', steps: 50, timeShift }),
-  sample: (velocity, { states }, { solver, steps, timeShift }) =>
-    sampleOde(velocity, states, { solver: solver === 'heun' ? 'heun' : 'euler', steps, timeShift }),
+  sample(velocity, { states, rows }, { solver, steps, timeShift }, space) {
+    const options = { solver: solver === 'heun' ? solver : 'euler', steps, timeShift } as const;
+    return sampleOde(velocity, space.from(states, rows), options, space);
+  },
   describe: ({ solver, steps, timeShift }) => ({ mode: 'ode', solver, steps, ...describeShift(timeShift) }),
   published: odeNotes,
 });

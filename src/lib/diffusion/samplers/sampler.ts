@@ -1,8 +1,9 @@
 /** A sampler as a value: its options, what they are when not given, how it samples, and what a header tells of it. */
 import { integer, number } from '../../options/option.js';
 import type { Values as OptionValues, Table } from '../../options/table.js';
-import type { TimedPredictor, Values } from '../guidance.js';
+import type { Predictor, TimedPredictor, Times, Values } from '../guidance.js';
 import type { TrainingPath } from '../interpolant.js';
+import type { Space } from '../space.js';
 
 /** What a network was trained to predict: the velocity, or the noise of DDPM's steps. */
 export type Architecture = 'SiT' | 'DiT';
@@ -46,7 +47,12 @@ export interface Sampler<T extends Table, Settings> {
   /** @throws UsageError for settings that do not go together */
   check?(settings: Settings): void;
   /** @returns samples, [N, S] */
-  sample(predict: TimedPredictor, start: Start, settings: Settings): Promise<Values>;
+  sample<State, Input>(
+    predict: TimedPredictor<State, Input>,
+    start: Start,
+    settings: Settings,
+    space: Space<State, Input>,
+  ): Promise<Values>;
   describe(settings: Settings): Described;
   /** In what a described sampling differs from those of published numbers, one sentence each. */
   published(described: Described): string[];
@@ -80,3 +86,19 @@ export const TIME_SHIFT = number(
   'move the steps towards the noise: t becomes s t / (1 + (s - 1) t)',
   { min: 0.01, max: 100, defaultText: 'as in training, else 1, evenly spaced' },
 );
+
+/**
+ * A prediction for samplers whose steps are no sums, and whose states are the host's for that: each goes to where the network
+ * computes, and what it gives comes back.
+ */
+export const onHost =
+  <T extends Times, State, Input>(
+    predict: Predictor<T, State, Input>,
+    space: Space<State, Input>,
+    rows: number,
+  ): Predictor<T> =>
+  async (x, t, stepTime) => {
+    const predicted = await space.read(await predict(space.single(space.from(x, rows)), t, stepTime));
+    space.keep();
+    return predicted;
+  };

@@ -10,6 +10,7 @@ import {
   type PathName,
   scoreWeights,
 } from '../interpolant.js';
+import { hostSpace, type Space } from '../space.js';
 import { type Described, describeShift, STEPS, sampler, shiftNote, stepsNote, TIME_SHIFT } from './sampler.js';
 import { shiftedTimes } from './time-grid.js';
 
@@ -64,42 +65,41 @@ export interface SdeOptions {
  *
  * `latents` [rows, C, h, w] is the noise at t = 1; returns the samples, of the same shape.
  */
-export async function sampleSde(
-  velocity: Predictor,
-  latents: Values,
+export async function sampleSde<State = Values, Input = Float32Array>(
+  velocity: Predictor<number, State, Input>,
+  latents: State,
   rows: number,
   options: SdeOptions,
+  space: Space<State, Input> = hostSpace(),
 ): Promise<Float64Array> {
   const interpolant = interpolants[options.path];
   const { diffusion = 'linear', diffusionNorm = 1, lastStep = 'mean', lastStepSize = LAST_STEP_SIZE } = options;
   const diffusionAt = (t: number): number => DIFFUSION[diffusion](t, interpolant(t), diffusionNorm);
   const end = lastStep === 'none' ? 0 : lastStepSize;
   const times = shiftedTimes(end, options.steps, options.timeShift ?? 1);
-  const noise = new Float64Array(latents.length / rows); // [C, h, w]
-  const x = new Float64Array(latents); // [rows, C, h, w]
+  const size = space.sizeOf(latents, rows);
+  let x = latents; // [rows, C, h, w]
 
   for (let step = 0; step < options.steps - 1; step++) {
     const t = times[step];
     const dt = times[step + 1] - t;
-    const v = await velocity(new Float32Array(x), t, t);
+    const v = await velocity(space.single(x), t, t);
     const w = diffusionAt(t);
     const drift = reverseDrift(interpolant, t, w);
     const noiseScale = Math.sqrt(w) * Math.sqrt(-dt);
-    for (let row = 0; row < rows; row++) {
-      options.noise(noise, row, step);
-      const start = row * noise.length;
-      for (let j = 0, i = start; j < noise.length; j++, i++) {
-        x[i] = x[i] + dt * (drift.onVelocity * v[i] + drift.onState * x[i]) + noiseScale * noise[j];
-      }
-    }
+    const noise = new Float64Array(rows * size); // [rows, C, h, w]
+    for (let row = 0; row < rows; row++) options.noise(noise.subarray(row * size, (row + 1) * size), row, step);
+    const drifted = space.combine([drift.onVelocity, drift.onState], [v, x]);
+    x = space.combine([1, dt, noiseScale], [x, drifted, space.from(noise, rows)]);
+    space.keep(x);
     options.onProgress?.((step + 1) / (lastStep === 'none' ? options.steps - 1 : options.steps));
   }
 
-  if (lastStep === 'none') return x;
-  const v = await velocity(new Float32Array(x), end, end);
+  if (lastStep === 'none') return space.read(x);
+  const v = await velocity(space.single(x), end, end);
   const last = lastStepWeights(interpolant, end, lastStep, diffusionAt(end));
   options.onProgress?.(1);
-  return x.map((value, i) => last.onState * value + last.onVelocity * v[i]);
+  return space.read(space.combine([last.onState, last.onVelocity], [x, v]));
 }
 
 /** A linear function of the state and the velocity. */
@@ -206,7 +206,8 @@ export const sde = sampler({
   check({ steps }) {
     if (steps === 1) throw new UsageError('the SDE takes at least 2 steps');
   },
-  sample: (velocity, { states, rows, noise }, settings) => sampleSde(velocity, states, rows, { ...settings, noise }),
+  sample: (velocity, { states, rows, noise }, settings, space) =>
+    sampleSde(velocity, space.from(states, rows), rows, { ...settings, noise }, space),
   describe: ({ diffusion, diffusionNorm, lastStep, lastStepSize, steps, timeShift }) => ({
     mode: 'sde',
     diffusion,

@@ -43,6 +43,7 @@ export class GraphBackend extends tf.KernelBackend {
 
   /** A new tensor for a value. */
   tensorFor(value: Value): tf.TensorInfo {
+    if (value.dtype === 'float64') throw new Error('tensors of float64 are not supported');
     const dataId = {};
     this.#store(dataId, value, 1);
     return { dataId, shape: [...value.shape], dtype: value.dtype };

@@ -1,13 +1,14 @@
 /**
  * The operations of recorded graphs: a small closed set, which every target (ONNX, StableHLO) lowers whole.
  *
- * Shapes are static. Element types are float32 (f), int32 (i) and bool (b); `x` without one may be of any. Where an
+ * Shapes are static. Element types are float32 (f), int32 (i) and bool (b), and float64, in which samplers keep their states and
+ * no tensor is; `x` without one may be of any. Where an
  * operation takes several values element by element, they broadcast by numpy's rules. Images are [B, C, H, W].
  */
 import * as tf from '../tfjs.js';
 
 /** The element types of recorded values. */
-export type ElementType = 'float32' | 'int32' | 'bool';
+export type ElementType = 'float32' | 'int32' | 'bool' | 'float64';
 
 /** y = f(x), element by element. `erf` is Gauss's, `round` goes to the even one of two neighbours; `not` is of bools. */
 export type Unary =

@@ -4,7 +4,7 @@ import * as tf from '../tfjs.js';
 import { graphBackend } from './backend.js';
 import { productFlops } from './flops.js';
 import { sortOperations } from './order.js';
-import { nextValueId, Value } from './value.js';
+import { cast, nextValueId, Value } from './value.js';
 
 /** What `fn` makes of place holders. */
 export function trace(fn: TensorFunction, specs: readonly TensorSpec[]): { inputs: Value[]; outputs: Value[] } {
@@ -15,7 +15,10 @@ export function trace(fn: TensorFunction, specs: readonly TensorSpec[]): { input
   let outputs: Value[] = [];
   try {
     tf.tidy(() => {
-      const placeholders = inputs.map((input) => tf.engine().makeTensorFromTensorInfo(backend.tensorFor(input)));
+      const placeholders = inputs.map((input) => {
+        const seen = input.dtype === 'float64' ? cast(input, 'float32') : input;
+        return tf.engine().makeTensorFromTensorInfo(backend.tensorFor(seen));
+      });
       outputs = fn(...placeholders).map((tensor) => backend.valueFor(tensor));
     });
   } finally {

@@ -90,7 +90,7 @@ export const constant = (data: TypedArray, dtype: ElementType, shape: readonly n
   new Value(dtype, shape, { kind: 'constant', data });
 
 /** The array of host memory for elements of a type. */
-export const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
+export const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array, float64: Float64Array } as const;
 
 export const scalar = (value: number, dtype: ElementType = 'float32'): Value =>
   constant(ARRAYS[dtype].of(value), dtype, []);

@@ -7,7 +7,9 @@ export function eagerProgram(fn: TensorFunction, specs: readonly TensorSpec[]): 
   const call = (data: readonly TypedArray[]): TypedArray[] => {
     let results: TypedArray[] = [];
     tf.tidy(() => {
-      const inputs = specs.map(({ shape, dtype }, index) => tf.tensor(data[index] as Float32Array, [...shape], dtype));
+      const inputs = specs.map(({ shape, dtype }, index) =>
+        tf.tensor(data[index] as Float32Array, [...shape], dtype === 'int32' ? dtype : 'float32'),
+      );
       results = fn(...inputs).map((output) => output.dataSync());
     });
     return results;

@@ -5,7 +5,7 @@ import { compileOptions } from './compile-options.js';
 import { asRepaError } from './errors.js';
 
 /** The element types of device memory (PJRT_Buffer_Type). */
-export const BUFFER_TYPE = { bool: 1, int32: 4, float32: 11, bfloat16: 13 } as const;
+export const BUFFER_TYPE = { bool: 1, int32: 4, float32: 11, float64: 12, bfloat16: 13 } as const;
 export type BufferType = keyof typeof BUFFER_TYPE;
 
 /** PJRT_HostBufferSemantics: when the host's array is free again. */

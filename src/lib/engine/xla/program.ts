@@ -106,16 +106,34 @@ export class XlaProgram implements Program {
     this.#compiled = null;
   }
 
+  /**
+   * A run whose inputs are on the devices already, and whose outputs stay there: nothing is waited for.
+   * @param inputs of each, its buffers by device
+   * @returns of each output, its buffers by device
+   */
+  keep(inputs: readonly (readonly DeviceBuffer[])[]): DeviceBuffer[][] {
+    const results = this.#execute(inputs, []);
+    return this.#plan.outputs.map((_, i) => results.map((outputs) => outputs[i]));
+  }
+
   /** @returns the outputs of each replica */
   #start(data: readonly TypedArray[], into: Into): DeviceBuffer[][] {
+    const inputs =
+      this.#takeStaged(data) ?? this.#plan.inputs.map((input, i) => this.#send(input, data[i], this.#divides));
+    try {
+      return this.#execute(inputs, into);
+    } finally {
+      for (const buffer of inputs.flat()) buffer.dispose();
+    }
+  }
+
+  /** @returns the outputs of each replica */
+  #execute(inputs: readonly (readonly DeviceBuffer[])[], into: Into): DeviceBuffer[][] {
     const { executable, feeds } = this.#program(into);
-    const { inputs } = this.#plan;
-    const staged = this.#takeStaged(data);
-    const sent: DeviceBuffer[] = staged?.flat() ?? [];
+    const sent: DeviceBuffer[] = [];
     const perFeed = feeds.map((feed, i) => {
-      if (i < inputs.length) return staged?.[i] ?? keep(sent, this.#send(feed, data[i], this.#divides));
-      const { dtype } = feed;
-      if (this.#copies.has(feed.data!)) return this.#copies.buffersOf(feed.data!, dtype, this.#replicas);
+      if (i < inputs.length) return inputs[i];
+      if (this.#copies.has(feed.data!)) return this.#copies.buffersOf(feed.data!, feed.dtype, this.#replicas);
       return this.#baked.get(feed) ?? keep(sent, this.#send(feed, feed.data!, false));
     });
     const read = new Set(feeds.map((feed) => feed.data));

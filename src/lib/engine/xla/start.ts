@@ -11,6 +11,7 @@ import type { Products } from './lower/writer.js';
 import { findPlugin } from './plugin.js';
 import { ProgramCache } from './program-cache.js';
 import { DeviceCopies } from './residency.js';
+import { XlaSpaces } from './space.js';
 import { XlaTarget } from './target.js';
 
 export interface XlaOptions {
@@ -63,7 +64,9 @@ export async function startXla({ plugin, precision, devices }: XlaOptions, threa
   const products = precision ?? (client.isCpu ? 'f32' : 'bf16');
   const programs = new ProgramCache(client, homeFolder('programs'));
   const device = new DeviceCopies(client);
-  await useTarget(new XlaTarget(device, programs, products));
+  const target = new XlaTarget(device, programs, products);
+  await useTarget(target);
+  const spaces = new XlaSpaces(target);
   return {
     backend: 'xla',
     version: `PJRT ${client.api.version}, ${client.platform} ${client.platformVersion}`,
@@ -71,6 +74,7 @@ export async function startXla({ plugin, precision, devices }: XlaOptions, threa
     device,
     devices: client.devices.map(({ kind }) => kind),
     precision: products,
+    space: () => spaces.open(),
     readsInPlace: true,
     compile,
   };

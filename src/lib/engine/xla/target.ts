@@ -1,6 +1,6 @@
 /** Recorded graphs computed by XLA, on the devices of a plugin. */
 import type { TypedArray } from '../../numbers/typed-array.js';
-import type { CompileOptions, Constants, Program } from '../engine.js';
+import type { CompileOptions, Constants } from '../engine.js';
 import type { Target } from '../graph/target.js';
 import type { Value } from '../graph/value.js';
 import type { Products } from './lower/writer.js';
@@ -22,7 +22,7 @@ export class XlaTarget implements Target {
     return results;
   }
 
-  load(outputs: readonly Value[], inputs: readonly Value[], constants: Constants, options: CompileOptions): Program {
+  load(outputs: readonly Value[], inputs: readonly Value[], constants: Constants, options: CompileOptions): XlaProgram {
     return new XlaProgram(this.#plan(outputs, inputs, constants !== 'feed', options), this.copies, this.programs);
   }
 

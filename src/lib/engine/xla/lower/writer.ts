@@ -13,6 +13,7 @@ const ELEMENT: Readonly<Record<StableHloType, string>> = {
   int32: 'i32',
   bool: 'i1',
   bfloat16: 'bf16',
+  float64: 'f64',
 };
 
 /** A value of the program. */
@@ -33,12 +34,12 @@ export type Products = 'f32' | 'bf16';
 
 export type Comparison = 'EQ' | 'NE' | 'GT' | 'GE' | 'LT' | 'LE';
 
-/** What a reduction begins with: nothing changes that it is joined to. */
+/** What a reduction begins with, of floats and of integers: nothing changes that it is joined to. */
 const NEUTRAL = {
-  add: { float32: 0, int32: 0 },
-  multiply: { float32: 1, int32: 1 },
-  maximum: { float32: Number.NEGATIVE_INFINITY, int32: -(2 ** 31) },
-  minimum: { float32: Number.POSITIVE_INFINITY, int32: 2 ** 31 - 1 },
+  add: { float: 0, int32: 0 },
+  multiply: { float: 1, int32: 1 },
+  maximum: { float: Number.NEGATIVE_INFINITY, int32: -(2 ** 31) },
+  minimum: { float: Number.POSITIVE_INFINITY, int32: 2 ** 31 - 1 },
 } as const;
 
 export type Joining = keyof typeof NEUTRAL;
@@ -180,7 +181,7 @@ export class Writer {
   }
 
   neutral(operation: Joining, dtype: StableHloType): Tensor {
-    return this.literal(NEUTRAL[operation][dtype as 'float32' | 'int32'], dtype);
+    return this.literal(NEUTRAL[operation][dtype === 'int32' ? dtype : 'float'], dtype);
   }
 
   transpose(x: Tensor, order: readonly number[]): Tensor {
@@ -253,14 +254,18 @@ export class Writer {
 function element(value: number, dtype: StableHloType): string {
   if (dtype === 'bool') return value ? 'true' : 'false';
   if (dtype === 'int32') return String(value);
-  const single = Math.fround(value);
-  if (Object.is(single, -0)) return '-0.0e+0';
+  const rounded = dtype === 'float64' ? value : Math.fround(value);
+  if (Object.is(rounded, -0)) return '-0.0e+0';
   // All digits that it takes to tell it from its neighbours, with the point that the syntax wants.
-  if (Number.isFinite(single)) return single.toExponential().replace(/^(-?\d)e/, '$1.0e');
-  const [bits] = new Uint32Array(Float32Array.of(single).buffer);
+  if (Number.isFinite(rounded)) return rounded.toExponential().replace(/^(-?\d)e/, '$1.0e');
+  if (dtype === 'float64') return `0x${bits64(rounded)}`;
+  const [bits] = new Uint32Array(Float32Array.of(rounded).buffer);
   const text = bits.toString(16).toUpperCase().padStart(8, '0');
   return `0x${dtype === 'bfloat16' ? text.slice(0, 4) : text}`;
 }
+
+const bits64 = (value: number): string =>
+  new BigUint64Array(Float64Array.of(value).buffer)[0].toString(16).toUpperCase().padStart(16, '0');
 
 /** Elements in brackets, as many deep as there are axes. */
 function nested(elements: readonly string[], shape: readonly number[]): string {

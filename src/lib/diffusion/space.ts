@@ -1,0 +1,125 @@
+/** Where the states of samplers lie, and the arithmetic on them. */
+
+/** Numbers in the host's memory: a state, or what a network makes of one. */
+export type Values = Float32Array | Float64Array;
+
+export type MaybePromise<T> = T | Promise<T>;
+
+/** What a term of a sum counts: the same in all rows, or in each as much as it says (one number is of all, too). */
+export type Weight = number | Float64Array;
+
+/**
+ * States are rows [N, S] of f64: `State` is what such rows are here, or what a network gives of them; `Input` is what networks
+ * take. A sampler is written over a space, so that its states may stay on a device from the first step to the last.
+ */
+export interface Space<State, Input> {
+  /** Rows of the host's numbers. */
+  from(values: Values, rows: number): State;
+  /** Rounded to f32. */
+  single(state: State): Input;
+  /** The sum of weights[k] terms[k], added from the left. */
+  combine(weights: readonly Weight[], terms: readonly State[]): State;
+  /** The rows of `a` that are marked, and those of `b` that are not; one mark is of all rows. */
+  choose(marked: readonly boolean[], a: State, b: State): State;
+  /**
+   * Of each of `rows` parts the root of the mean square of values / (absolute + relative max(|a|, |b|)), where `sizes` are a
+   * and b.
+   */
+  ratios(
+    values: State,
+    sizes: readonly [State, State],
+    tolerance: { absolute: number; relative: number },
+    rows: number,
+  ): MaybePromise<Float64Array>;
+  /** All rows, and all once more. */
+  twice(x: Input): Input;
+  /** What a network makes of rows that are there twice: of the first, and of the second. */
+  halves(x: State): [State, State];
+  /** How many numbers a row has. */
+  sizeOf(x: State, rows: number): number;
+  /** Of each row the numbers from `start` to `end`. */
+  columns(x: State, start: number, end: number, rows: number): State;
+  /** The columns of all parts, side by side. */
+  join(parts: readonly State[], rows: number): State;
+  /** Waits until they are computed. */
+  read(x: State): MaybePromise<Float64Array>;
+  /** Lets go of all that was made here, but for these. */
+  keep(...states: readonly State[]): void;
+}
+
+/** Calls `write` with each row's part of an array. */
+function byRow(length: number, rows: number, write: (row: number, start: number, end: number) => void): void {
+  const size = length / rows;
+  for (let row = 0; row < rows; row++) write(row, row * size, (row + 1) * size);
+}
+
+function combine(weights: readonly Weight[], terms: readonly Values[]): Float64Array {
+  const out = new Float64Array(terms[0].length);
+  terms.forEach((term, k) => {
+    const weight = weights[k];
+    const perRow = typeof weight === 'number' ? Float64Array.of(weight) : weight;
+    byRow(out.length, perRow.length, (row, start, end) => {
+      const factor = perRow[row];
+      if (k === 0) for (let i = start; i < end; i++) out[i] = factor * term[i];
+      else for (let i = start; i < end; i++) out[i] += factor * term[i];
+    });
+  });
+  return out;
+}
+
+/** The host's memory. */
+const HOST: Space<Values, Float32Array> = {
+  from: (values) => values,
+  single: (state) => new Float32Array(state),
+  combine,
+  choose(marked, a, b) {
+    const out = new Float64Array(b);
+    byRow(out.length, marked.length, (row, start, end) => {
+      if (marked[row]) out.set(a.subarray(start, end), start);
+    });
+    return out;
+  },
+  ratios(values, [a, b], { absolute, relative }, rows) {
+    const ratios = new Float64Array(rows);
+    byRow(values.length, rows, (row, start, end) => {
+      let sum = 0;
+      for (let i = start; i < end; i++) {
+        sum += (values[i] / (absolute + relative * Math.max(Math.abs(a[i]), Math.abs(b[i])))) ** 2;
+      }
+      ratios[row] = Math.sqrt(sum / (end - start));
+    });
+    return ratios;
+  },
+  twice(x) {
+    const both = new Float32Array(2 * x.length);
+    both.set(x);
+    both.set(x, x.length);
+    return both;
+  },
+  halves: (x) => [x.subarray(0, x.length / 2), x.subarray(x.length / 2)],
+  sizeOf: (x, rows) => x.length / rows,
+  columns(x, start, end, rows) {
+    const out = new Float64Array(rows * (end - start));
+    byRow(x.length, rows, (row, first) => {
+      out.set(x.subarray(first + start, first + end), row * (end - start));
+    });
+    return out;
+  },
+  join(parts, rows) {
+    const sizes = parts.map(({ length }) => length / rows);
+    const out = new Float64Array(parts.reduce((sum, { length }) => sum + length, 0));
+    byRow(out.length, rows, (row, first) => {
+      let at = first;
+      parts.forEach((part, k) => {
+        out.set(part.subarray(row * sizes[k], (row + 1) * sizes[k]), at);
+        at += sizes[k];
+      });
+    });
+    return out;
+  },
+  read: (x) => (x instanceof Float64Array ? x : Float64Array.from(x)),
+  keep() {},
+};
+
+/** The space of whoever names none: its states are arrays. */
+export const hostSpace = <State, Input>(): Space<State, Input> => HOST as unknown as Space<State, Input>;
