@@ -1,11 +1,12 @@
-// Gathers the numbers of the runs NAME-seedN of a folder: node gather.mjs FOLDER > table.md
-// How each run was made, and every measure, become lines of FOLDER/record.ndjson; the table compares the runs with those
-// called plain.
+// Gathers the numbers of the runs NAME-seedN of a folder: node gather.mjs FOLDER [STEPS] > table.md
+// How each run was made, and every measure, become lines of FOLDER/record.ndjson; the table compares the runs, as they were
+// after STEPS steps, with those called plain, and those of another size, SIZE-NAME, with SIZE-plain.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import path from 'node:path';
 
 const folder = process.argv[2] ?? '.';
+const steps = Number(process.argv[3] ?? Infinity);
 const lines = (file) =>
   readFileSync(file, 'utf8')
     .split('\n')
@@ -61,8 +62,15 @@ function reaches(measures, target, along) {
   return before[along] + share * (next[along] - before[along]);
 }
 
-const plain = new Map(runs.filter(({ setting }) => setting === 'plain').map((run) => [run.seed, run]));
-const settings = [...new Set(runs.map(({ setting }) => setting))];
+const compared = runs
+  .map((run) => ({ ...run, measures: run.measures.filter(({ step }) => step <= steps) }))
+  .filter(({ measures }) => measures.length > 0);
+/** The run of the plain model that one is compared with. */
+const plainOf = ({ setting, seed }) => {
+  const name = setting.startsWith('small-') ? 'small-plain' : 'plain';
+  return compared.find((run) => run.setting === name && run.seed === seed);
+};
+const settings = [...new Set(compared.map(({ setting }) => setting))];
 const shown = (values, digits, absent = 'not measured') => {
   const known = values.filter((value) => value !== undefined);
   if (known.length === 0) return absent;
@@ -74,16 +82,14 @@ const shown = (values, digits, absent = 'not measured') => {
 console.log(`| setting | seeds | steps | ${distance} | held-out velocity loss | CKNNA | fewer steps | fewer seconds |`);
 console.log('| --- | --- | --- | --- | --- | --- | --- | --- |');
 for (const setting of settings) {
-  const own = runs.filter((run) => run.setting === setting);
+  const own = compared.filter((run) => run.setting === setting);
   const last = own.map(({ measures }) => measures[measures.length - 1]);
   const factor = (along) =>
-    own
-      .filter(({ seed }) => plain.has(seed))
-      .map(({ seed, measures }) => {
-        const end = plain.get(seed).measures.at(-1);
-        const x = reaches(measures, end[distance], along);
-        return x === undefined ? undefined : end[along] / x;
-      });
+    own.filter(plainOf).map((run) => {
+      const end = plainOf(run).measures.at(-1);
+      const x = reaches(run.measures, end[distance], along);
+      return x === undefined ? undefined : end[along] / x;
+    });
   const cells = [
     setting,
     own.map(({ seed }) => seed).join(' '),

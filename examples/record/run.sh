@@ -72,6 +72,15 @@ shuffle() {
   # shellcheck disable=SC2086
   repa extract-dino shuffled-images --encoder "$encoder" $encoder_options -o feats-shuffled "${threads[@]}"
 }
+# Another: the features of the same network with random weights. It has to be an ONNX file, as emoji-cnn is.
+random() {
+  [ ! -e feats-random ] || return 0
+  local network=$encoder
+  [ "$encoder" != emoji-cnn ] || network=$root/dist/src/assets/emoji-cnn.onnx
+  once random.onnx node "$root/dist/examples/random-weights.js" "$network" random.onnx
+  # shellcheck disable=SC2086
+  repa extract-dino "$set/train" --encoder random.onnx $encoder_options -o feats-random "${threads[@]}"
+}
 
 # train NAME SEED OPTIONS...
 train() {
@@ -81,6 +90,9 @@ train() {
   if [[ $name == *shuffled* ]]; then
     shuffle
     feats=feats-shuffled
+  elif [[ $name == *random* ]]; then
+    random
+    feats=feats-random
   fi
   # shellcheck disable=SC2086
   repa train --latents latents-train --feats $feats --out "$name-seed$seed" --seed "$seed" \
@@ -97,7 +109,7 @@ while read -r name options; do
   for seed in $seeds; do
     # shellcheck disable=SC2086
     train "$name" "$seed" $options
-    node "$here/gather.mjs" . > table.md
+    node "$here/gather.mjs" . "$steps" > table.md
   done
 done < "$here/settings.txt"
 

@@ -4,16 +4,17 @@ import { existsSync, lstatSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import path from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { readOnnxFile } from '../../src/lib/formats/onnx-file.js';
 import { temporaryFolder } from '../support.js';
 
 const examples = fileURLToPath(new URL('../../../examples/record/', import.meta.url));
-const script = (name: string, ...args: string[]): string => {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [path.join(examples, name), ...args], {
-    encoding: 'utf8',
-  });
+const randomWeights = fileURLToPath(new URL('../../examples/random-weights.js', import.meta.url));
+const run = (file: string, ...args: string[]): string => {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [file, ...args], { encoding: 'utf8' });
   assert.equal(status, 0, stderr);
   return stdout;
 };
+const script = (name: string, ...args: string[]): string => run(path.join(examples, name), ...args);
 
 function makeRun(folder: string, name: string, distances: readonly number[], seconds: number): void {
   mkdirSync(path.join(folder, name));
@@ -74,4 +75,31 @@ test('shuffled pictures have the names of others, and every name is there', () =
   assert.ok(names.every((name, i) => shown[i] !== name));
   assert.ok(lstatSync(path.join(folder, 'shuffled', names[0])).isSymbolicLink());
   assert.ok(!existsSync(path.join(folder, 'shuffled.part')));
+});
+
+test('runs are compared as they were at one step, and those of another size with the plain one of that size', () => {
+  const folder = temporaryFolder();
+  makeRun(folder, 'plain-seed0', [90, 60, 40], 1);
+  makeRun(folder, 'small-plain-seed0', [95, 80, 75], 1);
+  makeRun(folder, 'small-repa-2-seed0', [80, 70, 60], 1);
+  const rows = script('gather.mjs', folder, '200').split('\n');
+  const cells = (name: string): string[] => {
+    const row = rows.find((line) => line.startsWith(`| ${name} |`));
+    return (row ?? '').split(' | ').slice(2);
+  };
+  assert.deepEqual(cells('plain').slice(0, 2), ['200', '60.000']);
+  assert.deepEqual(cells('small-repa-2'), ['200', '70.000', '0.7000', 'not measured', '2.00', '2.00 |']);
+});
+
+test('a network of random weights has the weights of each of its tensors in another order', () => {
+  const folder = temporaryFolder();
+  const network = fileURLToPath(new URL('../../src/assets/emoji-cnn.onnx', import.meta.url));
+  const out = path.join(folder, 'random.onnx');
+  run(randomWeights, network, out);
+  assert.deepEqual(readOnnxFile(out).outputs, readOnnxFile(network).outputs);
+  const [learned, random] = [network, out].map((file) => readFileSync(file));
+  assert.ok(!learned.equals(random));
+  assert.deepEqual(random.toSorted(), learned.toSorted());
+  run(randomWeights, network, path.join(folder, 'again.onnx'));
+  assert.ok(readFileSync(path.join(folder, 'again.onnx')).equals(random));
 });
