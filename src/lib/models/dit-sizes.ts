@@ -1,10 +1,11 @@
 /** The sizes of SiT and DiT by their names, such as SiT-XL/2. */
 import { UsageError } from '../errors.js';
 import type { NormKind } from '../nn/layers.js';
+import { checkDesign, type Design, isPlain, WIDE_HEAD } from './design.js';
 
 export type Architecture = 'SiT' | 'DiT';
 
-export interface TransformerConfig {
+export interface TransformerConfig extends Design {
   /** Side of the square latent, in latent pixels. */
   inputSize: number;
   patchSize: number;
@@ -29,23 +30,6 @@ export interface TransformerConfig {
   alignDepth: number;
   /** The original SiT runs from noise at t = 0 to data at t = 1, the other way round than here. */
   reversedTime: boolean;
-  qkNormKind?: NormKind;
-  /** No sines and cosines of their position are added to the patches. */
-  positions?: 'none';
-  /** Later blocks mix a learned share of the first block's values into theirs (arXiv 2410.17897). */
-  valueResidual?: boolean;
-  /** The output is the clean data, of which the velocity is made; else it is the velocity. */
-  prediction?: 'data';
-  /** Patches go through a map of this width first (JiT, arXiv 2511.13720). */
-  bottleneck?: number;
-  /** Copies of the class's embedding, each with a learned position, before the patches from this block on (JiT). */
-  context?: { tokens: number; block: number };
-  /** Time by random Fourier features, in place of sinusoids of fixed periods. */
-  timeEmbedding?: 'fourier';
-  /** Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv 2504.05741). */
-  head?: { depth: number; hiddenSize: number; numHeads: number };
-  /** How far, and how many, the last channels are ahead of the others on the way from noise to data (SFD, arXiv 2512.04926). */
-  lead?: { by: number; channels: number };
   /** Of an MM-DiT, which draws from text: the vectors of words that it takes in place of a class. */
   text?: { tokens: number; dim: number };
 }
@@ -58,9 +42,6 @@ const SIZES = {
 } as const;
 
 const PATCH_SIZES = [1, 2, 4, 8, 16, 32];
-
-/** The wide head of RAE's DiT^DH (arXiv 2510.11690, section 5). */
-export const WIDE_HEAD = { depth: 2, hiddenSize: 2048, numHeads: 16 } as const;
 
 /** Width of a head where nothing says otherwise; XL has 72. */
 const HEAD_DIM = 64;
@@ -117,14 +98,10 @@ export function transformerConfig(
 export const sitConfig = (name: string, overrides?: Partial<TransformerConfig>): TransformerConfig =>
   transformerConfig('SiT', name, overrides);
 
-/** What a SiT or DiT has not. */
-const DESIGNS = ['prediction', 'bottleneck', 'context', 'timeEmbedding', 'head', 'lead'] as const;
-
 /** The name of the published model of these sizes, such as `SiT-XL/2`; undefined if there is none. */
 export function publishedName(family: Architecture, config: TransformerConfig): string | undefined {
   const names = Object.keys(SIZES).map((size) => `${family}-${size}/${config.patchSize}`);
-  const isPlain = DESIGNS.every((part) => config[part] === undefined);
-  if (!PATCH_SIZES.includes(config.patchSize) || !isPlain) return undefined;
+  if (!PATCH_SIZES.includes(config.patchSize) || !isPlain(config)) return undefined;
   return names.find((name) => {
     const { depth, hiddenSize, numHeads } = transformerConfig(family, name);
     return depth === config.depth && hiddenSize === config.hiddenSize && numHeads === config.numHeads;
@@ -150,40 +127,11 @@ export function checkConfig(config: TransformerConfig): TransformerConfig {
   return config;
 }
 
-/** @throws UsageError for parts that only some networks have, and that do not fit this one */
-function checkDesign({ depth, rotary, positions, valueResidual, context, head }: TransformerConfig): void {
-  if (positions === 'none' && !rotary) {
-    throw new UsageError(
-      '--positions none without --rotary: nothing would tell patches where they are',
-      'Add --rotary.',
-    );
-  }
-  if (valueResidual && (context || head)) {
-    throw new UsageError(
-      `--value-residual does not go with ${context ? '--context-tokens' : '--wide-head'}: its blocks see other tokens than the first`,
-      'Drop one of them.',
-    );
-  }
-  if (context && (context.block < 1 || context.block > depth)) {
-    throw new UsageError(
-      `there is no block ${context.block} for class tokens to enter: the model has blocks 1 to ${depth}`,
-    );
-  }
-  if (!head) return;
-  const headDim = head.hiddenSize / head.numHeads;
-  if (!Number.isInteger(headDim) || (rotary && headDim % 4 !== 0)) {
-    throw new UsageError(`a wide head of ${head.hiddenSize} cannot be split into ${head.numHeads} attention heads`);
-  }
-}
-
 /** The kind of norms that have parameters of their own: of what methods add, and of queries and keys. */
 export const affineNorm = ({ norm }: Pick<TransformerConfig, 'norm'>): NormKind => (norm === 'layer' ? 'layer' : 'rms');
 
 /** Patches of an image. */
 export const patchCount = ({ inputSize, patchSize }: TransformerConfig): number => (inputSize / patchSize) ** 2;
-
-/** Published: JiT's class tokens enter at block 5 of 12, 9 of 24 and 11 of 32. */
-export const contextBlockOf = (depth: number): number => 1 + Math.min(Math.round(depth / 3), 10);
 
 /** Units of a gated perceptron: 2/3 of those that the ratio says, so that there are as many parameters as without the gate. */
 export const gatedUnits = (hiddenSize: number, ratio: number): number =>

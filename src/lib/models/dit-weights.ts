@@ -1,15 +1,14 @@
 /** SiT and DiT by their weights: the architecture that a state dict tells, and older names of its tensors. */
 import { DataError } from '../errors.js';
+import { contextBlockOf, WIDE_HEAD } from './design.js';
 import {
   type Architecture,
   affineNorm,
   alignDepthOf,
   checkConfig,
-  contextBlockOf,
   gatedUnits,
   headsOf,
   type TransformerConfig,
-  WIDE_HEAD,
 } from './dit-sizes.js';
 import { countLayers, type Shapes } from './parameters.js';
 import { unwrapped } from './rename.js';

@@ -1,15 +1,14 @@
-import type { Residency } from '../engine/engine.js';
 import { activeDevice, activeEngine } from '../engine/select.js';
 import * as tf from '../engine/tfjs.js';
 import { DataError } from '../errors.js';
 import { DeviceSteps } from './device-steps.js';
+import { fetched } from './fetched.js';
 import { type LayoutOptions, layOut, type ParameterSpec, type StoredParameter } from './layout.js';
 import { ProcessorSteps } from './processor-steps.js';
 import type { StepOptions, Steps } from './steps.js';
+import { assign, firstAverage, type Variables, value, variables } from './variables.js';
 
 export type StoreOptions = Partial<LayoutOptions>;
-
-export type Variables = Readonly<Record<string, tf.Variable>>;
 
 /** Well within what a WebAssembly memory can address (4 GiB). */
 const MEMORY_BYTES = 2 ** 31;
@@ -121,62 +120,5 @@ export class ParameterStore {
       `step ${step}: the gradient of ${broken?.name ?? 'the parameters'} is not finite`,
       'lower --lr, and check the inputs for numbers that are not finite',
     );
-  }
-}
-
-/** A parameter whose arrays are brought up to date with the device when they are asked for. */
-function fetched(parameter: StoredParameter, device: Residency): StoredParameter {
-  const current = <T extends Float32Array | null>(array: T): T => {
-    if (array) device.fetch(array);
-    return array;
-  };
-  return {
-    ...{ name: parameter.name, shape: parameter.shape, learning: parameter.learning },
-    get value() {
-      return current(parameter.value);
-    },
-    get averages() {
-      return parameter.averages.map(current);
-    },
-    get gradient() {
-      return current(parameter.gradient);
-    },
-    get accumulated() {
-      return current(parameter.accumulated);
-    },
-    get firstMoment() {
-      return current(parameter.firstMoment);
-    },
-    get secondMoment() {
-      return current(parameter.secondMoment);
-    },
-  };
-}
-
-/** Which array of a parameter a variable shows. */
-type Quantity = (parameter: StoredParameter) => Float32Array<ArrayBuffer>;
-
-const value: Quantity = (parameter) => parameter.value;
-const firstAverage: Quantity = (parameter) => parameter.averages[0];
-
-const tensor = (parameter: StoredParameter, quantity: Quantity): tf.Tensor =>
-  tf.tensor(quantity(parameter), [...parameter.shape], 'float32');
-
-function variables(parameters: readonly StoredParameter[], quantity: Quantity): Variables {
-  return Object.fromEntries(
-    parameters.map((parameter) => {
-      const initial = tensor(parameter, quantity);
-      const variable = tf.variable(initial, quantity === value && parameter.learning !== 'frozen');
-      initial.dispose();
-      return [parameter.name, variable];
-    }),
-  );
-}
-
-function assign(target: Variables, parameters: readonly StoredParameter[], quantity: Quantity): void {
-  for (const parameter of parameters) {
-    const current = tensor(parameter, quantity);
-    target[parameter.name].assign(current);
-    current.dispose();
   }
 }

@@ -3,12 +3,18 @@ import type { Architecture, TransformerConfig } from '../models/dit-sizes.js';
 import { inferTransformer } from '../models/dit-weights.js';
 import { holdsMmdit, inferMmdit } from '../models/mmdit.js';
 import type { Shapes } from '../models/parameters.js';
-import { type MethodSettings, recogniseMethods } from './methods.js';
+import { METHODS, type MethodSettings } from './methods.js';
 import { type Network, prefixTokens } from './network.js';
 
 /** What weights do not tell of a network. */
 export interface KnownNetwork extends Partial<Omit<TransformerConfig, 'depth'>> {
   methods?: MethodSettings;
+}
+
+/** The settings of the methods whose parameters are among weights of an unknown run. */
+function recogniseMethods(shapes: Shapes, model: { depth: number }): MethodSettings {
+  const found = METHODS.map((method) => [method.name, method.recognise?.(shapes, model)] as const);
+  return Object.fromEntries(found.filter(([, settings]) => settings !== undefined));
 }
 
 /**

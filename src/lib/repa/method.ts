@@ -149,6 +149,16 @@ export interface Method<T extends Table = Table, S = unknown> {
 /** Declares a method: only its type is more than the object. */
 export const method = <const T extends Table, S>(declared: Method<T, S>): Method<T, S> => declared;
 
+// biome-ignore lint/suspicious/noExplicitAny: each knows its own settings
+export type AnyMethod = Method<any, any>;
+
+/** A method that is on. */
+export interface ActiveMethod {
+  method: AnyMethod;
+  // biome-ignore lint/suspicious/noExplicitAny: of the method's own type
+  settings: any;
+}
+
 export {
   type AlignmentVariant,
   meanSquare,

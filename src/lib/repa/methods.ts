@@ -2,10 +2,7 @@
  * The list of methods: REPA and its follow-ups. Adding one takes its file and a line here. What is asked of all of them
  * together is asked here, so that training, sampling and the command line need not know any.
  */
-import { UsageError } from '../errors.js';
 import { type Shape, someFields } from '../formats/json-shape.js';
-import type { TransformerConfig } from '../models/dit-sizes.js';
-import type { Shapes } from '../models/parameters.js';
 import type { Preset } from '../options/resolve.js';
 import type { Table, Values } from '../options/table.js';
 import { deltaFM } from './delta-fm.js';
@@ -15,7 +12,7 @@ import { haste } from './haste.js';
 import { internalGuidance } from './internal-guidance.js';
 import { irepa } from './irepa.js';
 import { layerSync } from './layer-sync.js';
-import type { AlignmentVariant, Facts, FeatureSource, Method } from './method.js';
+import type { ActiveMethod, AlignmentVariant, AnyMethod, Facts, FeatureSource } from './method.js';
 import { pixelRepa } from './pixel-repa.js';
 import { RECIPES } from './recipes.js';
 import { redi } from './redi.js';
@@ -27,9 +24,9 @@ import { sra } from './sra.js';
 import { sra2 } from './sra-2.js';
 import { tread } from './tread.js';
 import { uRepa } from './u-repa.js';
+import { checkWholeBlocks } from './whole-blocks.js';
 
-// biome-ignore lint/suspicious/noExplicitAny: each knows its own settings
-export type AnyMethod = Method<any, any>;
+export type { ActiveMethod };
 
 /** In the order of their parameters in state dicts, by which the start of these is numbered: new ones go to the end. */
 export const METHODS: readonly AnyMethod[] = [
@@ -67,13 +64,6 @@ export const PRESETS: ReadonlyMap<string, Preset> = new Map([
 /** Settings of the methods that are on, by their names: as config.json holds them. */
 export type MethodSettings = Readonly<Record<string, unknown>>;
 
-/** A method that is on. */
-export interface ActiveMethod {
-  method: AnyMethod;
-  // biome-ignore lint/suspicious/noExplicitAny: of the method's own type
-  settings: any;
-}
-
 /** The methods that are on, in the order of the list. */
 export const activeMethods = (settings: MethodSettings): ActiveMethod[] =>
   METHODS.filter(({ name }) => name in settings).map((method) => ({ method, settings: settings[method.name] }));
@@ -101,34 +91,6 @@ export function settleMethods(values: MethodValues, facts: Omit<Facts, 'valuesOf
   });
   checkWholeBlocks(settled, facts.model);
   return Object.fromEntries(settled.map(({ method, settings }) => [method.name, settings]));
-}
-
-/** @throws UsageError for a method that needs all tokens of a block which only some see */
-function checkWholeBlocks(active: readonly ActiveMethod[], model: TransformerConfig): void {
-  const partial = active.flatMap(({ method, settings }) => method.partial?.(settings) ?? []);
-  if (model.context && partial.length > 0) {
-    throw new UsageError(
-      `--context-tokens puts tokens of the class before the patches, which ${partial[0].option} would let skip blocks`,
-      'Leave one of the two out.',
-    );
-  }
-  const whole = active.flatMap(({ method, settings }) => method.whole?.(settings, model) ?? []);
-  for (const { from, to, option: route, range } of partial) {
-    for (const { option, blocks } of whole) {
-      const inside = blocks.find((block) => from <= block && block <= to);
-      if (inside === undefined) continue;
-      throw new UsageError(
-        `${option} needs all tokens of block ${inside}, which ${route} lets some skip`,
-        `Blocks ${from} to ${to} see some only: change ${range}, or the block.`,
-      );
-    }
-  }
-}
-
-/** The settings of the methods whose parameters are among weights of an unknown run. */
-export function recogniseMethods(shapes: Shapes, model: { depth: number }): MethodSettings {
-  const found = METHODS.map((method) => [method.name, method.recognise?.(shapes, model)] as const);
-  return Object.fromEntries(found.filter(([, settings]) => settings !== undefined));
 }
 
 /** What the methods together vary of REPA's term. */

@@ -1,10 +1,10 @@
 /** A sampling job: what its options name, and the samples that it gives. */
-import { DataError } from '../errors.js';
 import type { ByteRounding } from '../images/normalise.js';
 import { sizeOf } from '../numbers/typed-array.js';
-import { type Codec, checkStandardised, openCodec, statisticsFor } from '../pretrained/codec.js';
+import type { Codec } from '../pretrained/codec.js';
 import { projectedShape } from '../repa/projected.js';
 import { type Anchor, readAnchor } from './anchor.js';
+import { checkCodec, type DecoderOptions, openNamedCodec, openSampleCodec } from './decoder.js';
 import { type LabelPlan, labelPlan } from './labels.js';
 import { checkHints, isWeightsFile, loadDiffusionModel, loadGuide, type ModelOptions } from './load.js';
 import type { DiffusionModel } from './model.js';
@@ -16,7 +16,7 @@ import { Prompts } from './prompts.js';
 import { type Sample, sampleImages } from './sample.js';
 import { type SamplerSettings, settleSampler } from './settings.js';
 
-export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'codec'> {
+export interface SamplingOptions extends SamplerOptions, DecoderOptions, Omit<ModelOptions, 'codec'> {
   ckpt: string;
   labels?: string;
   text?: string;
@@ -24,9 +24,6 @@ export interface SamplingOptions extends SamplerOptions, Omit<ModelOptions, 'cod
   latents?: true;
   /** Of latents. */
   dtype?: 'f16' | 'f32';
-  vae?: string;
-  vaeWeights?: string;
-  vaeStatistics?: string;
   rounding: ByteRounding;
   batchSize: number;
 }
@@ -82,31 +79,4 @@ export async function* samples(job: Job, { first, end }: Range, options: Samplin
   }
   networks.dispose();
   prompts?.close();
-}
-
-const openNamedCodec = ({ vae = 'sd-vae-ft-ema', vaeWeights, vaeStatistics }: SamplingOptions): Promise<Codec> =>
-  openCodec({ vae, weights: vaeWeights, statistics: vaeStatistics });
-
-/** The codec of the training latents, unless the command line names another. */
-function openSampleCodec(
-  { record }: DiffusionModel,
-  { vae, vaeWeights, vaeStatistics }: SamplingOptions,
-): Promise<Codec> {
-  const { metadata } = record.data.latents;
-  const trained = metadata['repa.model'];
-  const statistics = vae === undefined ? statisticsFor(metadata, vaeStatistics) : vaeStatistics;
-  return openCodec({ vae: vae ?? trained, weights: vaeWeights, statistics });
-}
-
-/** @throws DataError when a codec is not of these latents */
-function checkCodec(codec: Codec, { source, record }: DiffusionModel): void {
-  const { name, channels } = codec;
-  const [own] = record.latent.shape;
-  // Weights from elsewhere do not tell what they were trained on.
-  if (channels === own && record.data.latents.rows > 0) checkStandardised(codec, record.data.latents.metadata, source);
-  if (channels === own) return;
-  throw new DataError(
-    `${name} decodes latents of ${channels} channels, but those of ${source} have ${own}`,
-    'Name their codec with --vae or --vae-weights, or take the latents themselves with --latents.',
-  );
 }

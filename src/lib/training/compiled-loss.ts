@@ -15,7 +15,7 @@ import type { LossInputs } from '../repa/pass.js';
 import { texts } from './data/captions.js';
 import { FACTORS, trainingLoss } from './loss.js';
 import type { TrainingSettings } from './record.js';
-import { factorDraws } from './term-schedule.js';
+import { checkTerms, factorDraws } from './term-schedule.js';
 
 /** A run as far as the loss is concerned. */
 export interface LossRun {
@@ -119,7 +119,8 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
       const inputs = inputsOf(new Map(entries.map(([name], i) => [name, tensors[i]])));
       const losses = trainingLoss(weights.tensors, run.network, inputs, lossOptions);
       names = Object.keys(losses);
-      if (isTraining) checkSchedules(run, methods, names);
+      const isWhole = methods.length === activeMethods(run.network.methods).length; // none has come to its end
+      if (isTraining && isWhole) checkTerms(run.training.termSchedules ?? [], names.slice(1));
       return Object.values(losses);
     },
     compiled: (program: Captured): CompiledLoss => ({
@@ -133,19 +134,6 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
       dispose: () => program.dispose(),
     }),
   };
-}
-
-/** @throws UsageError for a schedule of a term that the loss never has; one may have come to its end */
-function checkSchedules(
-  { network, training }: LossRun,
-  methods: readonly ActiveMethod[],
-  names: readonly string[],
-): void {
-  if (methods.length < activeMethods(network.methods).length) return;
-  for (const { term } of training.termSchedules ?? []) {
-    if (names.includes(term)) continue;
-    throw new UsageError(`--term-schedule ${term}: the loss has ${names.slice(1).join(', ')}`);
-  }
 }
 
 /**

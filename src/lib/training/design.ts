@@ -1,7 +1,8 @@
 /** What a network is made of besides its sizes: kinds of norms and perceptrons, and the parts of LightningDiT, JiT, DDT and SR-DiT. */
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { UsageError } from '../errors.js';
-import { contextBlockOf, type TransformerConfig } from '../models/dit-sizes.js';
+import { contextBlockOf } from '../models/design.js';
+import type { TransformerConfig } from '../models/dit-sizes.js';
 import { choice, flag, integer, parsed, ValueProblem } from '../options/option.js';
 import { options, type Values } from '../options/table.js';
 

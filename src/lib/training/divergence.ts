@@ -4,6 +4,7 @@ import { DataError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import type { ParameterStore } from '../optim/index.js';
 import type { TrainingSet } from './data/set.js';
+import { imagesBefore, type RunRecord } from './record.js';
 
 export interface DivergedStep {
   /** Counted from 1. */
@@ -11,9 +12,6 @@ export interface DivergedStep {
   /** In one sentence. */
   reason: string;
   losses: Readonly<Record<string, number>>;
-  /** Of the global batch. */
-  rows: Uint32Array;
-  seed: number;
 }
 
 /** The parts of a network, in its order, whose gradients are told apart. */
@@ -24,14 +22,16 @@ const PART = /^(blocks\.\d+|projectors\.\d+|[^.]+)/;
  * @returns the error that ends the run
  */
 export async function divergence(
-  diverged: DivergedStep,
+  { step, reason, losses }: DivergedStep,
+  record: RunRecord,
   store: ParameterStore,
   set: TrainingSet,
   out: string | undefined,
 ): Promise<DataError> {
-  const { step, reason, losses, rows } = diverged;
+  const { batchSize, seed } = record.training;
+  const rows = set.latents.rowsAfter(imagesBefore(record, step - 1), batchSize, seed); // of the global batch
   const gradient = firstBroken(store, 'gradient');
-  const images = await brokenImages(diverged, set);
+  const images = await brokenImages(rows, set, seed, step);
   if (out !== undefined) {
     const report = {
       step,
@@ -81,7 +81,7 @@ const firstBroken = (store: ParameterStore, quantity: 'gradient' | 'value'): str
   store.parameters.find((parameter) => parameter[quantity]?.some((element) => !Number.isFinite(element)))?.name ?? null;
 
 /** The keys of the images whose latents or stored features are not finite. */
-async function brokenImages({ rows, seed, step }: DivergedStep, set: TrainingSet): Promise<string[]> {
+async function brokenImages(rows: Uint32Array, set: TrainingSet, seed: number, step: number): Promise<string[]> {
   const broken: string[] = [];
   for (const [position, row] of rows.entries()) {
     const { latents, features } = await set.read(Uint32Array.of(row), seed, step - 1, position);

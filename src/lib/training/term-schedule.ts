@@ -1,5 +1,6 @@
 /** Weights of the loss's terms that change over the steps: each factor multiplies the weight that a method gives its term. */
 import type { Draw } from '../diffusion/draws.js';
+import { UsageError } from '../errors.js';
 import { count, fields, oneOf, type ShapeOf, words } from '../formats/json-shape.js';
 import { ValueProblem, whole } from '../options/option.js';
 
@@ -44,4 +45,10 @@ export function factorDraws(schedules: readonly TermSchedule[]): Map<string, Dra
     return { shape: [], dtype: 'float32', values: ({ rows, step }) => new Float32Array(rows).fill(factor(step + 1)) };
   };
   return new Map(schedules.map(({ term }) => [term, drawOf(term)]));
+}
+
+/** @throws UsageError for a schedule of a term that is none of the loss's */
+export function checkTerms(schedules: readonly TermSchedule[], terms: readonly string[]): void {
+  const unknown = schedules.find(({ term }) => !terms.includes(term));
+  if (unknown) throw new UsageError(`--term-schedule ${unknown.term}: the loss has ${terms.join(', ')}`);
 }

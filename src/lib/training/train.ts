@@ -15,6 +15,7 @@ import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint
 import type { CompiledLoss } from './compiled-loss.js';
 import type { DrawnBatches } from './data/drawn.js';
 import { divergence } from './divergence.js';
+import { learningRateAt } from './learning-rate.js';
 import { type LogEntry, openLog, stepEntry } from './log.js';
 import { type OpenMonitor, openMeasuring } from './monitor.js';
 import { openBatches, openData, openWeights, StepLoss } from './opening.js';
@@ -135,9 +136,8 @@ async function trainLocked(
       const work = { store, loss: loss.at(step), settings, passes: share.passes, group, lossLimit };
       const { losses, gradientNorm, problem } = await takeStep(work, step, batches.drawn, watch);
       if (gradientNorm === undefined) {
-        const rows = set.latents.rowsAfter(imagesBefore(record, step), settings.batchSize, settings.seed);
-        const failed = { step: step + 1, reason: problem!, losses, rows, seed: settings.seed };
-        throw await divergence(failed, store, set, writes ? out : undefined);
+        const failed = { step: step + 1, reason: problem!, losses };
+        throw await divergence(failed, record, store, set, writes ? out : undefined);
       }
       const epoch = Math.floor(imagesBefore(record, step) / set.rows);
       step++;
@@ -223,20 +223,4 @@ function optimise(store: ParameterStore, settings: TrainingSettings, step: numbe
     if (error instanceof DataError) return undefined;
     throw error;
   }
-}
-
-/** The rate of step number `step`, counted from 1: a linear warm-up, then constant or half a cosine down to 0. */
-export function learningRateAt(
-  step: number,
-  {
-    learningRate,
-    warmup,
-    schedule,
-    scheduleSteps,
-  }: Pick<TrainingSettings, 'learningRate' | 'warmup' | 'schedule' | 'scheduleSteps'>,
-): number {
-  if (step <= warmup) return (learningRate * step) / warmup;
-  if (schedule === 'constant' || scheduleSteps === null) return learningRate;
-  const done = Math.min(1, (step - warmup) / (scheduleSteps - warmup));
-  return (learningRate * (1 + Math.cos(Math.PI * done))) / 2;
 }

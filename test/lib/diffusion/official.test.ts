@@ -6,9 +6,10 @@ import {
   type GuidanceOptions,
 } from '../../../src/lib/diffusion/guidance.js';
 import type { PathName } from '../../../src/lib/diffusion/interpolant.js';
+import type { DiffusionForm } from '../../../src/lib/diffusion/samplers/diffusion-form.js';
 import { sampleDopri5 } from '../../../src/lib/diffusion/samplers/dopri5.js';
 import { sampleOde } from '../../../src/lib/diffusion/samplers/ode.js';
-import { type DiffusionForm, type LastStep, sampleSde } from '../../../src/lib/diffusion/samplers/sde.js';
+import { type LastStep, sampleSde } from '../../../src/lib/diffusion/samplers/sde.js';
 import { type Captured, capture, selectBackend } from '../../../src/lib/engine/index.js';
 import { openSafetensors } from '../../../src/lib/formats/safetensors.js';
 import { sit } from '../../../src/lib/models/dit.js';

@@ -2,37 +2,14 @@
 import { UsageError } from '../../errors.js';
 import { choice, number } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
-import {
-  type FlatPath,
-  type Interpolant,
-  interpolants,
-  type PathCoefficients,
-  type PathName,
-  scoreWeights,
-} from '../interpolant.js';
+import { type FlatPath, type Interpolant, interpolants, type PathName, scoreWeights } from '../interpolant.js';
 import { hostSpace, type Space } from '../space.js';
+import { DIFFUSION, type DiffusionForm } from './diffusion-form.js';
 import { type Described, describeShift, STEPS, sampler, shiftNote, stepsNote, TIME_SHIFT } from './sampler.js';
 import { shiftedTimes } from './time-grid.js';
 
 /** The step to t = 0 is not noisy, and this long in the official code. */
 export const LAST_STEP_SIZE = 0.04;
-
-/** Choices of the diffusion coefficient w(t), whose square root scales the noise; named as in the original SiT. */
-export type DiffusionForm = 'constant' | 'sigma' | 'linear' | 'decreasing' | 'increasing-decreasing' | 'sbdm';
-
-/** w at time t, of a path's coefficients there and the factor that scales it; in `decreasing`, a part of it. */
-type Diffusion = (t: number, path: PathCoefficients, norm: number) => number;
-
-const DIFFUSION: Readonly<Record<DiffusionForm, Diffusion>> = {
-  constant: (_t, _path, norm) => 2 * norm,
-  sigma: (_t, { sigma }, norm) => 2 * norm * sigma,
-  linear: (t, _path, norm) => 2 * norm * t,
-  decreasing: (t, _path, norm) => 0.5 * (1 - norm * Math.cos(Math.PI * t)) ** 2,
-  'increasing-decreasing': (t, _path, norm) => 2 * norm * Math.sin(Math.PI * t) ** 2,
-  // The w(t) of score-based diffusion; infinite at t = 1 unless the path is `vp`.
-  sbdm: (_t, { alpha, sigma, alphaPrime, sigmaPrime }, norm) =>
-    2 * norm * (sigma * sigmaPrime - (alphaPrime / alpha) * sigma ** 2),
-};
 
 /**
  * How the last step to t = 0 is taken: along the drift of the SDE (`mean`, the official choice), along the velocity

@@ -1,0 +1,69 @@
+/** What some networks have that SiT and DiT have not. */
+import { UsageError } from '../errors.js';
+import type { NormKind } from '../nn/layers.js';
+
+/** Each is absent where a network has it not. */
+export interface Design {
+  qkNormKind?: NormKind;
+  /** No sines and cosines of their position are added to the patches. */
+  positions?: 'none';
+  /** Later blocks mix a learned share of the first block's values into theirs (arXiv 2410.17897). */
+  valueResidual?: boolean;
+  /** The output is the clean data, of which the velocity is made; else it is the velocity. */
+  prediction?: 'data';
+  /** Patches go through a map of this width first (JiT, arXiv 2511.13720). */
+  bottleneck?: number;
+  /** Copies of the class's embedding, each with a learned position, before the patches from this block on (JiT). */
+  context?: { tokens: number; block: number };
+  /** Time by random Fourier features, in place of sinusoids of fixed periods. */
+  timeEmbedding?: 'fourier';
+  /** Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv 2504.05741). */
+  head?: { depth: number; hiddenSize: number; numHeads: number };
+  /** How far, and how many, the last channels are ahead of the others on the way from noise to data (SFD, arXiv 2512.04926). */
+  lead?: { by: number; channels: number };
+}
+
+/** Whether a network is a SiT or DiT as published but for its kinds of norms, perceptrons and positions. */
+export const isPlain = (design: Design): boolean =>
+  (['prediction', 'bottleneck', 'context', 'timeEmbedding', 'head', 'lead'] as const).every(
+    (part) => design[part] === undefined,
+  );
+
+/** The wide head of RAE's DiT^DH (arXiv 2510.11690, section 5). */
+export const WIDE_HEAD = { depth: 2, hiddenSize: 2048, numHeads: 16 } as const;
+
+/** Published: JiT's class tokens enter at block 5 of 12, 9 of 24 and 11 of 32. */
+export const contextBlockOf = (depth: number): number => 1 + Math.min(Math.round(depth / 3), 10);
+
+/** @throws UsageError for parts that only some networks have, and that do not fit this one */
+export function checkDesign({
+  depth,
+  rotary,
+  positions,
+  valueResidual,
+  context,
+  head,
+}: Design & { depth: number; rotary: boolean }): void {
+  if (positions === 'none' && !rotary) {
+    throw new UsageError(
+      '--positions none without --rotary: nothing would tell patches where they are',
+      'Add --rotary.',
+    );
+  }
+  if (valueResidual && (context || head)) {
+    throw new UsageError(
+      `--value-residual does not go with ${context ? '--context-tokens' : '--wide-head'}: its blocks see other tokens than the first`,
+      'Drop one of them.',
+    );
+  }
+  if (context && (context.block < 1 || context.block > depth)) {
+    throw new UsageError(
+      `there is no block ${context.block} for class tokens to enter: the model has blocks 1 to ${depth}`,
+    );
+  }
+  if (!head) return;
+  const headDim = head.hiddenSize / head.numHeads;
+  if (!Number.isInteger(headDim) || (rotary && headDim % 4 !== 0)) {
+    throw new UsageError(`a wide head of ${head.hiddenSize} cannot be split into ${head.numHeads} attention heads`);
+  }
+}
