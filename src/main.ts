@@ -101,6 +101,12 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
+/** A pattern of archives that the shell has expanded. */
+const severalArchives = ({ code }: CommanderError): string | undefined =>
+  code === 'commander.excessArguments' && process.argv.filter((word) => /\.(tar|tar\.gz|tgz)$/i.test(word)).length > 1
+    ? "Several archives are one argument, in quotes: 'imgs-{000..127}.tar'."
+    : undefined;
+
 /** Prints what went wrong, where and what to do, and returns the exit code. */
 function report(error: unknown, name?: string): number {
   const say = (message: string, hint?: string) => {
@@ -113,7 +119,7 @@ function report(error: unknown, name?: string): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.ok;
     const [message, ...suggestion] = error.message.replace(/^error: /, '').split('\n');
-    say(message, suggestion.join(' ') || `repa ${name} --help lists its options.`);
+    say(message, suggestion.join(' ') || severalArchives(error) || `repa ${name} --help lists its options.`);
     return EXIT.usage;
   }
   if (error instanceof RepaError) {

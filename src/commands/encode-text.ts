@@ -9,7 +9,7 @@ import { DataError } from '../lib/errors.js';
 import { text } from '../lib/options/option.js';
 
 const description = `Runs the text tower of a CLIP over captions, once, and keeps a vector for each token: what a network that draws
-from text is conditioned on. Captions come with pictures: as a metadata.jsonl (file_name, and text or caption) or a .txt beside each in
+from text is conditioned on. Captions come with pictures: as a metadata.jsonl or .csv (file_name, and text or caption) or a .txt beside each in
 their folder, as a .json of captions, or lists of them, by the pictures' keys, or as COCO's captions_*.json. A .txt file has a caption a
 line, for sampling.
 

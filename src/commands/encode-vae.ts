@@ -2,7 +2,7 @@
 
 import { DRY_RUN } from '../lib/cli/estimate.js';
 import { checkSize, type ImageJob, type ImageJobOptions, overImages, runImageJob } from '../lib/cli/image-job.js';
-import { batchSize, DTYPE, ENGINE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
+import { batchSize, DTYPE, ENGINE, LABELS, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { decimal, list, text } from '../lib/options/option.js';
@@ -40,7 +40,10 @@ export const command = verb({
   description,
   examples,
   operands: [
-    operand('<images>', 'a folder, .tar, .zip, .parquet, .npz or stream of images, or - for a stream on stdin'),
+    operand(
+      '<images>',
+      "a folder, .tar (several: 'imgs-{000..127}.tar'), .zip, .parquet, .npz or stream of images, or - for a stream on stdin",
+    ),
   ],
   options: {
     vae: text('--vae <name>', "a VAE's name, pixels, or rae: and an encoder's name", { default: 'sd-vae-ft-ema' }),
@@ -61,6 +64,7 @@ export const command = verb({
       defaultText: "the VAE's own: 0.18215 of four channels, 1 for pixels",
     }),
     latentShift: list('--latent-shift <list>', 'what is subtracted before scaling', decimal(), { defaultText: '0' }),
+    labels: LABELS,
     skipBad: SKIP_BAD,
     dtype: DTYPE,
     batchSize: batchSize(8),

@@ -2,7 +2,7 @@
 
 import { DRY_RUN } from '../lib/cli/estimate.js';
 import { runImageJob } from '../lib/cli/image-job.js';
-import { batchSize, ENGINE, FEATURE_DTYPE, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
+import { batchSize, ENGINE, FEATURE_DTYPE, LABELS, OUT, SHARD, SKIP_BAD } from '../lib/cli/shared-options.js';
 import { checkBinaryOutput, shardOf } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
@@ -37,7 +37,10 @@ export const command = verb({
   description,
   examples,
   operands: [
-    operand('<images>', 'a folder, .tar, .zip, .parquet, .npz or stream of images, or - for a stream on stdin'),
+    operand(
+      '<images>',
+      "a folder, .tar (several: 'imgs-{000..127}.tar'), .zip, .parquet, .npz or stream of images, or - for a stream on stdin",
+    ),
   ],
   options: {
     encoder: text('--encoder <name>', 'name of the encoder, or an .onnx file', {
@@ -45,6 +48,7 @@ export const command = verb({
     }),
     ...ENCODER,
     cls: flag('--cls', 'add a column with the class token'),
+    labels: LABELS,
     skipBad: SKIP_BAD,
     dtype: FEATURE_DTYPE,
     batchSize: batchSize(8),

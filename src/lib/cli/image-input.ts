@@ -1,5 +1,6 @@
 /** How verbs open the images that they read. */
 
+import type { LabelList } from '../images/label-file.js';
 import type { ImageInput } from '../images/open-images.js';
 import type { Shard } from '../stream/shards.js';
 import { say } from './terminal.js';
@@ -8,8 +9,15 @@ export interface ImageOptions {
   skipBad?: true;
   quiet?: true;
   shard?: Shard;
+  /** The file of --labels. */
+  labels?: string;
   /** Of the network that the images are for: while it computes one, the next is decoded. */
   batchSize?: number;
+}
+
+async function labelList(file: string): Promise<LabelList> {
+  const { readLabelFile } = await import('../images/label-file.js');
+  return readLabelFile(file);
 }
 
 /** Opens images, cropped to squares of `size` pixels if a size is given, and says on stderr what was left out. With
@@ -17,12 +25,13 @@ export interface ImageOptions {
 export async function imageInput(
   input: string,
   size: number | undefined,
-  { skipBad, quiet, shard, batchSize = 1 }: ImageOptions,
+  { skipBad, quiet, shard, labels, batchSize = 1 }: ImageOptions,
 ): Promise<ImageInput> {
   const { openImages } = await import('../images/open-images.js');
   let skipped = 0;
   const source = await openImages(input, {
     shard,
+    ...(labels === undefined ? {} : { labels: await labelList(labels) }),
     crop: size,
     ahead: 2 * batchSize,
     skip: (error) => {

@@ -86,6 +86,12 @@ export const ROUNDING = choice(
 export const JSON_LINES = flag('--json', 'one JSON object a line instead of a table');
 
 /** Of verbs that read images. */
+export const LABELS = text(
+  '--labels <file>',
+  "classes of the images: lines of a file name and a class, as of ImageNet's validation set (val.txt, LOC_val_solution.csv)",
+);
+
+/** Of verbs that read images. */
 export const SKIP_BAD = flag(
   '--skip-bad',
   'leave out images that cannot be read, naming and counting them, instead of stopping',

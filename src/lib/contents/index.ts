@@ -11,7 +11,7 @@ import { weightsFormat } from '../formats/weights-file.js';
 import { openZip } from '../formats/zip.js';
 import { isImageFolder } from '../images/open-images.js';
 import { pictureFormat, SIGNATURE_BYTES } from '../images/signature.js';
-import { isTarName } from '../images/tar-files.js';
+import { isTarName, isTarPattern } from '../images/tar-files.js';
 import { isStreamFile } from '../stream/is-stream.js';
 import { checkpointSteps } from '../training/checkpoint.js';
 import type { Facts } from './facts.js';
@@ -26,6 +26,7 @@ import { npyFacts, npzFacts, safetensorsFacts, tensorFileFacts, tensorStreamFact
  */
 export async function describe(input: string): Promise<Facts> {
   if (input === '-') return tensorStreamFacts(input);
+  if (isTarPattern(input)) return tarFacts(input);
   if (!existsSync(input)) throw missingInput(input, 'file or folder');
   const stat = statSync(input);
   if (stat.isDirectory()) return describeFolder(input);

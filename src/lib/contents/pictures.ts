@@ -6,11 +6,12 @@ import { openParquet, type ParquetColumn } from '../formats/parquet.js';
 import { readCaptions } from '../images/captions.js';
 import { isImageName } from '../images/image-names.js';
 import { openImageFolder } from '../images/list.js';
+import { METADATA_FILES } from '../images/metadata-rows.js';
 import { imageColumn, openParquetImages } from '../images/parquet-images.js';
 import { type Picture, pictureSet } from '../images/picture-set.js';
 import { pictureSize } from '../images/picture-size.js';
 import { pictureFormat } from '../images/signature.js';
-import { openTarFiles, readTarFiles } from '../images/tar-files.js';
+import { isTarPattern, openTarFiles, readTarFiles } from '../images/tar-files.js';
 import { openZipFiles } from '../images/zip-files.js';
 import type { Facts } from './facts.js';
 
@@ -43,7 +44,12 @@ export async function tarFacts(file: string): Promise<Facts> {
   const archive = await openTarFiles(file);
   const { pictures: members, classes, notes } = pictureSet(archive, isMember);
   const { names } = archive;
-  const facts = setFacts(file, 'tar archive', { members, names, classes, notes: [...archive.notes, ...notes] });
+  const facts = setFacts(file, isTarPattern(file) ? 'tar archives' : 'tar archive', {
+    members,
+    names,
+    classes,
+    notes: [...archive.notes, ...notes],
+  });
   const looked: Uint8Array[] = [];
   for await (const { bytes } of readTarFiles(archive, spread(pictureNames(members)))) looked.push(bytes);
   return { ...facts, ...(await sizes(looked)) };
@@ -129,7 +135,7 @@ async function sizes(pictures: readonly (string | Uint8Array)[]): Promise<Facts>
 }
 
 function captionFacts(folder: string): Facts {
-  if (!existsSync(path.join(folder, 'metadata.jsonl'))) return {};
+  if (!METADATA_FILES.some((name) => existsSync(path.join(folder, name)))) return {};
   try {
     return { captions: readCaptions(folder).size };
   } catch {

@@ -6,6 +6,7 @@ import { makeFolder } from '../files/folders.js';
 import { sha256Of, sha256OfText } from '../files/sha256.js';
 import { listImages } from '../images/list.js';
 import { isImageFolder } from '../images/open-images.js';
+import { archivesOf, isTarPattern } from '../images/tar-files.js';
 import { listParts } from '../stream/shards.js';
 
 /** A file that changed less than this before it was read may change again without another time stamp. */
@@ -32,6 +33,7 @@ export async function contentHash(input: string, folder: string): Promise<string
 }
 
 function filesOf(input: string): string[] {
+  if (isTarPattern(input)) return archivesOf(input);
   if (isImageFolder(input)) return listImages(input).map((image) => image.path);
   if (statSync(input).isDirectory()) return listParts(input).map((part) => path.join(input, part));
   return [input];

@@ -7,7 +7,7 @@ import { isParquet } from '../formats/parquet.js';
 import { centerCrop } from '../images/crop.js';
 import { openImages } from '../images/open-images.js';
 import type { RgbImage } from '../images/rgb-image.js';
-import { isTarName, openTarFiles } from '../images/tar-files.js';
+import { isTarName, isTarPattern, openTarFiles } from '../images/tar-files.js';
 import { isZipName } from '../images/zip-files.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { openTensorFile } from '../stream/file.js';
@@ -32,19 +32,20 @@ export interface TensorImport {
  * @throws MissingInputError when there is nothing; DataError when it is none of these, or damaged
  */
 export async function openRows(input: string, { column, like, size }: TensorImport): Promise<RowSource> {
-  if (!existsSync(input)) throw missingInput(input, 'file or folder');
+  if (!isTarPattern(input) && !existsSync(input)) throw missingInput(input, 'file or folder');
   const source = finite(await openSource(input, column, size), input);
   return like === undefined ? source : withKeysOf(source, like, input);
 }
 
 async function openSource(input: string, column: string | undefined, size: number | undefined): Promise<RowSource> {
-  const isFolder = statSync(input).isDirectory();
+  const isFolder = statSync(input, { throwIfNoEntry: false })?.isDirectory() ?? false;
   if (isFolder && isPreprocessed(input)) return readPreprocessed(input);
   if (isTarName(input)) {
     const archive = await openTarFiles(input);
     const crop = (image: RgbImage) => (size === undefined ? image : centerCrop(image, size));
     if (holdsArrays(archive)) return readTarRows(archive, crop);
   }
+  if (isTarPattern(input)) return imageRows(await openImages(input, { crop: size }), input);
   if (isParquet(input)) {
     const rows = await readParquetRows(input);
     if (rows) return rows;

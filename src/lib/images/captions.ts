@@ -5,17 +5,17 @@ import { DataError } from '../errors.js';
 import { missingInput } from '../files/missing.js';
 import { jsonObject } from '../formats/json-object.js';
 import { isHidden, isImageName } from './image-names.js';
+import { METADATA_FILES, metadataRows } from './metadata-rows.js';
 
 /** What Hugging Face's imagefolder, img2dataset and others call a caption. */
 const CAPTION_FIELDS = ['text', 'caption'];
-const METADATA = 'metadata.jsonl';
 
 /** The captions of each picture, at least one; of a plain text file, of line numbers. */
 export type Captions = ReadonlyMap<string, readonly string[]>;
 
 /**
- * @param source a folder of pictures with a metadata.jsonl (`file_name`, and `text` or `caption`) or a .txt beside each;
- *   such a .jsonl; a .json of captions or lists of them by key, or COCO's; or a .txt with a caption a line
+ * @param source a folder of pictures with a metadata.jsonl or metadata.csv (`file_name`, and `text` or `caption`) or a .txt
+ *   beside each; such a .jsonl or .csv; a .json of captions or lists of them by key, or COCO's; or a .txt with a caption a line
  * @throws MissingInputError when it is not there; DataError when it holds no captions, or a line is none
  */
 export function readCaptions(source: string): Captions {
@@ -26,8 +26,8 @@ export function readCaptions(source: string): Captions {
 }
 
 function ofFolder(folder: string): Captions {
-  const metadata = path.join(folder, METADATA);
-  if (existsSync(metadata)) return ofFile(metadata);
+  const metadata = METADATA_FILES.map((name) => path.join(folder, name)).find((file) => existsSync(file));
+  if (metadata !== undefined) return ofFile(metadata);
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).map((name) =>
     name.split(path.sep).join('/'),
   );
@@ -52,20 +52,31 @@ const linesOf = (text: string): string[] =>
 function ofFile(file: string): Captions {
   const text = readFileSync(file, 'utf8');
   const extension = path.extname(file);
-  if (extension === '.jsonl' || extension === '.ndjson') return ofLines(text, file);
+  if (extension === '.jsonl' || extension === '.ndjson') {
+    const lines = [...text.split('\n').entries()].filter(([, line]) => line.trim() !== '');
+    return ofRows(
+      lines.map(([i, line]) => [`line ${i + 1}`, jsonObject(line)]),
+      file,
+    );
+  }
+  if (extension === '.csv') {
+    return ofRows(
+      metadataRows(text, file).map((row, i) => [`row ${i + 2}`, row]),
+      file,
+    );
+  }
   if (extension === '.json') return ofJson(text, file);
   return new Map(linesOf(text).map((line, i) => [String(i), [line]]));
 }
 
-function ofLines(text: string, file: string): Captions {
+/** @param rows what each holds, with how it is called in messages */
+function ofRows(rows: readonly [string, Record<string, unknown> | undefined][], file: string): Captions {
   const captions = new Map<string, string[]>();
-  for (const [i, line] of text.split('\n').entries()) {
-    if (line.trim() === '') continue;
-    const fields = jsonObject(line);
+  for (const [where, fields] of rows) {
     const key = fields?.file_name;
     const caption = CAPTION_FIELDS.map((name) => fields?.[name]).find((value) => typeof value === 'string');
     if (typeof key !== 'string' || typeof caption !== 'string') {
-      throw new DataError(`${file}: line ${i + 1} has no 'file_name' with a '${CAPTION_FIELDS.join("' or '")}'`);
+      throw new DataError(`${file}: ${where} has no 'file_name' with a '${CAPTION_FIELDS.join("' or '")}'`);
     }
     captions.set(key, [...(captions.get(key) ?? []), caption]);
   }

@@ -12,7 +12,7 @@ import { noImages, openImageFolder } from './list.js';
 import { isImageFolder } from './open-images.js';
 import { pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
-import { isTarName, openTarFiles } from './tar-files.js';
+import { isTarName, isTarPattern, openTarFiles } from './tar-files.js';
 import { isZipName } from './zip-files.js';
 
 /** A file, a part of an archive, or a row of a stream. */
@@ -49,13 +49,14 @@ export async function openImageStore(input: string): Promise<ImageStore> {
 }
 
 /**
- * Lists the images of a folder, a .tar (which is read through once), or a file or shard folder of a tensor stream.
+ * Lists the images of a folder, a .tar or several by a pattern (each is read through once), or a file or shard folder of a tensor stream.
  * @throws MissingInputError when there is nothing; UsageError for what cannot be read in any order
  */
 export async function listPictures(input: string): Promise<PlacedPictures> {
-  if (!existsSync(input)) throw missingInput(input, 'file or folder');
+  if (!isTarPattern(input) && !existsSync(input)) throw missingInput(input, 'file or folder');
   if (isImageFolder(input) && !isParquet(input)) return folderPictures(input);
-  if (statSync(input).isDirectory() && !isParquet(input)) return streamPictures(input);
+  const isFolder = statSync(input, { throwIfNoEntry: false })?.isDirectory() ?? false;
+  if (isFolder && !isParquet(input)) return streamPictures(input);
   if (/\.tar$/i.test(input)) return tarPictures(input);
   if (isTarName(input) || isZipName(input) || isParquet(input) || /\.npz$/.test(input)) {
     throw new UsageError(
@@ -73,11 +74,12 @@ function folderPictures(folder: string): PlacedPictures {
 }
 
 async function tarPictures(file: string): Promise<PlacedPictures> {
-  const archive = await openTarFiles(file);
-  const { pictures, classes, notes } = pictureSet(archive);
+  const files = await openTarFiles(file);
+  const { pictures, classes, notes } = pictureSet(files);
   if (pictures.length === 0) throw noImages(file, notes);
   const placed = pictures.map(({ key, label, name }): PlacedPicture => {
-    return { key, label, place: { kind: 'part', path: file, key, ...archive.places.get(name)! } };
+    const { archive, at, size } = files.places.get(name)!;
+    return { key, label, place: { kind: 'part', path: archive, key, at, size } };
   });
   return { pictures: placed, classes };
 }

@@ -6,6 +6,7 @@ import { whyMissing } from '../files/missing.js';
 import { isUnfinished } from '../files/unfinished-folder.js';
 import { compareCodePoints } from './code-points.js';
 import { IMAGE_EXTENSIONS, isHidden } from './image-names.js';
+import type { LabelList } from './label-file.js';
 import { type FileSet, type PictureSet, pictureSet } from './picture-set.js';
 
 export interface ImageFile {
@@ -25,12 +26,12 @@ export interface ImageFolder extends Omit<PictureSet, 'pictures'> {
  * @throws MissingInputError when the folder cannot be read; DataError when it holds no picture or is
  *   unfinished, or as pictureSet
  */
-export function openImageFolder(folder: string): ImageFolder {
+export function openImageFolder(folder: string, labels?: LabelList): ImageFolder {
   const files = folderFiles(folder);
   if (isUnfinished(folder)) {
     throw new DataError(`${folder}: is unfinished: what writes it is still at it, or was stopped`, 'Write it again.');
   }
-  const { pictures, ...set } = pictureSet(files);
+  const { pictures, ...set } = pictureSet(files, undefined, labels);
   if (pictures.length === 0) throw noImages(folder, set.notes);
   return { ...set, files: pictures.map(({ name, key, label }) => ({ key, label, path: path.join(folder, name) })) };
 }

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { DataError, type RepaError } from '../errors.js';
+import { DataError, type RepaError, UsageError } from '../errors.js';
 import { missingInput } from '../files/missing.js';
 import { type NpzFile, openNpz } from '../formats/npz.js';
 import { isParquet } from '../formats/parquet.js';
@@ -15,11 +15,12 @@ import { ADM_IMAGES, arrayLabels, isOfImages, notTaken, numberedKey } from './ar
 import { classMetadata } from './class-map.js';
 import { centerCrop } from './crop.js';
 import { type DecodedImage, decodeImages, type ImageSource } from './decode-images.js';
+import type { LabelList } from './label-file.js';
 import { noImages, openImageFolder } from './list.js';
 import { openParquetImages } from './parquet-images.js';
 import { type Picture, pictureSet } from './picture-set.js';
 import type { RgbImage } from './rgb-image.js';
-import { isTarName, openTarFiles, readTarFiles, type TarFiles } from './tar-files.js';
+import { isTarName, isTarPattern, openTarFiles, readTarFiles, type TarFiles } from './tar-files.js';
 import { isZipName, openZipFiles, type ZipFiles } from './zip-files.js';
 
 export interface ImageInput {
@@ -41,6 +42,8 @@ export interface ImageInputOptions {
   crop?: number;
   /** How many images are wanted at once: at least so many files are decoded before they are asked for. */
   ahead?: number;
+  /** Tells the classes of pictures in a folder, a tar or a zip, before all that these tell themselves. */
+  labels?: LabelList;
   /** Asked about a file that cannot be read; true leaves it out. */
   skip?: (error: RepaError) => boolean;
 }
@@ -48,11 +51,19 @@ export interface ImageInputOptions {
 const LEAST_AHEAD = 16;
 
 /**
- * @param input a folder of images (labels from its first level or dataset.json), a shard folder, a .tar, .tar.gz, .tgz or .zip, a
+ * @param input a folder of images (labels from its first level or dataset.json), a shard folder, a .tar, .tar.gz, .tgz or .zip, several
+ *   tars by a pattern such as `imgs-{000..127}.tar`, a
  *   .parquet or a folder of some, an .npz with `arr_0` [N, H, W, 3] u8, a tensor stream, or '-' for one on stdin.
  * @throws MissingInputError when there is nothing; DataError when it holds no images
  */
 export async function openImages(input: string, options: ImageInputOptions = {}): Promise<ImageInput> {
+  if (options.labels && !tellsNames(input)) {
+    throw new UsageError(
+      `${options.labels.where}: labels are given by file names, and ${input} has none`,
+      'A folder, a tar or a zip of pictures has.',
+    );
+  }
+  if (isTarPattern(input)) return fromTar(input, options);
   if (input !== '-' && !existsSync(input)) throw missingInput(input, 'file or folder');
   if (input === '-') return fromStream(input, options);
   if (isParquet(input)) return fromParquet(input, options);
@@ -62,6 +73,9 @@ export async function openImages(input: string, options: ImageInputOptions = {})
   if (isZipName(input)) return fromZip(input, options);
   return path.extname(input) === '.npz' ? fromNpz(input, options) : fromStream(input, options);
 }
+
+const tellsNames = (input: string): boolean =>
+  isTarName(input) || isZipName(input) || (isImageFolder(input) && !isParquet(input));
 
 /** Whether `input` is a folder of image files, and not one of stream parts. */
 export const isImageFolder = (input: string): boolean =>
@@ -85,16 +99,16 @@ function runOf<T>(all: readonly T[], shard: Shard | undefined): readonly T[] {
   return shard ? all.slice(edge(shard.index), edge(shard.index + 1)) : all;
 }
 
-function fromFolder(folder: string, { shard, ...options }: ImageInputOptions): ImageInput {
-  const { files, classes, notes } = openImageFolder(folder);
+function fromFolder(folder: string, { shard, labels, ...options }: ImageInputOptions): ImageInput {
+  const { files, classes, notes } = openImageFolder(folder, labels);
   const run = runOf(files, shard);
   const names = namesHash(files);
   return { total: run.length, metadata: classMetadata(classes), names, notes, images: decodeAhead(run, options) };
 }
 
-async function fromTar(file: string, { shard, ...options }: ImageInputOptions): Promise<ImageInput> {
+async function fromTar(file: string, { shard, labels, ...options }: ImageInputOptions): Promise<ImageInput> {
   const archive = await openTarFiles(file);
-  const { pictures, classes, notes } = pictureSet(archive);
+  const { pictures, classes, notes } = pictureSet(archive, undefined, labels);
   if (pictures.length === 0) throw noImages(file, notes);
   const run = runOf(pictures, shard);
   return {
@@ -127,8 +141,8 @@ function whileOpen<F extends { close(): void }, T>(file: F, use: (file: F) => T)
 const fromZip = (file: string, options: ImageInputOptions): ImageInput =>
   whileOpen(openZipFiles(file), (archive) => zipImages(file, archive, options));
 
-function zipImages(file: string, archive: ZipFiles, { shard, ...options }: ImageInputOptions): ImageInput {
-  const { pictures, classes, notes } = pictureSet(archive);
+function zipImages(file: string, archive: ZipFiles, { shard, labels, ...options }: ImageInputOptions): ImageInput {
+  const { pictures, classes, notes } = pictureSet(archive, undefined, labels);
   if (pictures.length === 0) throw noImages(file, notes);
   const run = runOf(pictures, shard);
   async function* sources(): AsyncGenerator<ImageSource> {

@@ -3,9 +3,10 @@
  * that an archive and the folder that it is unpacked to are the same set.
  */
 import { DataError } from '../errors.js';
-import { jsonObject } from '../formats/json-object.js';
 import { compareCodePoints } from './code-points.js';
 import { isHidden, isImageName, isUnreadImageName } from './image-names.js';
+import type { LabelList } from './label-file.js';
+import { METADATA_FILES, metadataRows } from './metadata-rows.js';
 
 /** Files, wherever they lie. */
 export interface FileSet {
@@ -35,9 +36,6 @@ export interface PictureSet {
 /** StyleGAN's and REPA's list of labels, at the root of a set. */
 export const LABEL_FILE = 'dataset.json';
 
-/** What Hugging Face's imagefolder reads beside pictures, at the root of a set. */
-const METADATA_FILES = ['metadata.jsonl', 'metadata.csv'];
-
 /** Files at the root of a set that tell the classes of all its pictures. */
 export const LABEL_FILES: ReadonlySet<string> = new Set([LABEL_FILE, ...METADATA_FILES]);
 
@@ -55,12 +53,18 @@ export const isClass = (label: unknown): label is number =>
  * else the index of its first folder among all such folders in sorted order, as torchvision's ImageFolder numbers them.
  *
  * @param isMember which files count as pictures
+ * @param given what tells the classes before all else
  * @throws DataError when a class is no class number, when dataset.json does not cover the pictures, or two have one key
  */
-export function pictureSet(files: FileSet, isMember: (name: string) => boolean = isImageName): PictureSet {
+export function pictureSet(
+  files: FileSet,
+  isMember: (name: string) => boolean = isImageName,
+  given?: LabelList,
+): PictureSet {
   const seen = files.names.filter((name) => !isHidden(name));
   const members = seen.filter(isMember);
   const labels =
+    (given && labelsGiven(given, members)) ??
     labelsFromFile(files, members) ??
     labelsFromMetadata(files, members) ??
     labelsBeside(files, members) ??
@@ -187,7 +191,7 @@ function labelsFromMetadata(files: FileSet, members: readonly string[]): Labels 
   const file = METADATA_FILES.find((name) => files.names.includes(name));
   if (file === undefined) return undefined;
   const where = files.show(file);
-  const rows = (file.endsWith('.csv') ? csvRows : jsonRows)(text(files.read(file)), where);
+  const rows = metadataRows(text(files.read(file)), where);
   const values = new Map<string, unknown>();
   for (const [i, { file_name: name, label }] of rows.entries()) {
     if (typeof name !== 'string') throw new DataError(`${where}: entry ${i + 1} has no file_name`);
@@ -198,35 +202,26 @@ function labelsFromMetadata(files: FileSet, members: readonly string[]): Labels 
     values.set(name, label);
   }
   if (values.size === 0) return undefined;
+  return labelsOfValues(values, members, where);
+}
+
+/** Class numbers as they are; names numbered in their sorted order, as folders are. */
+function labelsOfValues(values: ReadonlyMap<string, unknown>, members: readonly string[], where: string): Labels {
   const missing = members.find((name) => !values.has(name));
   if (missing !== undefined) throw new DataError(`${where}: has no label for '${missing}'`);
   const given = members.map((name) => values.get(name));
   if (given.every((label) => isClass(Number(label)))) return { of: (name) => Number(values.get(name)) };
   const classes = [...new Set(given.map(String))].sort(compareCodePoints);
-  return { of: (name) => classes.indexOf(String(values.get(name))), classes };
+  const indices = new Map(classes.map((name, index) => [name, index]));
+  return { of: (name) => indices.get(String(values.get(name)))!, classes };
 }
 
-function jsonRows(lines: string, where: string): Record<string, unknown>[] {
-  return lines.split('\n').map((line, i) => {
-    const row = jsonObject(line);
-    if (row) return row;
-    throw new DataError(`${where}: line ${i + 1} is no JSON object`);
+function labelsGiven(list: LabelList, members: readonly string[]): Labels {
+  const told = members.flatMap((name): [string, string][] => {
+    const label = list.of(name);
+    return label === undefined ? [] : [[name, label]];
   });
-}
-
-/** Rows of RFC 4180 under the names of the first. */
-function csvRows(content: string, where: string): Record<string, unknown>[] {
-  const cells = [...content.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)];
-  const rows: string[][] = [[]];
-  for (const [whole, quoted, plain, end] of cells) {
-    if (whole === '' && rows.at(-1)!.length === 0) break; // the end; after a comma it is an empty cell
-    rows.at(-1)!.push(quoted?.replaceAll('""', '"') ?? plain);
-    if (end !== ',') rows.push([]);
-  }
-  const [names, ...entries] = rows.filter((row) => row.length > 0);
-  const bad = entries.findIndex((row) => row.length !== names.length);
-  if (bad >= 0) throw new DataError(`${where}: row ${bad + 2} has ${entries[bad].length} cells, not ${names.length}`);
-  return entries.map((row) => Object.fromEntries(row.map((cell, i) => [names[i], cell])));
+  return labelsOfValues(new Map(told), members, list.where);
 }
 
 /** Undefined where no picture has a `.cls` beside it. */

@@ -1,25 +1,40 @@
-/** The files of a tar archive: listed in one pass over it, read in another, whatever their order. */
-import { createReadStream, statSync } from 'node:fs';
+/** The files of a tar archive, or of several as one set: listed in one pass over them, read in another, whatever their order. */
+import { createReadStream, existsSync, statSync } from 'node:fs';
 import { DataError, UsageError } from '../errors.js';
+import { missingInput } from '../files/missing.js';
 import { BinaryFile } from '../formats/binary-file.js';
 import { readTar, type TarEntry } from '../formats/tar.js';
+import { expandBraces, hasBraces } from './brace-pattern.js';
 import { isHidden } from './image-names.js';
 import { type FileSet, givenKey, LABEL_FILES } from './picture-set.js';
 
 /** Whether a name is that of an archive of files. */
 export const isTarName = (input: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(input);
 
+/** Whether a name stands for several archives, such as `imgs-{000..127}.tar`; a file of that very name counts as itself. */
+export const isTarPattern = (input: string): boolean => isTarName(input) && hasBraces(input) && !existsSync(input);
+
+/** The archives that a name stands for, in their order. @throws MissingInputError for one that is not there */
+export function archivesOf(input: string): string[] {
+  if (!isTarPattern(input)) return [input];
+  const archives = expandBraces(input);
+  const missing = archives.find((archive) => !existsSync(archive));
+  if (missing !== undefined)
+    throw missingInput(missing, 'file', `It is one of ${archives.length} that ${input} stands for.`);
+  return archives;
+}
+
 /** Where the bytes of a file are in the (unpacked) archive. */
 export interface TarPlace {
+  readonly archive: string;
   readonly at: number;
   readonly size: number;
 }
 
 export interface TarFiles extends FileSet {
+  /** As it was named: an archive, or a pattern of several. */
   readonly file: string;
-  /** Whether it is compressed, and so can be read from its start only. */
-  readonly compressed: boolean;
-  /** By name, in the order of the archive. Of members of one name the last, as unpacking leaves it. */
+  /** In the order of the archives. Of members of one name in one archive the last, as unpacking leaves it. */
   readonly places: ReadonlyMap<string, TarPlace>;
   readonly notes: readonly string[];
 }
@@ -29,18 +44,51 @@ const LONGEST_TEXT = 2 ** 28;
 const LONGEST_KEY_FILE = 2 ** 16;
 
 /**
- * Lists an archive. Links count as the member that they stand for.
- * @throws DataError when it is damaged; UsageError for a pipe, which cannot be read twice
+ * Lists the archives that a name stands for, as one set. Links count as the member that they stand for.
+ * @throws DataError when one is damaged, or when two hold a file of one name; UsageError for a pipe, which cannot be read
+ *   twice; MissingInputError for an archive that is not there
  */
-export async function openTarFiles(file: string): Promise<TarFiles> {
-  if (!statSync(file).isFile()) {
-    throw new UsageError(`${file} is no regular file, and an archive is read twice`, 'Write it to a file first.');
+export async function openTarFiles(input: string): Promise<TarFiles> {
+  const listed: ListedTar[] = [];
+  for (const archive of archivesOf(input)) listed.push(await listTar(archive));
+  const places = new Map<string, TarPlace>();
+  const texts = new Map<string, Uint8Array>();
+  for (const tar of listed) {
+    for (const [name, place] of tar.places) {
+      const other = places.get(name);
+      if (other) throw new DataError(`${other.archive} and ${place.archive} both hold a file '${name}'`, ONE_SET);
+      places.set(name, place);
+    }
+    for (const [name, content] of tar.texts) texts.set(name, content);
+  }
+  return {
+    file: input,
+    places,
+    notes: listed.flatMap(({ notes }) => notes),
+    names: [...places.keys()],
+    read: (name) => texts.get(name) ?? new Uint8Array(),
+    show: (name) => `${places.get(name)?.archive ?? input}: ${name}`,
+  };
+}
+
+const ONE_SET = 'The archives of one set give each file a name of its own.';
+
+interface ListedTar {
+  places: ReadonlyMap<string, TarPlace>;
+  texts: ReadonlyMap<string, Uint8Array>;
+  notes: readonly string[];
+}
+
+async function listTar(archive: string): Promise<ListedTar> {
+  if (!statSync(archive).isFile()) {
+    throw new UsageError(`${archive} is no regular file, and an archive is read twice`, 'Write it to a file first.');
   }
   const places = new Map<string, TarPlace>();
   const texts = new Map<string, Uint8Array>();
   let [twice, astray] = [0, 0];
-  for await (const entry of readTar(createReadStream(file), file, { links: true })) {
-    const place = entry.link === undefined ? { at: entry.offset, size: entry.size } : places.get(entry.link);
+  for await (const entry of readTar(createReadStream(archive), archive, { links: true })) {
+    const own = { archive, at: entry.offset, size: entry.size };
+    const place = entry.link === undefined ? own : places.get(entry.link);
     if (!place) {
       astray++;
       continue;
@@ -51,17 +99,9 @@ export async function openTarFiles(file: string): Promise<TarFiles> {
     if (content) texts.set(entry.name, content);
   }
   const notes: string[] = [];
-  if (twice > 0) notes.push(`${file}: ${twice} members come again under the same name: the last counts`);
-  if (astray > 0) notes.push(`${file}: left out: ${astray} links to what is not in the archive before them`);
-  return {
-    file,
-    compressed: isGzip(file),
-    places,
-    notes,
-    names: [...places.keys()],
-    read: (name) => texts.get(name) ?? new Uint8Array(),
-    show: (name) => `${file}: ${name}`,
-  };
+  if (twice > 0) notes.push(`${archive}: ${twice} members come again under the same name: the last counts`);
+  if (astray > 0) notes.push(`${archive}: left out: ${astray} links to what is not in the archive before them`);
+  return { places, texts, notes };
 }
 
 function isGzip(file: string): boolean {
@@ -84,21 +124,26 @@ async function textOf(entry: TarEntry): Promise<Uint8Array | undefined> {
   return givenKey(bytes) === undefined ? undefined : bytes; // other programs keep a text with each of millions of pictures
 }
 
-/** The bodies of the members of these names, in the order of the archive; names of one place follow each other. */
+/** The bodies of the members of these names, in the order of the archives; names of one place follow each other. */
 export async function* readTarFiles(
-  { file, compressed, places }: TarFiles,
+  { places }: TarFiles,
   wanted: Iterable<string>,
 ): AsyncGenerator<{ name: string; bytes: Uint8Array<ArrayBuffer> }> {
-  const byPlace = new Map<number, { size: number; names: string[] }>();
+  const byArchive = new Map<string, Map<number, { size: number; names: string[] }>>();
   for (const name of wanted) {
-    const { at, size } = places.get(name)!;
+    const { archive, at, size } = places.get(name)!;
+    const byPlace = byArchive.get(archive) ?? new Map<number, { size: number; names: string[] }>();
+    byArchive.set(archive, byPlace);
     const known = byPlace.get(at);
     if (known) known.names.push(name);
     else byPlace.set(at, { size, names: [name] });
   }
-  const bodies = compressed ? unpacked(file, byPlace) : placed(file, byPlace);
-  for await (const { at, bytes } of bodies) {
-    for (const name of byPlace.get(at)!.names) yield { name, bytes };
+  for (const [archive, byPlace] of byArchive) {
+    // One that is compressed can be read from its start only.
+    const bodies = isGzip(archive) ? unpacked(archive, byPlace) : placed(archive, byPlace);
+    for await (const { at, bytes } of bodies) {
+      for (const name of byPlace.get(at)!.names) yield { name, bytes };
+    }
   }
 }
 

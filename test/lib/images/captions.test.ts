@@ -25,6 +25,8 @@ test('captions of a folder, of lines, of JSON, of COCO and of a text', () => {
     '{"file_name":"1.jpg","text":"x"}\n\n{"file_name":"2.jpg","caption":"y"}\n{"file_name":"1.jpg","text":"z"}\n';
   const wanted = { '1.jpg': ['x', 'z'], '2.jpg': ['y'] };
   assert.deepEqual(read(file('captions.jsonl', lines)), wanted);
+  file('imgs/metadata.csv', 'file_name,text\n1.jpg,"x, y"\n');
+  assert.deepEqual(read(path.join(folder, 'imgs')), { '1.jpg': ['x, y'] });
   file('imgs/metadata.jsonl', lines);
   assert.deepEqual(read(path.join(folder, 'imgs')), wanted);
 
@@ -47,6 +49,8 @@ test('captions of a folder, of lines, of JSON, of COCO and of a text', () => {
   for (const [name, text, message] of [
     ['empty.txt', '\n', /holds no captions/],
     ['bad.jsonl', '{"file_name":"1.jpg"}\n', /line 1 has no 'file_name' with a 'text' or 'caption'/],
+    ['bad.csv', 'file_name,text\n,x\n1.jpg\n', /row 3 has 1 cells/],
+    ['none.csv', 'file_name,label\n1.jpg,x\n', /row 2 has no 'file_name' with a 'text' or 'caption'/],
     ['list.json', '[]', /is no JSON object/],
     ['number.json', '{"1.jpg":[]}', /'1\.jpg' is neither a text nor a list of texts/],
     ['coco-2.json', '{"images":[],"annotations":[{"image_id":1,"caption":"x"}]}', /annotation 0 has no caption/],

@@ -12,7 +12,9 @@ import { encodeNpy } from '../../../src/lib/formats/npy.js';
 import { writeNpz } from '../../../src/lib/formats/npz.js';
 import { TarWriter } from '../../../src/lib/formats/tar-writer.js';
 import { ZipWriter } from '../../../src/lib/formats/zip-writer.js';
+import { expandBraces } from '../../../src/lib/images/brace-pattern.js';
 import { ImageReader, openImageStore } from '../../../src/lib/images/image-store.js';
+import { readLabelFile } from '../../../src/lib/images/label-file.js';
 import { openImages } from '../../../src/lib/images/open-images.js';
 import { temporaryFolder } from '../../support.js';
 
@@ -119,7 +121,13 @@ const outcome = async (rows: Promise<Rows>, input: string): Promise<Rows | strin
 async function everywhere(files: readonly File[], order: readonly File[] = files): Promise<Rows | string> {
   const folder = folderOf(files);
   const tar = await tarOf(order);
-  const inputs = [folder, write('x.tar', tar), write('x.tar.gz', gzipSync(tar)), write('x.zip', await zipOf(order))];
+  const halves = await Promise.all(
+    [order.slice(0, order.length / 2), order.slice(order.length / 2)].map((half) => tarOf(half)),
+  );
+  const pair = mkdtempSync(path.join(root, 'set-'));
+  for (const [i, half] of halves.entries()) writeFileSync(path.join(pair, `part-0${i}.tar`), half);
+  const archives = [write('x.tar', tar), path.join(pair, 'part-{00..01}.tar'), write('x.tar.gz', gzipSync(tar))];
+  const inputs = [folder, ...archives, write('x.zip', await zipOf(order))];
   const expected = await outcome(seenByNetworks(folder), folder);
   for (const input of inputs) {
     // Which of several faults is found first depends on the order.
@@ -170,6 +178,47 @@ const numbered = (ending: string, label: (i: number) => string): File[] =>
     [`0000${i}${ending}`, SHADES[i]],
     [`0000${i}.cls`, label(i)],
   ]);
+
+test('several archives are named by a pattern, and each holds files of its own', async () => {
+  assert.deepEqual(expandBraces('x-{008..011}.tar'), ['x-008.tar', 'x-009.tar', 'x-010.tar', 'x-011.tar']);
+  assert.deepEqual(expandBraces('{a,b}-{1..0}'), ['a-1', 'a-0', 'b-1', 'b-0']);
+  assert.deepEqual(expandBraces('x-{1}.tar'), ['x-{1}.tar']);
+  assert.throws(() => expandBraces('x-{0..999999999}.tar'), /100000 files/);
+  assert.throws(() => expandBraces('{0..999}{0..999}.tar'), /100000 files/);
+  const at = mkdtempSync(path.join(root, 'set-'));
+  writeFileSync(path.join(at, 'x-0.tar'), await tarOf([['a.png', SHADES[0]]]));
+  await assert.rejects(openImages(path.join(at, 'x-{0..1}.tar')), /x-1\.tar: no such file/);
+  writeFileSync(path.join(at, 'x-1.tar'), await tarOf([['a.png', SHADES[1]]]));
+  await assert.rejects(openImages(path.join(at, 'x-{0..1}.tar')), /x-0\.tar and .*x-1\.tar both hold a file 'a\.png'/);
+  writeFileSync(path.join(at, 'x-{0..1}.tar'), await tarOf([['b.png', SHADES[2]]]));
+  assert.deepEqual(await seenByNetworks(path.join(at, 'x-{0..1}.tar')), ['b.png -1 20'], 'a file of that very name');
+});
+
+test("ImageNet's lists of labels tell the classes of a flat folder", async () => {
+  const names = [1, 2, 3].map((i) => `ILSVRC2012_val_0000000${i}.JPEG`);
+  const set = folderOf(names.map((name, i): File => [name, SHADES[i]]));
+  const classesBy = async (text: string): Promise<[string[], unknown]> => {
+    const labels = readLabelFile(write('labels', Buffer.from(text)));
+    const { images, metadata } = await openImages(set, { labels });
+    const rows: string[] = [];
+    for await (const { key, label } of images) rows.push(`${key} ${label}`);
+    return [rows, metadata['repa.classes']];
+  };
+  const expected = [65, 970, 230].map((label, i) => `${names[i]} ${label}`);
+  assert.deepEqual(await classesBy(names.map((name, i) => `${name} ${[65, 970, 230][i]}\n`).join('')), [
+    expected,
+    undefined,
+  ]);
+  const kaggle =
+    'ImageId,PredictionString\nILSVRC2012_val_00000003,n02 85 1 9 2 n01 1 1 2 2 \nILSVRC2012_val_00000001,n03 1 2 3 4\nILSVRC2012_val_00000002,n01 1 2 3 4\n';
+  assert.deepEqual(await classesBy(kaggle), [
+    [2, 0, 1].map((label, i) => `${names[i]} ${label}`),
+    '["n01","n02","n03"]',
+  ]);
+  await assert.rejects(classesBy('490\n361\n171\n'), /line 1 is not a picture's name and its class/);
+  await assert.rejects(classesBy(`${names[0]} 1\n${names[1]} 2\n`), /has no label for 'ILSVRC2012_val_00000003.JPEG'/);
+  await assert.rejects(classesBy(`${names[0]} 1\n${names[0]} 2\n`), /line 2 names ILSVRC2012_val_00000001.JPEG again/);
+});
 
 test('classes are read beside pictures, before or behind them, whatever dots and capitals their names have', async () => {
   const rows = (ending: string) => [0, 1, 2].map((i) => `0000${i}${ending} ${i} ${10 * i}`);

@@ -6,6 +6,7 @@ import { readdirSync, statSync } from 'node:fs';
 import { DataError, UsageError } from '../../errors.js';
 import { portablePath } from '../../files/portable-path.js';
 import type { ImagePlace, ImageReader } from '../../images/image-store.js';
+import { isTarPattern } from '../../images/tar-files.js';
 import { sizeOf } from '../../numbers/typed-array.js';
 import type { OpenedFile, TensorFile } from '../../stream/file.js';
 import { hashKeys } from '../../stream/key-table.js';
@@ -94,8 +95,9 @@ export class PictureFile implements LatentFile {
   }
 }
 
-/** Whether a path is a folder or an archive of pictures; a stream tells by its columns. */
+/** Whether a path is a folder or an archive of pictures, or a pattern of some; a stream tells by its columns. */
 export function isPictureSet(input: string): boolean {
+  if (isTarPattern(input)) return true;
   const found = statSync(input, { throwIfNoEntry: false });
   if (found?.isDirectory()) return !readdirSync(input).some((name) => parsePartName(name) !== undefined);
   return found !== undefined && /\.(tar|tar\.gz|tgz|zip|parquet)$/i.test(input);

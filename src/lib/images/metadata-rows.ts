@@ -1,0 +1,37 @@
+/** What Hugging Face's imagefolder reads beside pictures: metadata.jsonl or metadata.csv, a row a picture. */
+import { DataError } from '../errors.js';
+import { jsonObject } from '../formats/json-object.js';
+
+/** At the root of a set; of two, the first counts. */
+export const METADATA_FILES = ['metadata.jsonl', 'metadata.csv'];
+
+/**
+ * The rows of such a file, by the names of its fields.
+ * @param where its name, by whose ending it is read
+ * @throws DataError for a line that is no JSON object, or a row of another length than the first
+ */
+export const metadataRows = (content: string, where: string): Record<string, unknown>[] =>
+  (where.endsWith('.csv') ? csvRows : jsonRows)(content, where);
+
+function jsonRows(lines: string, where: string): Record<string, unknown>[] {
+  return lines.split('\n').map((line, i) => {
+    const row = jsonObject(line);
+    if (row) return row;
+    throw new DataError(`${where}: line ${i + 1} is no JSON object`);
+  });
+}
+
+/** Rows of RFC 4180 under the names of the first. */
+function csvRows(content: string, where: string): Record<string, unknown>[] {
+  const cells = [...content.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/g)];
+  const rows: string[][] = [[]];
+  for (const [whole, quoted, plain, end] of cells) {
+    if (whole === '' && rows.at(-1)!.length === 0) break; // the end; after a comma it is an empty cell
+    rows.at(-1)!.push(quoted?.replaceAll('""', '"') ?? plain);
+    if (end !== ',') rows.push([]);
+  }
+  const [names, ...entries] = rows.filter((row) => row.length > 0);
+  const bad = entries.findIndex((row) => row.length !== names.length);
+  if (bad >= 0) throw new DataError(`${where}: row ${bad + 2} has ${entries[bad].length} cells, not ${names.length}`);
+  return entries.map((row) => Object.fromEntries(row.map((cell, i) => [names[i], cell])));
+}
