@@ -7,6 +7,7 @@
 #include "convolution.h"
 #include "gemm.h"
 #include "kernels.h"
+#include "pair.h"
 #include "scratch.h"
 #include "units.h"
 #include <stdatomic.h>
@@ -24,6 +25,7 @@ typedef struct {
   size_t rows, columns;    /* of places, of a block: whole rows, or a part of one */
   size_t row_blocks, column_blocks;
   size_t phase_width;      /* columns of the image that are `stride` apart lie side by side */
+  size_t kernel_height, kernel_width; /* of what is computed */
   atomic_int failed;
 } plan_t;
 
@@ -40,10 +42,16 @@ typedef struct {
   ptrdiff_t from; /* dwords from the beginning of a plane, less the first lane */
 } run_t;
 
-size_t convolution_packed_bytes(const convolution_t *c) {
-  size_t pairs = ceil_div(c->in_channels, 2) * c->kernel_height * c->kernel_width;
-  return ceil_div(c->out_channels, PANEL) * panel_bytes(2 * pairs, 1);
+/* Rows or columns of what is computed: of an enlarged image's, pixels of the image. */
+static size_t taps_along(const convolution_t *c, size_t kernel) { return c->is_enlarged ? 2 : kernel; }
+
+/* Of the weights that outputs of one parity of row and column have; those of a plain convolution all have the same. */
+static size_t parity_bytes(const convolution_t *c) {
+  size_t taps = taps_along(c, c->kernel_height) * taps_along(c, c->kernel_width);
+  return ceil_div(c->out_channels, PANEL) * panel_bytes(2 * ceil_div(c->in_channels, 2) * taps, 1);
 }
+
+size_t convolution_packed_bytes(const convolution_t *c) { return parity_bytes(c) * (c->is_enlarged ? 4 : 1); }
 
 /* Round to nearest, ties to even; a NaN stays one. */
 static uint16_t bf16(float x) {
@@ -54,17 +62,29 @@ static uint16_t bf16(float x) {
   return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+/* What falls on pixel (tap / 2, tap % 2) of those that an output of this parity sees: w is 3 x 3. */
+static float sum_of_taps(const float *w, size_t down, size_t right, size_t tap) {
+  float sum = 0;
+  for (size_t y = 0; y < 3; y++)
+    for (size_t x = 0; x < 3; x++)
+      if ((y > down) == tap / 2 && (x > right) == tap % 2) sum += w[3 * y + x];
+  return sum;
+}
+
 void convolution_pack(const convolution_t *c, const float *weight, void *out) {
-  size_t taps = c->kernel_height * c->kernel_width, pairs = ceil_div(c->in_channels, 2);
-  size_t panel = panel_bytes(2 * pairs * taps, 1);
+  size_t all = c->kernel_height * c->kernel_width, pairs = ceil_div(c->in_channels, 2);
+  size_t taps = taps_along(c, c->kernel_height) * taps_along(c, c->kernel_width), panel = panel_bytes(2 * pairs * taps, 1);
   memset(out, 0, convolution_packed_bytes(c));
-  for (size_t o = 0; o < c->out_channels; o++) {
-    char *row = (char *)out + o / PANEL * panel + o / LANES % 2 * BLOCK + o % LANES * 64;
-    for (size_t i = 0; i < c->in_channels; i++) {
-      for (size_t tap = 0; tap < taps; tap++) {
-        size_t pair = tap * pairs + i / 2;
-        uint16_t rounded = bf16(weight[(o * c->in_channels + i) * taps + tap]);
-        memcpy(row + pair / LANES * 2 * BLOCK + pair % LANES * 4 + i % 2 * 2, &rounded, 2);
+  for (size_t parity = 0; parity < (c->is_enlarged ? 4 : 1); parity++) {
+    for (size_t o = 0; o < c->out_channels; o++) {
+      char *row = (char *)out + parity * parity_bytes(c) + o / PANEL * panel + o / LANES % 2 * BLOCK + o % LANES * 64;
+      for (size_t i = 0; i < c->in_channels; i++) {
+        const float *w = weight + (o * c->in_channels + i) * all;
+        for (size_t tap = 0; tap < taps; tap++) {
+          size_t pair = tap * pairs + i / 2;
+          uint16_t rounded = bf16(c->is_enlarged ? sum_of_taps(w, parity / 2, parity % 2, tap) : w[tap]);
+          memcpy(row + pair / LANES * 2 * BLOCK + pair % LANES * 4 + i % 2 * 2, &rounded, 2);
+        }
       }
     }
   }
@@ -72,16 +92,22 @@ void convolution_pack(const convolution_t *c, const float *weight, void *out) {
 
 /* Columns [0, width) of two channels, `b` null for none, rounded and side by side. */
 TARGET512 static void round_row(const float *a, const float *b, size_t width, uint32_t *out) {
-  static const uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  __m512i interleave = _mm512_loadu_si512(order);
   for (size_t x = 0; x < width; x += LANES) {
-    __mmask16 mask = (__mmask16)(width - x >= LANES ? 0xffff : (1u << (width - x)) - 1);
-    __m512 low = _mm512_maskz_loadu_ps(mask, a + x);
+    __mmask16 mask = lanes(width - x);
     __m512 high = b ? _mm512_maskz_loadu_ps(mask, b + x) : _mm512_setzero_ps();
-    __m512i rounded = _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(high, low));
-    _mm512_mask_storeu_epi32(out + x, mask, rounded);
+    _mm512_mask_storeu_epi32(out + x, mask, pair16(_mm512_maskz_loadu_ps(mask, a + x), high));
   }
+}
+
+/* `width` places of a pair of channels of an image, from a place on, rounded if they are not yet. */
+static void take_row(const convolution_t *c, size_t item, size_t pair, size_t from, size_t width, uint32_t *out) {
+  size_t plane = c->height * c->width;
+  if (c->pairs) {
+    memcpy(out, c->pairs + (item * c->in_channels / 2 + pair) * plane + from, width * sizeof *out);
+    return;
+  }
+  const float *a = c->x + (item * c->in_channels + 2 * pair) * plane + from;
+  round_row(a, 2 * pair + 1 < c->in_channels ? a + plane : 0, width, out);
 }
 
 /* Columns first to last, of which `row` begins with the first, so that those that are `stride` apart are neighbours. */
@@ -100,8 +126,8 @@ TARGET512 static void spread(const uint32_t *row, size_t first, size_t last, siz
   for (; x < last; x++) out[x % stride * phase_width + x / stride] = row[x - first];
 }
 
-/* The rows of `image` that the block's places see; `row` is room for one of its rows. */
-static void round_image(const plan_t *p, const block_t *block, const float *image, uint32_t *row) {
+/* The rows of an image that the block's places see; `row` is room for one of them. */
+static void round_image(const plan_t *p, const block_t *block, size_t item, uint32_t *row) {
   const convolution_t *c = p->c;
   size_t stride = c->stride, seen = (block->x1 - block->x0 - 1) * stride + (c->kernel_width - 1) * c->dilation + 1;
   ptrdiff_t left = (ptrdiff_t)(block->x0 * stride) - (ptrdiff_t)c->left; /* the image's column at the block's first */
@@ -109,8 +135,6 @@ static void round_image(const plan_t *p, const block_t *block, const float *imag
   ptrdiff_t past = (ptrdiff_t)c->width - left;
   size_t to = past < 0 ? 0 : MIN(seen, (size_t)past);
   for (size_t pair = 0; pair < p->pairs; pair++) {
-    const float *a = image + 2 * pair * c->height * c->width;
-    const float *b = 2 * pair + 1 < c->in_channels ? a + c->height * c->width : 0;
     for (size_t y = 0; y < block->height; y++) {
       uint32_t *out = block->image + pair * block->plane + y * stride * p->phase_width;
       ptrdiff_t at = (ptrdiff_t)(block->y0 * stride + y) - (ptrdiff_t)c->top;
@@ -122,11 +146,11 @@ static void round_image(const plan_t *p, const block_t *block, const float *imag
       size_t offset = (size_t)at * c->width + (size_t)(left + (ptrdiff_t)from);
       if (stride == 1) {
         memset(out, 0, from * sizeof *out);
-        round_row(a + offset, b ? b + offset : 0, to - from, out + from);
+        take_row(c, item, pair, offset, to - from, out + from);
         memset(out + to, 0, (p->phase_width - to) * sizeof *out);
       } else {
         memset(out, 0, stride * p->phase_width * sizeof *out);
-        round_row(a + offset, b ? b + offset : 0, to - from, row);
+        take_row(c, item, pair, offset, to - from, row);
         spread(row, from, to, stride, p->phase_width, out);
       }
     }
@@ -146,8 +170,8 @@ static size_t find_runs(const plan_t *p, const block_t *block, size_t first, siz
   return count;
 }
 
-/* What the block's places see, into panels of columns. */
-TARGET512 static void gather(const plan_t *p, const block_t *block, char *out) {
+/* What the block's places see by a kernel whose first tap is (top, left), into panels of columns. */
+TARGET512 static void gather(const plan_t *p, const block_t *block, size_t top, size_t left, char *out) {
   const convolution_t *c = p->c;
   size_t places = (block->y1 - block->y0) * (block->x1 - block->x0), row = c->stride * p->phase_width;
   for (size_t first = 0; first < ceil_div(places, PANEL) * PANEL; first += LANES) {
@@ -155,8 +179,8 @@ TARGET512 static void gather(const plan_t *p, const block_t *block, char *out) {
     size_t count = first < places ? find_runs(p, block, first, MIN(places, first + LANES), runs) : 0;
     char *column = out + first / PANEL * p->steps * 2 * BLOCK + first / LANES % 2 * BLOCK;
     size_t k = 0; /* pairs so far */
-    for (size_t tap = 0; tap < c->kernel_height * c->kernel_width; tap++) {
-      size_t down = tap / c->kernel_width * c->dilation, right = tap % c->kernel_width * c->dilation;
+    for (size_t tap = 0; tap < p->kernel_height * p->kernel_width; tap++) {
+      size_t down = (top + tap / p->kernel_width) * c->dilation, right = (left + tap % p->kernel_width) * c->dilation;
       const uint32_t *window =
           block->image + down * row + right % c->stride * p->phase_width + right / c->stride;
       for (size_t pair = 0; pair < p->pairs; pair++, k++, window += block->plane) {
@@ -167,6 +191,43 @@ TARGET512 static void gather(const plan_t *p, const block_t *block, char *out) {
     }
     for (; k < p->steps * LANES; k++) memset(column + k / LANES * 2 * BLOCK + k % LANES * 64, 0, 64);
   }
+}
+
+/* Columns of even and of odd x, side by side. */
+TARGET512 static void interleave(const float *even, const float *odd, size_t count, float *out) {
+  __m512i low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  for (size_t x = 0; x < count; x += LANES) {
+    __mmask16 mask = lanes(count - x);
+    __m512 a = _mm512_maskz_loadu_ps(mask, even + x), b = _mm512_maskz_loadu_ps(mask, odd + x);
+    _mm512_mask_storeu_ps(out + 2 * x, lanes(2 * (count - x)), _mm512_permutex2var_ps(a, low, b));
+    if (count - x > 8) _mm512_mask_storeu_ps(out + 2 * x + 16, lanes(2 * (count - x) - 16), _mm512_permutex2var_ps(a, high, b));
+  }
+}
+
+/* The outputs of an enlarged image whose places are the block's, four of each. */
+static int convolve_enlarged(const plan_t *p, const block_t *block, size_t item, char *seen) {
+  const convolution_t *c = p->c;
+  size_t width = block->x1 - block->x0, places = (block->y1 - block->y0) * width, row = 2 * c->out_width;
+  gemm_t g = {.m = c->out_channels, .n = places, .k = p->steps * KSTEP, .ldc = places, .alpha = 1, .parts = 1,
+              .row_bias = c->bias, .act = c->act};
+  float *sums = (float *)scratch(2, 2 * c->out_channels * places * sizeof *sums), *odd = sums + c->out_channels * places;
+  if (!sums) return -1;
+  for (size_t down = 0; down < 2; down++) {
+    for (size_t right = 0; right < 2; right++) {
+      gather(p, block, down, right, seen);
+      g.c = right ? odd : sums;
+      multiply(&g, (const char *)c->packed + (2 * down + right) * parity_bytes(c), seen, 0, g.m, 0, places);
+    }
+    for (size_t o = 0; o < c->out_channels; o++) {
+      float *out = c->y + (item * c->out_channels + o) * 2 * c->out_height * row + 2 * block->x0;
+      for (size_t y = block->y0; y < block->y1; y++) {
+        size_t at = o * places + (y - block->y0) * width;
+        interleave(sums + at, odd + at, width, out + (2 * y + down) * row);
+      }
+    }
+  }
+  return 0;
 }
 
 static void convolve_task(void *context, size_t index) {
@@ -186,12 +247,17 @@ static void convolve_task(void *context, size_t index) {
     p->failed = 1;
     return;
   }
-  round_image(p, &block, c->x + item * c->in_channels * c->height * c->width, block.image + p->pairs * block.plane);
-  gather(p, &block, seen);
+  round_image(p, &block, item, block.image + p->pairs * block.plane);
+  if (c->is_enlarged) {
+    if (convolve_enlarged(p, &block, item, seen) != 0) p->failed = 1;
+    return;
+  }
+  gather(p, &block, 0, 0, seen);
   size_t plane = c->out_height * c->out_width;
+  size_t first = item * c->out_channels * plane + block.y0 * c->out_width + block.x0;
   gemm_t g = {.m = c->out_channels, .n = places, .k = p->steps * KSTEP, .ldc = plane, .alpha = 1, .parts = 1,
-              .c = c->y + item * c->out_channels * plane + block.y0 * c->out_width + block.x0,
-              .row_bias = c->bias, .act = c->act};
+              .c = c->y + first, .row_bias = c->bias, .act = c->act,
+              .residual = c->residual ? c->residual + first : 0};
   multiply(&g, c->packed, seen, 0, c->out_channels, 0, places);
 }
 
@@ -202,9 +268,14 @@ int convolution(const convolution_t *given, parallel_fn parallel, void *pool) {
     c->width = c->out_width = c->height * c->width;
     c->height = c->out_height = 1;
   }
+  if (c->is_enlarged) { /* what is divided into blocks is the image itself */
+    c->out_height = c->height;
+    c->out_width = c->width;
+  }
   if (c->batch == 0 || c->out_channels == 0 || c->out_height == 0 || c->out_width == 0) return 0;
-  plan_t p = {.c = c, .pairs = ceil_div(c->in_channels, 2)};
-  p.steps = ceil_div(p.pairs * c->kernel_height * c->kernel_width, LANES);
+  plan_t p = {.c = c, .pairs = ceil_div(c->in_channels, 2), .kernel_height = taps_along(c, c->kernel_height),
+              .kernel_width = taps_along(c, c->kernel_width)};
+  p.steps = ceil_div(p.pairs * p.kernel_height * p.kernel_width, LANES);
   size_t fitting = BLOCK_OF_PLACES / (p.steps * 64) / PANEL * PANEL;
   size_t sharing = c->batch * c->out_height * c->out_width / TASKS / PANEL * PANEL; /* so that there are tasks enough */
   size_t places = MIN(fitting, sharing) < PANEL ? PANEL : MIN(fitting, sharing);

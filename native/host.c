@@ -30,6 +30,12 @@ OrtStatus *input(OrtKernelContext *context, size_t index, tensor_t *out) {
   return problem;
 }
 
+size_t count_of(const tensor_t *t) {
+  size_t count = 1;
+  for (size_t i = 0; i < t->rank; i++) count *= (size_t)t->dims[i];
+  return count;
+}
+
 OrtStatus *output(OrtKernelContext *context, size_t index, const int64_t *dims, size_t rank, float **data) {
   OrtValue *value;
   TRY(KernelContext_GetOutput(api)(context, index, dims, rank, &value));

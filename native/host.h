@@ -28,6 +28,7 @@ OrtStatus *refusal(const char *message);
 OrtStatus *out_of_memory(void);
 
 OrtStatus *input(OrtKernelContext *context, size_t index, tensor_t *out);
+size_t count_of(const tensor_t *t);
 OrtStatus *output(OrtKernelContext *context, size_t index, const int64_t *dims, size_t rank, float **data);
 OrtStatus *integer(const OrtKernelInfo *info, const char *name, size_t *out);
 /* As the attribute `act` names it: enum gemm_act. */

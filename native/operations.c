@@ -8,7 +8,7 @@
 /* What ONNX Runtime calls when the library is registered with a session. */
 PUBLIC OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase *base) {
   static const struct OrtCustomOp *const OPERATIONS[] = {&PRODUCT, &PACKED_PRODUCT, &ATTENTION, &CONVOLUTION,
-                                                    &AVERAGE_POOL,  &GELU_GRADIENT};
+                                                    &AVERAGE_POOL,  &GELU_GRADIENT, &GROUP_NORM};
   static OrtCustomOpDomain *domain;
   api = base->GetApi(ORT_INTERFACE);
   if (!domain) {
@@ -36,17 +36,18 @@ PUBLIC void repa_pack_product(const float *b, size_t n, size_t k, int trans_b, i
   gemm_pack_b(&g, out, in_turn, 0);
 }
 
-static convolution_t kernel(size_t out_channels, size_t in_channels, size_t height, size_t width) {
+static convolution_t kernel(size_t out_channels, size_t in_channels, size_t height, size_t width, int enlarged) {
   return (convolution_t){.out_channels = out_channels, .in_channels = in_channels,
-                         .kernel_height = height, .kernel_width = width};
+                         .kernel_height = height, .kernel_width = width, .is_enlarged = enlarged};
 }
 /* Pairs of bf16 of weights [O, I, kh, kw] for repa.Convolution. */
-PUBLIC size_t repa_packed_convolution_size(size_t out_channels, size_t in_channels, size_t height, size_t width) {
-  convolution_t c = kernel(out_channels, in_channels, height, width);
+PUBLIC size_t repa_packed_convolution_size(size_t out_channels, size_t in_channels, size_t height, size_t width,
+                                           int enlarged) {
+  convolution_t c = kernel(out_channels, in_channels, height, width, enlarged);
   return convolution_packed_bytes(&c) / PAIR;
 }
 PUBLIC void repa_pack_convolution(const float *weight, size_t out_channels, size_t in_channels, size_t height,
-                                  size_t width, void *out) {
-  convolution_t c = kernel(out_channels, in_channels, height, width);
+                                  size_t width, int enlarged, void *out) {
+  convolution_t c = kernel(out_channels, in_channels, height, width, enlarged);
   convolution_pack(&c, weight, out);
 }

@@ -2,4 +2,4 @@
 #include "onnx-runtime.h"
 
 /* The operations of the domain `repa`. */
-extern const struct OrtCustomOp PRODUCT, PACKED_PRODUCT, ATTENTION, CONVOLUTION, AVERAGE_POOL, GELU_GRADIENT;
+extern const struct OrtCustomOp PRODUCT, PACKED_PRODUCT, ATTENTION, CONVOLUTION, AVERAGE_POOL, GELU_GRADIENT, GROUP_NORM;

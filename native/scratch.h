@@ -2,7 +2,7 @@
 #include <stddef.h>
 
 /* Kinds of memory of which a thread may hold one piece each at a time. */
-#define SCRATCHES 2
+#define SCRATCHES 3
 
 /*
  * At least `size` bytes at a multiple of 4096, of this thread: valid until it asks for the same `kind` again, or ends. Null

@@ -36,13 +36,15 @@ static double exact(const convolution_t *c, const float *weight, size_t item, si
     for (size_t ky = 0; ky < c->kernel_height; ky++) {
       for (size_t kx = 0; kx < c->kernel_width; kx++) {
         size_t row = y * c->stride + ky * c->dilation - c->top, column = x * c->stride + kx * c->dilation - c->left;
-        if (row >= c->height || column >= c->width) continue; /* before the image too, as numbers without a sign */
-        double seen = c->x[((item * c->in_channels + i) * c->height + row) * c->width + column];
+        size_t size = c->is_enlarged ? 2 : 1; /* of a pixel */
+        if (row >= size * c->height || column >= size * c->width) continue; /* before the image too, as numbers without a sign */
+        double seen = c->x[((item * c->in_channels + i) * c->height + row / size) * c->width + column / size];
         sum += seen * weight[((o * c->in_channels + i) * c->kernel_height + ky) * c->kernel_width + kx];
       }
     }
   }
-  return c->act == ACT_RELU ? fmax(sum, 0) : sum;
+  size_t at = ((item * c->out_channels + o) * c->out_height + y) * c->out_width + x;
+  return (c->act == ACT_RELU ? fmax(sum, 0) : sum) + (c->residual ? c->residual[at] : 0);
 }
 
 /* The largest error by the root of the mean square of the results. */
@@ -103,6 +105,55 @@ static void test_integers_are_exact(void) {
   }
 }
 
+/* Of integers, so that sums of weights are exact too. */
+static void test_enlarged(void) {
+  static const size_t SHAPES[][5] = {{2, 5, 9, 8, 6}, {1, 33, 17, 40, 40}, {1, 4, 1, 1, 33}, {1, 300, 3, 70, 9}};
+  for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
+    const size_t *s = SHAPES[i];
+    float *weight;
+    convolution_t c = make((sizes_t){s[0], s[1], s[2], s[3], s[4], 3, 3, 1, 1, 1, 1, 1, 1}, small_integer, &weight);
+    c.is_enlarged = 1;
+    c.out_height *= 2;
+    c.out_width *= 2;
+    c.act = i % 2 ? ACT_RELU : ACT_NONE;
+    free((void *)c.packed);
+    free(c.y);
+    c.y = malloc(c.batch * c.out_channels * c.out_height * c.out_width * sizeof(float));
+    void *packed = aligned_alloc(64, convolution_packed_bytes(&c));
+    convolution_pack(&c, weight, packed);
+    c.packed = packed;
+    CHECK(convolution(&c, on_three_threads, 0) == 0, "memory");
+    CHECK(error_of(&c, weight) == 0, "an enlarged image, case %zu", i);
+    drop(&c, weight);
+  }
+}
+
+/* Pairs that are integers, which rounding leaves as they are, and what is added in the end. */
+static void test_pairs_and_residual(void) {
+  for (size_t i = 0; i < COUNT; i++) {
+    if (SIZES[i].in % 2) continue;
+    float *weight;
+    convolution_t c = make(SIZES[i], small_integer, &weight);
+    size_t plane = c.height * c.width, count = c.batch * c.in_channels * plane;
+    size_t outputs = c.batch * c.out_channels * c.out_height * c.out_width;
+    uint32_t *pairs = malloc(count / 2 * sizeof *pairs);
+    for (size_t at = 0; at < count / 2; at++) {
+      const float *low = c.x + at / plane * 2 * plane + at % plane;
+      uint32_t bits[2];
+      memcpy(bits, low, 4);
+      memcpy(bits + 1, low + plane, 4);
+      pairs[at] = bits[0] >> 16 | (bits[1] & 0xffff0000);
+    }
+    c.pairs = pairs;
+    c.residual = matrix(1, outputs, outputs, small_integer);
+    CHECK(convolution(&c, on_three_threads, 0) == 0, "memory");
+    CHECK(error_of(&c, weight) == 0, "pairs, case %zu", i);
+    free(pairs);
+    free((float *)c.residual);
+    drop(&c, weight);
+  }
+}
+
 /* A pixel that is not finite spoils what sees it, in its image, and nothing else. */
 static void test_not_finite(void) {
   const float specials[] = {NAN, INFINITY, -INFINITY, 3.4e38f};
@@ -129,6 +180,8 @@ static void test_not_finite(void) {
 static void all(void) {
   test_random_numbers();
   test_integers_are_exact();
+  test_enlarged();
+  test_pairs_and_residual();
   test_not_finite();
 }
 

@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/.."
 out=$(mktemp -d)
 trap 'rm -r "$out"' EXIT
-sources="level.c pack.c kernel-512.c kernel-amx.c finish.c scratch.c gemm.c attention.c convolution.c pool.c gelu.c"
+sources="level.c pack.c kernel-512.c kernel-amx.c finish.c scratch.c gemm.c attention.c convolution.c pool.c gelu.c norm.c"
 flags="-std=gnu11 -Wall -Wextra -Wconversion -Wno-sign-conversion -Wno-unused-function -Werror -pthread"
 run() {
   for file in $sources test/gemm.test.c test/attention.test.c test/convolution.test.c test/elementwise.test.c; do

@@ -202,3 +202,47 @@ for (const approximation of ['tanh', 'none'] as const) {
     assert.ok(difference(apart.results[1], computeBaked([y], CPU_LOWERING).results[0]) < 2e-2);
   });
 }
+
+const PLAIN = { stride: 1, padding: [1, 1, 1, 1], dilation: 1 } as const;
+
+/** As a residual block has it: x plus a convolution of silu(scale groupNorm(x) + shift). */
+function residualBlock(groups: number) {
+  const [x, scale, shift] = [data([2, 32, 12, 20], 1), data([1, 32, 1, 1], 2), data([1, 32, 1, 1], 3)];
+  const normal = op('groupNorm', [x], { groups, epsilon: 1e-6 });
+  const scaled = op('binary', [normal, scale], { function: 'multiply' });
+  const shifted = op('binary', [scaled, shift], { function: 'add' });
+  const y = op(
+    'convolution',
+    [op('swish', [shifted], { steepness: 1 }), data([32, 32, 3, 3], 4), data([32], 5)],
+    PLAIN,
+  );
+  return { normal, shifted, sum: op('binary', [x, y], { function: 'add' }) };
+}
+
+for (const groups of [16, 32]) {
+  test(`a convolution in bf16 reads a norm of ${groups} groups, and adds to it, in two nodes`, { skip }, () => {
+    const { sum } = residualBlock(groups);
+    const { results, types } = computeBaked([sum], processorLowering('bf16'));
+    assert.deepEqual(types, ['GroupNorm', 'Convolution']);
+    assert.ok(difference(results[0], computeBaked([sum], CPU_LOWERING).results[0]) < 2e-2);
+  });
+}
+
+test('what is read elsewhere too stays a node of its own', { skip }, () => {
+  for (const other of ['normal', 'shifted'] as const) {
+    const { [other]: read, sum } = residualBlock(16);
+    const { results } = computeBaked([read, sum], processorLowering('bf16'));
+    const expected = computeBaked([read, sum], CPU_LOWERING).results;
+    assert.ok(difference(results[0], expected[0]) < 1e-5, 'norms are computed in f32');
+    assert.ok(difference(results[1], expected[1]) < 2e-2);
+  }
+});
+
+test('a convolution in bf16 of an enlarged image sums the weights of each pixel', { skip }, () => {
+  const [x, weight, bias] = [data([2, 41, 12, 35], 1), data([48, 41, 3, 3], 2), data([48], 3)];
+  const convolved = op('convolution', [op('enlarge', [x], { factor: 2 }), weight, bias], PLAIN);
+  const wanted = [op('unary', [convolved], { function: 'relu' })];
+  const { results, types } = computeBaked(wanted, processorLowering('bf16'));
+  assert.deepEqual(types, ['Convolution', 'Identity']);
+  assert.ok(difference(results[0], computeBaked(wanted, CPU_LOWERING).results[0]) < 2e-2);
+});

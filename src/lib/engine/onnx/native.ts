@@ -65,13 +65,18 @@ export function packProduct(
 }
 
 /**
- * The weights of a convolution [O, I, kh, kw], rounded and laid out for Convolution.
+ * The weights of a convolution [O, I, kh, kw], rounded and laid out for Convolution; of that of an enlarged image, summed before.
  * @throws UnavailableError where there are no units
  */
-export function packConvolution(weight: Float32Array, shape: readonly number[]): Float32Array<ArrayBuffer> {
+export function packConvolution(
+  weight: Float32Array,
+  shape: readonly number[],
+  isEnlarged: boolean,
+): Float32Array<ArrayBuffer> {
   productLibrary();
-  const sizes = shape.map(() => 'size_t');
-  const packed = new Float32Array(Number(bind('repa_packed_convolution_size', 'size_t', sizes)(...shape)));
-  bind('repa_pack_convolution', 'void', ['const void *', ...sizes, 'void *'])(weight, ...shape, packed);
+  const kernel = [...shape, isEnlarged ? 1 : 0];
+  const types = [...shape.map(() => 'size_t'), 'int'];
+  const packed = new Float32Array(Number(bind('repa_packed_convolution_size', 'size_t', types)(...kernel)));
+  bind('repa_pack_convolution', 'void', ['const void *', ...types, 'void *'])(weight, ...kernel, packed);
   return packed;
 }

@@ -1,28 +1,36 @@
 /** Operations on images [B, C, H, W]. */
-import type { Operation } from '../../graph/value.js';
+import { type Operation, producerOf } from '../../graph/value.js';
 import { packConvolution } from '../native.js';
 import type { Rules } from './rule.js';
 import { flag, NO_ACTIVATION, type NodeWriter } from './writer.js';
 
 const both = (value: number): number[] => [value, value];
 
+/** Whether what is convolved has been enlarged, so that few different pixels lie under a kernel. */
+function isEnlarged({
+  attributes: { stride, padding, dilation },
+  inputs: [x, weight],
+}: Operation<'convolution'>): boolean {
+  const isUsual = stride === 1 && dilation === 1 && padding.every((size) => size === 1);
+  const [height, width] = weight.shape.slice(2);
+  return isUsual && height === 3 && width === 3 && producerOf(x, 'enlarge')?.attributes.factor === 2;
+}
+
 /** By units for bf16, of weights that are part of the graph. */
 function packedConvolution(
   writer: NodeWriter,
   [x, weight, bias]: readonly string[],
-  { attributes: { stride, padding, dilation }, inputs, outputs: [{ shape }] }: Operation<'convolution'>,
+  operation: Operation<'convolution'>,
 ): string {
-  const kernel = inputs[1].shape;
-  const packed = writer.packed(weight, 'convolution', (data) => packConvolution(data, kernel));
-  return writer.ownNode('Convolution', [x, packed, bias ?? null], {
-    ...{
-      outChannels: kernel[0],
-      kernelHeight: kernel[2],
-      kernelWidth: kernel[3],
-      outHeight: shape[2],
-      outWidth: shape[3],
-    },
-    ...{ stride, dilation, top: padding[0], left: padding[1], act: NO_ACTIVATION },
+  const { stride, padding, dilation } = operation.attributes;
+  const kernel = operation.inputs[1].shape;
+  const [{ shape }] = operation.outputs;
+  const enlarged = isEnlarged(operation);
+  const packed = writer.packed(weight, `convolution ${enlarged}`, (data) => packConvolution(data, kernel, enlarged));
+  return writer.ownNode('Convolution', [enlarged ? writer.makerOf(x).inputs[0] : x, packed, bias ?? null], {
+    ...{ outChannels: kernel[0], kernelHeight: kernel[2], kernelWidth: kernel[3] },
+    ...{ outHeight: shape[2], outWidth: shape[3], stride, dilation, top: padding[0], left: padding[1] },
+    ...{ act: NO_ACTIVATION, paired: 0, enlarged: flag(enlarged) },
   });
 }
 

@@ -5,7 +5,7 @@ import type { Operation, Value } from '../../graph/value.js';
 import type { OnnxGraph, OnnxNode, TensorType } from '../model.js';
 import { ELEMENTWISE } from './elementwise.js';
 import { IMAGE } from './image.js';
-import { joinActivations } from './join.js';
+import { joinNodes } from './join.js';
 import type { Lowering } from './lowering.js';
 import { NORMALISE } from './normalise.js';
 import { PRODUCT } from './product.js';
@@ -47,7 +47,8 @@ export function lower(wanted: readonly Value[], lowering: Lowering, bake: (leaf:
     ...writer.nodes,
     ...copies.map((copy) => ({ ...copy, inputs: copy.inputs.map((x) => writer.read(x)) })),
   ];
-  return { graph: joinActivations({ nodes, inputs, outputs, initializers: writer.initializers }), feeds };
+  const shapes = new Map([...names].map(([{ shape }, name]) => [name, shape]));
+  return { graph: joinNodes({ nodes, inputs, outputs, initializers: writer.initializers }, shapes), feeds };
 }
 
 function write(writer: NodeWriter, operation: Operation, names: Map<Value, string>): void {

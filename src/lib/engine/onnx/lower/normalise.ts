@@ -21,6 +21,8 @@ export const NORMALISE: Rules<'layerNorm' | 'groupNorm'> = {
 
   // The rows of an image's group are long: InstanceNormalization takes the variance about the mean, in a second pass.
   groupNorm(writer, [x], { attributes: { groups, epsilon }, inputs: [{ shape }] }) {
+    if (writer.lowering.bf16Parts === 1)
+      return writer.ownNode('GroupNorm', [x], { groups, epsilon: float(epsilon), silu: 0, paired: 0 });
     const [batch] = shape;
     const rows = writer.reshape(x, [batch, groups, sizeOf(shape) / (batch * groups)]); // [B, G, C/G * H * W]
     const inputs = [rows, writer.filled(1, [groups]), writer.filled(0, [groups])];

@@ -71,6 +71,11 @@ export class NodeWriter {
     return this.nodeOf(count, type, inputs, attributes, OWN_DOMAIN);
   }
 
+  /** The node that has made a value. */
+  makerOf(name: string): OnnxNode {
+    return this.nodes.find(({ outputs }) => outputs.includes(name))!;
+  }
+
   /** A leaf that becomes part of the graph once a node reads it: as it is, or packed. */
   bake(leaf: Value): string {
     const name = `baked${this.#baked.size}`;
