@@ -1,7 +1,8 @@
 /** Samplers whose states stay on the devices give what those in the host's memory give. */
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { autoguidance, classifierFreeGuidance, type Times, timesOfRows } from '../../src/lib/diffusion/guidance.js';
+import { autoguidance } from '../../src/lib/diffusion/autoguidance.js';
+import { classifierFreeGuidance, type Times, timesOfRows } from '../../src/lib/diffusion/guidance.js';
 import { type SamplerOptions, settle } from '../../src/lib/diffusion/samplers/index.js';
 import { hostSpace, type Space, type Values } from '../../src/lib/diffusion/space.js';
 import {

@@ -72,24 +72,8 @@ export function classifierFreeGuidance<T extends Times, State = Values, Input = 
   };
 }
 
-/** Autoguidance (arXiv 2406.02507): moves away from a weaker network's prediction under the same labels. */
-export function autoguidance<T extends Times, State = Values, Input = Float32Array>(
-  network: ConditionalNetwork<T, State, Input>,
-  weakNetwork: ConditionalNetwork<T, State, Input>,
-  batch: ConditionalBatch,
-  options: GuidanceOptions,
-  space: Space<State, Input> = hostSpace(),
-): Predictor<T, State, Input> {
-  return async (x, t, stepTime) => {
-    const conditional = await network(x, t, batch.labels);
-    const guided = guidedRows(options, stepTime, batch.labels.length);
-    if (!guided.includes(true)) return conditional;
-    return extrapolate(space, conditional, await weakNetwork(x, t, batch.labels), guided, batch, options);
-  };
-}
-
 /** Of each row, whether its step is guided. */
-function guidedRows({ scale, low = 0, high = 1 }: GuidanceOptions, stepTime: Times, rows: number): boolean[] {
+export function guidedRows({ scale, low = 0, high = 1 }: GuidanceOptions, stepTime: Times, rows: number): boolean[] {
   const isGuided = (time: number): boolean => scale > 1 && low <= time && time <= high;
   return typeof stepTime === 'number' ? new Array(rows).fill(isGuided(stepTime)) : Array.from(stepTime, isGuided);
 }
@@ -99,7 +83,7 @@ const twice = <T extends Times>(t: T): T =>
   (typeof t === 'number' ? t : Float64Array.of(...(t as Float64Array), ...(t as Float64Array))) as T;
 
 /** guide + scale (conditional - guide) in the guided channels and rows, the conditional value elsewhere; in f64. */
-function extrapolate<State, Input>(
+export function extrapolate<State, Input>(
   space: Space<State, Input>,
   conditional: State,
   guide: State,

@@ -12,7 +12,9 @@ import type { Parameters, Shapes } from '../models/parameters.js';
 import type { PlannedParameter } from '../models/start.js';
 import type { Preset } from '../options/resolve.js';
 import type { Table, Values } from '../options/table.js';
-import type { AlignmentVariant, Pass, Surroundings, Term } from './pass.js';
+import type { Pass, Surroundings } from './pass.js';
+import type { Term } from './term.js';
+import type { AlignmentVariant } from './variant.js';
 
 /** What settings follow from besides options. */
 export interface Facts {
@@ -159,15 +161,8 @@ export interface ActiveMethod {
   settings: any;
 }
 
-export {
-  type AlignmentVariant,
-  meanSquare,
-  type Pass,
-  type Predicted,
-  type Projector,
-  type Surroundings,
-  type Term,
-  term,
-} from './pass.js';
+export { meanSquare, type Pass, type Predicted, type Surroundings } from './pass.js';
+export { type Term, term } from './term.js';
+export type { AlignmentVariant, Projector } from './variant.js';
 /** The file of a method imports from here alone what it is made of. */
 export type { Draw, FeatureSource, TrainingBatch };

@@ -1,40 +1,12 @@
-/** What a loss is a sum of: terms, made of one pass of the network on a noisy batch. */
+/** What the terms of a loss are made of: one pass of the network on a noisy batch. */
 import { tf } from '../engine/index.js';
 import type { Architecture, TransformerConfig } from '../models/dit-sizes.js';
 import type { Parameters } from '../models/parameters.js';
-import type { PlannedParameter } from '../models/start.js';
-
-/** A term of the loss. */
-export interface Term {
-  /** As in the log, which adds `_loss`. */
-  name: string;
-  weight: number;
-  /** Scalar. */
-  value: () => tf.Tensor;
-}
-
-/** A term of a sum; one of weight 0 is not computed. */
-export const term = (name: string, weight: number, value: () => tf.Tensor): Term => ({ name, weight, value });
+import type { Term } from './term.js';
+import type { AlignmentVariant } from './variant.js';
 
 export const meanSquare = (predicted: tf.Tensor, wanted: tf.Tensor): tf.Tensor =>
   tf.mean(tf.squaredDifference(predicted, wanted));
-
-/** A perceptron or the like between hidden states and features. */
-export interface Projector {
-  parameters(name: string, hiddenSize: number, dim: number): PlannedParameter[];
-  /** Tokens of the aligned block, [B, P + T, D], to [B, P + T, dim], or to [B, T, dim] if it takes patches alone. */
-  project(p: Parameters, name: string, tokens: tf.Tensor): tf.Tensor;
-  patchesAlone: boolean;
-}
-
-/** What a follow-up varies of REPA's term. */
-export interface AlignmentVariant {
-  projector?: Projector;
-  /** What is followed in place of the features [B, T, D]. */
-  target?(features: tf.Tensor): tf.Tensor;
-  /** A further term, within lambda. */
-  term?(projected: readonly tf.Tensor[], targets: readonly tf.Tensor[], lambda: number): Term;
-}
 
 /** The network that a method is part of. */
 export interface Surroundings {

@@ -1,6 +1,6 @@
 /** The networks that a sampler calls: the model's, and what it is guided by. */
-import type { ConditionalNetwork, Times } from '../diffusion/guidance.js';
-import { type DeviceRows, deviceSpace } from '../engine/index.js';
+import type { ConditionalNetwork, Times, Values } from '../diffusion/guidance.js';
+import { type DeviceRows, type DeviceSpace, deviceSpace } from '../engine/index.js';
 import type { Anchor } from './anchor.js';
 import {
   type CompiledNetwork,
@@ -11,8 +11,29 @@ import {
   stateSize,
 } from './model.js';
 import type { Prompts } from './prompts.js';
-import type { Networks, SamplingNetworks } from './sample.js';
 import type { SamplerSettings } from './settings.js';
+
+export interface Networks<State = Values, Input = Float32Array> {
+  network: ConditionalNetwork<Times, State, Input>;
+  /** A weaker network that guides in place of it. */
+  guide?: ConditionalNetwork<Times, State, Input>;
+}
+
+interface HostNetworks extends Networks {
+  space?: undefined;
+}
+
+/** Networks whose states stay on a device. */
+interface DeviceNetworks extends Networks<DeviceRows, DeviceRows> {
+  space: DeviceSpace;
+}
+
+export type SamplingNetworks = (HostNetworks | DeviceNetworks) & {
+  /** How many numbers the network moves for an image: its latent, and what is generated with it. */
+  stateSize: number;
+  /** The label of no class, whose prediction guides away from itself. */
+  nullLabel: number;
+};
 
 export interface NetworkChoice {
   /** The checkpoint that guides. */

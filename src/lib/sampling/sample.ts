@@ -1,13 +1,7 @@
 /** From image numbers to images: noise, label and path of each image depend on its number and the seed alone. */
-import {
-  autoguidance,
-  type ConditionalNetwork,
-  classifierFreeGuidance,
-  type Times,
-  type Values,
-} from '../diffusion/guidance.js';
+import { autoguidance } from '../diffusion/autoguidance.js';
+import { classifierFreeGuidance } from '../diffusion/guidance.js';
 import { hostSpace, type Space } from '../diffusion/space.js';
-import type { DeviceRows, DeviceSpace } from '../engine/index.js';
 import { type ByteRounding, fromSignedUnit } from '../images/normalise.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
@@ -16,6 +10,7 @@ import type { Codec } from '../pretrained/codec.js';
 import { restoreLatents } from '../pretrained/latent-scale.js';
 import { type LabelPlan, labelOf } from './labels.js';
 import type { DiffusionModel } from './model.js';
+import type { Networks, SamplingNetworks } from './networks.js';
 import type { Prompts } from './prompts.js';
 import type { SamplerSettings } from './settings.js';
 
@@ -78,28 +73,6 @@ export interface SampleBatch {
   /** Initial noise of the latents, if not drawn from the seed. */
   noise?: Float32Array; // [N, C, h, w]
 }
-
-export interface Networks<State = Values, Input = Float32Array> {
-  network: ConditionalNetwork<Times, State, Input>;
-  /** A weaker network that guides in place of it. */
-  guide?: ConditionalNetwork<Times, State, Input>;
-}
-
-interface HostNetworks extends Networks {
-  space?: undefined;
-}
-
-/** Networks whose states stay on a device. */
-interface DeviceNetworks extends Networks<DeviceRows, DeviceRows> {
-  space: DeviceSpace;
-}
-
-export type SamplingNetworks = (HostNetworks | DeviceNetworks) & {
-  /** How many numbers the network moves for an image: its latent, and what is generated with it. */
-  stateSize: number;
-  /** The label of no class, whose prediction guides away from itself. */
-  nullLabel: number;
-};
 
 /**
  * Samples one batch.

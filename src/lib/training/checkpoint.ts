@@ -66,6 +66,13 @@ export function findCheckpoint(location: string): string {
 const hiddenFolder = (folder: string, step: number): string =>
   path.join(folder, `.${path.basename(stepFolder(folder, step))}.tmp`);
 
+/** @throws UnavailableError when another run has saved since this one was planned */
+export function checkNothingNewer(out: string, step: number): void {
+  const newest = checkpointSteps(out).at(-1) ?? 0;
+  if (newest === step) return;
+  throw new UnavailableError(`another run has just trained ${out} to step ${newest}`, 'Run the same command again.');
+}
+
 /** Removes what a killed run did not finish writing or removing below `folder`: for the one run that writes there. */
 export function discardUnfinished(folder: string): void {
   if (!existsSync(folder)) return;

@@ -10,7 +10,8 @@ import { channelTimes } from '../models/channel-times.js';
 import type { Parameters } from '../models/parameters.js';
 import { type ActiveMethod, activeMethods } from '../repa/methods.js';
 import { forward, type Network, passOf } from '../repa/network.js';
-import { type LossInputs, meanSquare, type OwnPass, type Pass, type Predicted, type Term, term } from '../repa/pass.js';
+import { type LossInputs, meanSquare, type OwnPass, type Pass, type Predicted } from '../repa/pass.js';
+import { type Term, term } from '../repa/term.js';
 import { pixelTimes, tokenTimes } from '../repa/token-times.js';
 import { noisePass } from './noise-loss.js';
 

@@ -3,7 +3,8 @@ import { ddpmLoss, diffuse } from '../diffusion/ddpm-loss.js';
 import { tf } from '../engine/index.js';
 import type { Parameters } from '../models/parameters.js';
 import { forward, type Network, passOf } from '../repa/network.js';
-import { type LossInputs, type OwnPass, term } from '../repa/pass.js';
+import type { LossInputs, OwnPass } from '../repa/pass.js';
+import { term } from '../repa/term.js';
 
 /** The mean squared error of the noise, and the variational bound in bits per dimension. */
 export function noisePass(p: Parameters, network: Network, inputs: LossInputs, checkpointBlocks?: number): OwnPass {

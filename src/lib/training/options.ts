@@ -1,11 +1,11 @@
 /** The options of a training run: its network, its steps. What methods add, they declare themselves. */
-import { TRAINING_PATHS } from '../diffusion/interpolant.js';
 import { type Average, parseAverage, sigmaOf } from '../optim/average.js';
-import { choice, decimal, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
+import { choice, flag, integer, list, number, text } from '../options/option.js';
 import { options } from '../options/table.js';
 import { PRESETS } from '../repa/methods.js';
 import { DESIGN } from './design.js';
 import { parseTermSchedule } from './term-schedule.js';
+import { TIMES } from './time-options.js';
 
 /** The network. */
 export const MODEL = options({
@@ -26,18 +26,6 @@ export const MODEL = options({
   }),
   ...DESIGN,
 });
-
-/** Reads a shift of times. @throws ValueProblem */
-function timeShift(value: string): number | 'auto' {
-  if (value === 'auto') return value;
-  try {
-    return decimal(0.01, 100)(value);
-  } catch {
-    throw new ValueProblem('It takes a number from 0.01 to 100, or auto.');
-  }
-}
-
-const isLognormal = { words: '--time lognormal', holds: ({ time }: { time: string }) => time === 'lognormal' };
 
 /** The steps, and what is kept of them. */
 export const STEPS = options({
@@ -94,34 +82,7 @@ export const STEPS = options({
     max: 1,
     default: 0.1,
   }),
-  path: choice(
-    '--path <name>',
-    'path between data and noise; geodesic: along the sphere that tokens lie on (RJF)',
-    TRAINING_PATHS,
-    {
-      default: 'linear',
-      onlyFor: 'SiT',
-    },
-  ),
-  time: choice('--time <name>', 'how times are drawn', ['uniform', 'lognormal'], {
-    default: 'uniform',
-    onlyFor: 'SiT',
-  }),
-  timeMean: number('--time-mean <m>', 'of lognormal times: the mean of the logarithm of noise to signal (JiT: 0.8)', {
-    default: 0,
-    needs: isLognormal,
-  }),
-  timeDeviation: number('--time-deviation <s>', 'and its deviation (JiT: 0.8)', {
-    above: 0,
-    default: 1,
-    needs: isLognormal,
-  }),
-  timeShift: parsed(
-    '--time-shift <s>',
-    'move the times towards the noise: t becomes s t / (1 + (s - 1) t); auto is by the size of the latents (SR-DiT)',
-    timeShift,
-    { default: 1, onlyFor: 'SiT' },
-  ),
+  ...TIMES,
   resume: flag('--resume', 'continue the run in --out although settings changed'),
   saveEvery: integer('--save-every <steps>', 'steps between checkpoints', { min: 1, default: 10_000 }),
   lossLimit: number('--loss-limit <x>', 'a larger loss, or one that is not finite, ends the run with a report', {

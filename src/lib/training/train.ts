@@ -5,13 +5,13 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { activeDevice } from '../engine/select.js';
-import { DataError, UnavailableError } from '../errors.js';
+import { DataError } from '../errors.js';
 import { lockRun, type RunLock } from '../files/run-lock.js';
 import { decayAt } from '../optim/average.js';
 import type { ParameterStore } from '../optim/index.js';
 import { anyRank, type ProcessGroup } from '../parallel/group.js';
 import { announcement } from './announcement.js';
-import { checkpointSteps, discardUnfinished, saveCheckpoint } from './checkpoint.js';
+import { checkNothingNewer, discardUnfinished, saveCheckpoint } from './checkpoint.js';
 import type { CompiledLoss } from './compiled-loss.js';
 import type { DrawnBatches } from './data/drawn.js';
 import { divergence } from './divergence.js';
@@ -70,13 +70,6 @@ export async function train(plan: RunPlan, options: TrainOptions, context: Train
   } finally {
     lock?.release();
   }
-}
-
-/** @throws UnavailableError when another run has saved since this one was planned */
-function checkNothingNewer(out: string, step: number): void {
-  const newest = checkpointSteps(out).at(-1) ?? 0;
-  if (newest === step) return;
-  throw new UnavailableError(`another run has just trained ${out} to step ${newest}`, 'Run the same command again.');
 }
 
 async function trainLocked(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { autoguidance, classifierFreeGuidance, type Predictor } from '../../../src/lib/diffusion/guidance.js';
+import { autoguidance } from '../../../src/lib/diffusion/autoguidance.js';
+import { classifierFreeGuidance, type Predictor } from '../../../src/lib/diffusion/guidance.js';
 import { interpolants, type PathName } from '../../../src/lib/diffusion/interpolant.js';
 import type { DiffusionForm } from '../../../src/lib/diffusion/samplers/diffusion-form.js';
 import { sampleDopri5 } from '../../../src/lib/diffusion/samplers/dopri5.js';

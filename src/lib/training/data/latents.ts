@@ -1,13 +1,8 @@
 /** Latents, cached or the pixels of pictures, as a network takes them, drawn and scaled, in an order that depends on nothing but the seed. */
-import { DataError } from '../../errors.js';
 import { fillNormal, PURPOSE, permutation } from '../../numbers/random.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../../pretrained/latent-scale.js';
-import { openTensorFile } from '../../stream/file.js';
-import type { TensorColumn } from '../../stream/schema.js';
-import { isPictureSet, type LatentFile, openPictures } from './pictures.js';
-
-const isImages = ({ name }: TensorColumn): boolean => name === 'image';
-const isLatents = ({ name }: TensorColumn): boolean => name === 'moments' || name === 'latent';
+import { isLatents, openLatentFile } from './latent-file.js';
+import type { LatentFile } from './pictures.js';
 
 export class Latents {
   readonly rows: number;
@@ -38,22 +33,9 @@ export class Latents {
     this.classes = labels.reduce((highest, label) => Math.max(highest, label), -1) + 1;
   }
 
-  /**
-   * @param pixels the side that pictures are cropped to, where a path may hold these
-   * @throws DataError when a stream holds something else, or nothing; UsageError for pictures without a side
-   */
+  /** As `openLatentFile`. */
   static async open(path: string, pixels?: number): Promise<Latents> {
-    const file = isPictureSet(path) ? undefined : await openTensorFile(path);
-    if (!file || (file.schema.columns.some(isImages) && !file.schema.columns.some(isLatents))) {
-      await file?.close();
-      const pictures = await openPictures(path, pixels);
-      return new Latents(pictures, pictures.labels());
-    }
-    if (file.schema.columns.find(isLatents)?.shape.length !== 3) {
-      const found = file.schema.columns.map(({ name }) => name).join(', ');
-      throw new DataError(`${path}: has no latents, but ${found}`, 'Make latents with repa encode-vae.');
-    }
-    if (file.rows === 0) throw new DataError(`${path}: holds no rows`);
+    const file = await openLatentFile(path, pixels);
     return new Latents(file, file.labels());
   }
 
