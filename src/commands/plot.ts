@@ -8,7 +8,7 @@ import { UsageError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
 import { missingInput } from '../lib/files/missing.js';
 import { choice, flag, integer, list, number, text, ValueProblem } from '../lib/options/option.js';
-import type { Axis, Point } from '../lib/plots/run-points.js';
+import type { Axis, Point, RunSource } from '../lib/plots/run-points.js';
 
 const description = `Draws the curves of one or more training logs, one panel for each field and one line for each run.
 
@@ -106,17 +106,20 @@ interface CurveOptions {
 }
 
 async function curves(logs: readonly string[], options: CurveOptions): Promise<string> {
-  const { bands, curvesOf, readPoints, smooth, withoutSeed } = await import('../lib/plots/run-points.js');
+  const { bands, curvesOf, readEntries, readPoints, smooth, withoutSeed } = await import('../lib/plots/run-points.js');
   const { drawPanels, showFactor } = await import('../lib/plots/draw.js');
   const { speedUps } = await import('../lib/plots/speed-up.js');
-  if (!options.mixed) await checkLogs(logs, options.field);
-  const batchSizes = await Promise.all(
-    logs.map(async (log) => (options.x === 'images' ? (await recordOf(log)).training.batchSize : undefined)),
+  const { checkAlike } = await import('../lib/runs/comparison.js');
+  const runs = await Promise.all(
+    logs.map(async (log): Promise<RunSource> => {
+      const path = logFile(log);
+      const batchSize = options.x === 'images' ? (await recordOf(path)).training.batchSize : undefined;
+      return { path, name: runName(log), lines: readEntries(path), batchSize };
+    }),
   );
-  const read = logs.flatMap((log, i) => {
-    return readPoints({ path: logFile(log), name: runName(log), batchSize: batchSizes[i] }, options.field, options.x);
-  });
-  if (options.reach !== undefined && !options.quiet) await tellReach(logs, options.field, options.reach);
+  if (!options.mixed) checkAlike(runs, options.field);
+  const read = runs.flatMap((run) => readPoints(run, options.field, options.x));
+  if (options.reach !== undefined && !options.quiet) await tellReach(runs, options.field, options.reach);
   const measured = smooth(read, options.smooth);
   const points: Point[] = options.bands ? bands(measured) : measured;
   const reference = options.speedUp === undefined ? undefined : runName(options.speedUp);
@@ -162,41 +165,30 @@ async function film(logs: readonly string[]): Promise<string> {
   return drawFilmStrip(strips);
 }
 
-/** @throws DataError when what was measured on the way of the runs was not measured alike */
-async function checkLogs(logs: readonly string[], fields: readonly string[]): Promise<void> {
-  const { checkAlike } = await import('../lib/runs/comparison.js');
-  const { readEntries } = await import('../lib/plots/run-points.js');
-  checkAlike(
-    logs.map((log) => ({ name: runName(log), lines: readEntries(logFile(log)) })),
-    fields,
-  );
-}
-
 /** Says at which step, and in which epoch, each run first has a value. */
-async function tellReach(logs: readonly string[], fields: readonly string[], target: number): Promise<void> {
+async function tellReach(runs: readonly RunSource[], fields: readonly string[], target: number): Promise<void> {
   const { curvesOf, readPoints } = await import('../lib/plots/run-points.js');
   const { reachesOf } = await import('../lib/plots/speed-up.js');
-  for (const log of logs) {
-    const points = readPoints({ path: logFile(log), name: runName(log) }, fields, 'step');
-    for (const { field, run, x } of reachesOf(curvesOf(points), target)) {
-      const epoch = x === undefined ? '' : await epochOf(log, x);
+  for (const source of runs) {
+    for (const { field, run, x } of reachesOf(curvesOf(readPoints(source, fields, 'step')), target)) {
+      const epoch = x === undefined ? '' : await epochOf(source.path, x);
       say(`${run}: ${field} ${target} ${x === undefined ? 'is not reached' : `at step ${Math.round(x)}${epoch}`}`);
     }
   }
 }
 
 /** `, epoch 12.5`; nothing for a log without a checkpoint beside it. */
-async function epochOf(log: string, step: number): Promise<string> {
+async function epochOf(file: string, step: number): Promise<string> {
   const { checkpointSteps } = await import('../lib/training/checkpoint.js');
-  if (checkpointSteps(path.dirname(logFile(log))).length === 0) return '';
-  const { training, data } = await recordOf(log);
+  if (checkpointSteps(path.dirname(file)).length === 0) return '';
+  const { training, data } = await recordOf(file);
   return data.latents.rows > 0 ? `, epoch ${((step * training.batchSize) / data.latents.rows).toFixed(1)}` : '';
 }
 
-/** The record of the run that a log belongs to. */
-async function recordOf(log: string) {
+/** The record of the run whose log a file is. */
+async function recordOf(file: string) {
   const { findCheckpoint, readCheckpointRecord } = await import('../lib/training/checkpoint.js');
-  return readCheckpointRecord(findCheckpoint(path.dirname(logFile(log))));
+  return readCheckpointRecord(findCheckpoint(path.dirname(file)));
 }
 
 const isFolder = (log: string): boolean => statSync(log, { throwIfNoEntry: false })?.isDirectory() ?? false;

@@ -6,7 +6,7 @@ import { configSources, readConfig } from '../../src/lib/cli/config.js';
 import { exportLogTable } from '../../src/lib/exchange/export-log.js';
 import { pictureSet } from '../../src/lib/images/picture-set.js';
 import { entriesOf } from '../../src/lib/options/table.js';
-import { readPoints } from '../../src/lib/plots/run-points.js';
+import { readEntries, readPoints } from '../../src/lib/plots/run-points.js';
 import { networkParameters } from '../../src/lib/repa/network.js';
 import { RunFolder } from '../../src/lib/runs/run-folder.js';
 import { readCheckpointRecord } from '../../src/lib/training/checkpoint.js';
@@ -62,8 +62,10 @@ function log(folder: string): Reader {
   const table = path.join(folder, 'table.csv');
   return async (file) => {
     writeFileSync(path.join(run, 'log.ndjson'), readFileSync(file));
+    const where = path.join(run, 'log.ndjson');
+    const lines = readEntries(where);
     const points = (['step', 'seconds', 'images'] as const).map((axis) =>
-      readPoints({ path: path.join(run, 'log.ndjson'), name: 'run', batchSize: 4 }, ['loss'], axis),
+      readPoints({ path: where, name: 'run', lines, batchSize: 4 }, ['loss'], axis),
     );
     new RunFolder(run).changes((picture) => picture);
     exportLogTable(run, table);

@@ -22,24 +22,25 @@ export interface RunSource {
   /** The log. */
   path: string;
   name: string;
+  /** Its lines. */
+  lines: readonly Entry[];
   /** Images of a step; needed for `images` only. */
   batchSize?: number;
 }
 
 /**
- * Reads the chosen fields of an NDJSON log.
- * @throws DataError when a line is no JSON object, or a field is in none of them
+ * The chosen fields of a log.
+ * @throws DataError when a field is in none of its lines
  */
 export function readPoints(source: RunSource, fields: readonly string[], axis: Axis): Point[] {
-  const { path, name: run, batchSize } = source;
-  const entries = readEntries(path);
-  const secondsAt = trainingTime(entries);
+  const { path, name: run, lines, batchSize } = source;
+  const secondsAt = trainingTime(lines);
   const along: Record<Axis, (step: number) => number> = {
     step: (step) => step,
     seconds: secondsAt,
     images: (step) => step * batchSize!,
   };
-  const points = entries.flatMap((entry) =>
+  const points = lines.flatMap((entry) =>
     fields.flatMap((field): Point[] => {
       const value = entry[field];
       const { step } = entry;

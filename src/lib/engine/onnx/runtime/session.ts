@@ -14,8 +14,6 @@ export interface SessionOptions {
   readonly customOperations?: readonly string[];
   /** Computes on a device by this provider, which has to have a kernel for each node; on the processor by default. */
   readonly provider?: 'WebGPU';
-  /** Where a profile of all runs goes when it is ended: the file's name begins like this. */
-  readonly profile?: string;
 }
 
 /** An input or an output of a model; sizes that it leaves open are -1, and the type is one of TensorProto.DataType. */
@@ -31,7 +29,7 @@ const FATAL = 4;
 
 /** Options of a session, made for the time of `use`. */
 function withOptions<T>(options: SessionOptions, use: (handle: bigint) => T): T {
-  const { threads, reused, externalData = [], customOperations = [], provider, profile } = options;
+  const { threads, reused, externalData = [], customOperations = [], provider } = options;
   const api = ort();
   environmentHandle(); // before all else: without it nothing can be logged
   const handle = created((out) => api.CreateSessionOptions(out));
@@ -51,7 +49,6 @@ function withOptions<T>(options: SessionOptions, use: (handle: bigint) => T): T 
       api.SessionOptionsAppendExecutionProvider(handle, provider, none, none, 0);
       api.AddSessionConfigEntry(handle, 'session.disable_cpu_ep_fallback', '1');
     }
-    if (profile !== undefined) api.EnableProfiling(handle, cPath(profile));
     if (externalData.length > 0) addExternalData(api, handle, externalData);
     return use(handle);
   } finally {
@@ -125,16 +122,6 @@ export class OrtSession {
   /** What allocates memory of this name for the session's provider. */
   allocator(memory: bigint): bigint {
     return created((out) => ort().CreateAllocator(this.#handle, memory, out));
-  }
-
-  /** Writes the profile; the name of its file. */
-  endProfile(): string {
-    const api = ort();
-    const allocator = created((out) => api.GetAllocatorWithDefaultOptions(out));
-    const text = created((out) => api.SessionEndProfiling(this.#handle, allocator, out));
-    const file = String(koffi.decode(text, 'char', -1));
-    api.AllocatorFree(allocator, text);
-    return file;
   }
 
   release(): void {
