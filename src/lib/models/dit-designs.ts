@@ -6,8 +6,9 @@ import { tf } from '../engine/index.js';
 import { silu } from '../nn/functional.js';
 import { dense, type Parameters, parameter } from '../nn/layers.js';
 import { type RotaryAngles, rotaryAngles } from '../nn/rotary.js';
-import { block, blockName, blockPlan, type Condition, type Stream } from './dit-parts.js';
+import { block, blockName, blockPlan, type Condition } from './dit-parts.js';
 import type { TransformerConfig } from './dit-sizes.js';
+import type { Passage, Stream } from './passage.js';
 import { patchesPlan, patchTokens } from './patches.js';
 import { linearPlan, type PlannedParameter } from './start.js';
 
@@ -33,6 +34,20 @@ export function withContext(
     tokens: tf.concat([context, tokens], 1), // [B, K + P + T, D]
     angles: angles && gridAngles(config, context.shape[1]! + prefix),
   };
+}
+
+/** The class as tokens before the others, from one block on; no passage where there is no context. */
+export function contextPassages(p: Parameters, config: TransformerConfig, label: tf.Tensor, prefix = 0): Passage[] {
+  const { context, depth } = config;
+  if (!context) return [];
+  const without = (tokens: tf.Tensor): tf.Tensor => splitFirst(tokens, context.tokens)[1]; // [B, P + T, D]
+  return [
+    {
+      enter: (stream, block) => (block === context.block ? withContext(p, config, stream, label, prefix) : stream),
+      shown: (tokens, block) => (block >= context.block ? without(tokens) : tokens),
+      leave: (stream, block) => (block === depth ? { ...stream, tokens: without(stream.tokens) } : stream),
+    },
+  ];
 }
 
 /** The sizes of the wide head; undefined where there is none. */

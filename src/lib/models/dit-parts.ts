@@ -10,14 +10,7 @@ import { feedForward, feedForwardPlan, headNorm, normalised, plainNormPlan } fro
 import type { TransformerConfig } from './dit-sizes.js';
 import { hiddenMaps, linearPlan, normPlan, type PlannedParameter } from './start.js';
 import { timeEmbedding, timePlan } from './time-embedding.js';
-import { valueSharePlan, withFirstValues } from './value-residual.js';
-
-/** The tokens on their way through the blocks. */
-export interface Stream {
-  tokens: tf.Tensor; // [B, T, D]
-  /** By how much the queries and keys of each turn. */
-  angles?: RotaryAngles;
-}
+import { type FirstValues, valueSharePlan, withFirstValues } from './value-residual.js';
 
 export const conditionPlan = (config: TransformerConfig): PlannedParameter[] => [
   ...timePlan(config),
@@ -74,25 +67,19 @@ export function blockPlan(number: number, config: TransformerConfig): PlannedPar
 }
 
 /** What a block is given besides its tokens and the condition. */
-interface BlockInputs {
+export interface BlockInputs extends FirstValues {
   /** By how much queries and keys turn. */
   rotary?: RotaryAngles;
-  /** The values of the first block [B, T, D], of which this one takes a share. */
-  values?: tf.Tensor;
 }
 
-/**
- * One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D].
- * @param keep takes the values of its own, [B, T, D]
- */
+/** One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D]. */
 export function block(
   p: Parameters,
   name: string,
   config: TransformerConfig,
   x: tf.Tensor,
   c: tf.Tensor,
-  { rotary, values }: BlockInputs = {},
-  keep?: (own: tf.Tensor) => void,
+  { rotary, values, keep }: BlockInputs = {},
 ): tf.Tensor {
   const [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = modulation(p, name, c, 6); // each [B, 1 or T, D]
   const mix = (own: tf.Tensor): tf.Tensor => {

@@ -10,20 +10,21 @@ import { velocityOfData } from '../diffusion/prediction.js';
 import { tf } from '../engine/index.js';
 import { dense, type Parameters, parameter, unpatchify } from '../nn/layers.js';
 import { checkpointedBlock } from './checkpointed-block.js';
-import { contextPlan, gridAngles, headConfig, headPlan, lastTokens, splitFirst, withContext } from './dit-designs.js';
 import {
-  block,
-  blockName,
-  blockPlan,
-  condition,
-  conditionPlan,
-  finalPlan,
-  finalTokens,
-  type Stream,
-} from './dit-parts.js';
+  contextPassages,
+  contextPlan,
+  gridAngles,
+  headConfig,
+  headPlan,
+  lastTokens,
+  splitFirst,
+} from './dit-designs.js';
+import { block, blockName, blockPlan, condition, conditionPlan, finalPlan, finalTokens } from './dit-parts.js';
 import { patchCount, type TransformerConfig } from './dit-sizes.js';
+import type { Passage, Stream } from './passage.js';
 import { patchesPlan, patchTokens } from './patches.js';
 import type { ParameterPlan, PlannedParameter } from './start.js';
+import { valuesOfFirst } from './value-residual.js';
 
 const FINAL = 'final_layer';
 
@@ -55,18 +56,6 @@ export function transformerParameters(
     ...added.filter((each) => !isFinal(each)),
     ...finalPlan(FINAL, headConfig(config) ?? config, added.filter(isFinal)),
   ]);
-}
-
-/** What a method does to the tokens besides the blocks. */
-export interface Passage {
-  /** Before block number `block`, of 1..depth. */
-  enter?(stream: Stream, block: number): Stream;
-  /** After it. */
-  leave?(stream: Stream, block: number): Stream;
-  /** Whether the block is left out. */
-  skips?(block: number): boolean;
-  /** Of values of all tokens [B, T, ...], those of the tokens that the block sees. */
-  seen?(values: tf.Tensor, block: number): tf.Tensor;
 }
 
 /** Where methods meet the network. */
@@ -103,9 +92,8 @@ export function transformer(
   x: tf.Tensor,
   t: tf.Tensor,
   y: tf.Tensor,
-  { prefix, passages = [], checkpointBlocks = 0 }: Seams = {},
+  { prefix, passages: given = [], checkpointBlocks = 0 }: Seams = {},
 ): TransformerOutput {
-  const leaving = passages.toReversed();
   const c = condition(p, config, t, y);
   const patches = patchTokens(p, config.head ? 's_embedder' : 'x_embedder', config, x); // [B, T, D]
   const all = prefix ? tf.concat([prefix, patches], 1) : patches; // [B, P + T, D]
@@ -113,32 +101,23 @@ export function transformer(
     tokens: config.positions === 'none' ? all : tf.add(all, parameter(p, 'pos_embed')), // [B, P + T, D]
     angles: config.rotary ? gridAngles(config, prefix?.shape[1]) : undefined,
   };
-  const { context } = config;
+  const passages = [...contextPassages(p, config, c.label, prefix?.shape[1]), ...given];
+  const leaving = passages.toReversed();
+  const firstValues = valuesOfFirst(config, passages);
   const hidden: tf.Tensor[] = [];
-  let first: tf.Tensor | undefined; // the values of the first block, [B, P + T, D]
-
-  /** The tokens of the stream after block number `number`. */
-  function through(number: number): tf.Tensor {
-    if (passages.some((passage) => passage.skips?.(number))) return stream.tokens;
-    const keeps = config.valueResidual && number === 1;
-    const keep = (own: tf.Tensor): void => {
-      first = own;
-    };
-    const values = first && passages.reduce((each, passage) => passage.seen?.(each, number) ?? each, first);
-    const run = number <= checkpointBlocks && !keeps ? checkpointedBlock : block;
-    const inputs = { rotary: stream.angles, values };
-    return run(p, blockName(number), config, stream.tokens, c.modulating, inputs, keeps ? keep : undefined);
-  }
 
   for (let number = 1; number <= config.depth; number++) {
-    if (number === context?.block) stream = withContext(p, config, stream, c.label, prefix?.shape[1]);
     stream = passages.reduce((each, passage) => passage.enter?.(each, number) ?? each, stream);
-    const tokens = through(number); // [B, K + P + T, D]
-    hidden.push(context && number >= context.block ? splitFirst(tokens, context.tokens)[1] : tokens); // [B, P + T, D]
-    stream = leaving.reduce<Stream>((each, passage) => passage.leave?.(each, number) ?? each, { ...stream, tokens });
+    if (!passages.some((passage) => passage.skips?.(number))) {
+      const inputs = { rotary: stream.angles, ...firstValues?.(number) };
+      const run = number <= checkpointBlocks && !inputs.keep ? checkpointedBlock : block;
+      const tokens = run(p, blockName(number), config, stream.tokens, c.modulating, inputs); // [B, K + P + T, D]
+      stream = { ...stream, tokens };
+    }
+    hidden.push(passages.reduce((each, passage) => passage.shown?.(each, number) ?? each, stream.tokens)); // [B, P + T, D]
+    stream = leaving.reduce((each, passage) => passage.leave?.(each, number) ?? each, stream);
   }
-  const own = context ? splitFirst(stream.tokens, context.tokens)[1] : stream.tokens; // [B, P + T, D]
-  const last = lastTokens(p, config, x, own, c);
+  const last = lastTokens(p, config, x, stream.tokens, c);
   const final = finalTokens(p, FINAL, last.config, last.tokens, last.modulating); // [B, P + T, D]
   const [before, others] = prefix ? splitFirst(final, prefix.shape[1]!) : [undefined, final]; // [B, P, D], [B, T, D]
   const pixels = dense(p, `${FINAL}.linear`, others); // [B, T, patch * patch * outChannels]

@@ -6,9 +6,10 @@ import type { Draw, FeatureSource, TrainingBatch } from '../diffusion/draws.js';
 import type { tf } from '../engine/index.js';
 import type { HostTensor } from '../formats/host-tensor.js';
 import type { Shape } from '../formats/json-shape.js';
-import type { Passage } from '../models/dit.js';
+
 import type { Architecture, TransformerConfig } from '../models/dit-sizes.js';
 import type { Parameters, Shapes } from '../models/parameters.js';
+import type { Passage } from '../models/passage.js';
 import type { PlannedParameter } from '../models/start.js';
 import type { Preset } from '../options/resolve.js';
 import type { Table, Values } from '../options/table.js';

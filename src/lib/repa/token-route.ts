@@ -1,6 +1,6 @@
 /** A random share of each image's tokens that skips blocks: how it is drawn, parted and joined again. */
 import { reorder, tf } from '../engine/index.js';
-import type { Stream } from '../models/dit-parts.js';
+import type { Stream } from '../models/passage.js';
 import type { RotaryAngles } from '../nn/rotary.js';
 import { PURPOSE, permutation } from '../numbers/random.js';
 import type { Draw } from './method.js';
