@@ -29,6 +29,10 @@ inception distance (arXiv 2605.06797), the mean over 1,000 random directions of 
 fewer samples (the paper takes 5,000 of each set) and no covariances. It falls with the number of images, that of the smaller set, so
 that only values of as many can be compared; in another network's features it is called MD(network).
 
+fdr6 (arXiv 2604.28190) is the mean over six networks (Inception, ConvNeXt V2-B, DINOv2-L, MAE-L, SigLIP 2 so400m, CLIP-L) of the Frechet
+distance in parts of that of ImageNet's validation images, each network seeing images as the published code shows them. The images and the
+reference are read once for each; the weights have to be pulled first. All six distances are told too.
+
 Everything that makes the number comparable is part of the result: the sampler of the images and their decoder, their
 number, the network and the hash of its weights, how images are resized. What the images do not tell is unknown there
 (null in --json): pictures in a folder or an .npz do not tell how they were made. Where published numbers are of other
@@ -60,9 +64,14 @@ export const command = verb({
   options: {
     ref: text('--ref <path>', 'the reference set'),
     ...FEATURE_NETWORK,
-    metrics: list('--metrics <names>', 'fid, sfid, is, pr (precision and recall), kid, mind, fd-infinity', String, {
-      default: ['fid'],
-    }),
+    metrics: list(
+      '--metrics <names>',
+      'fid, sfid, is, pr (precision and recall), kid, mind, fd-infinity, fdr6',
+      String,
+      {
+        default: ['fid'],
+      },
+    ),
     kidSubsets: integer('--kid-subsets <n>', 'subsets that KID is the mean over', { min: 1, default: 100 }),
     kidSubsetSize: integer('--kid-subset-size <n>', 'images of each', {
       min: 2,
@@ -87,10 +96,10 @@ export const command = verb({
     ...ENGINE,
   },
   run: async (images, reference, options) => {
-    const { measure } = await import('../lib/evaluation/measure.js');
+    const { measureMetrics } = await import('../lib/evaluation/six-spaces.js');
     const progress = (label: string, total?: number) =>
       new Progress(label, { unit: 'images', total, quiet: options.quiet });
-    const { measurements, warnings } = await measure(inputOrStdin(images, 'images'), reference ?? options.ref, {
+    const { measurements, warnings } = await measureMetrics(inputOrStdin(images, 'images'), reference ?? options.ref, {
       ...options,
       open: (path) => imageInput(path, undefined, options),
       progress,

@@ -134,7 +134,7 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
 export function metricNames(names: readonly string[]): MetricName[] {
   const unknown = names.find((name) => !Object.hasOwn(METRICS, name));
   if (unknown === undefined) return names as MetricName[];
-  throw new UsageError(`there is no metric '${unknown}'`, `There are ${Object.keys(METRICS).join(', ')}.`);
+  throw new UsageError(`there is no metric '${unknown}'`, `There are ${Object.keys(METRICS).join(', ')} and fdr6.`);
 }
 
 /** @throws UsageError for a metric of the Inception network where another measures */

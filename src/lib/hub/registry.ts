@@ -54,6 +54,8 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
     hub(`${name}-vit-l`, `google/${name}-large-patch16-256`, 'model.safetensors'),
     hub(`${name}-vit-so400m`, `google/${name}-so400m-patch14-224`, 'model.safetensors'),
   ]),
+  hub('siglip2-vit-so400m-16', 'google/siglip2-so400m-patch16-256', 'model.safetensors'),
+  hub('convnextv2-b', 'timm/convnextv2_base.fcmae_ft_in22k_in1k', 'model.safetensors'),
   hub('sd-vae-ft-ema', 'stabilityai/sd-vae-ft-ema', 'diffusion_pytorch_model.safetensors'),
   hub('sd-vae-ft-mse', 'stabilityai/sd-vae-ft-mse', 'diffusion_pytorch_model.safetensors'),
   ...['sdvae', 'invae', 'vavae'].flatMap((name) => [

@@ -24,6 +24,9 @@ export const rmsNorm = (x: tf.Tensor, weight: tf.Tensor, epsilon: number): tf.Te
 /** x sigmoid(x). */
 export const silu = (x: tf.Tensor): tf.Tensor => engine.activate(engine.SILU, x);
 
+/** x Phi(x), with the exact distribution function. */
+export const gelu = (x: tf.Tensor): tf.Tensor => engine.activate(engine.GELU_ERF, x);
+
 /** Exact with the error function, PyTorch's `approximate="tanh"`, or CLIP's x sigmoid(1.702 x). */
 export type GeluForm = 'erf' | 'tanh' | 'quick';
 
@@ -67,6 +70,12 @@ export function conv2d(
 ): tf.Tensor {
   const sides = typeof padding === 'number' ? ([padding, padding, padding, padding] as const) : padding;
   return engine.conv2d(x, weight, bias, { stride, padding: sides });
+}
+
+/** Each channel by a kernel of its own: `x` [B, C, H, W], `weight` [C, 1, k, k], `bias` [C], zeros around that keep the size. No gradient. */
+export function depthwiseConv2d(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor {
+  const reach = (weight.shape[2]! - 1) / 2;
+  return engine.depthwiseConv2d(x, weight, bias, { stride: 1, padding: [reach, reach, reach, reach] });
 }
 
 /** Rows of `table` [n, D] at `indices` [B] int32: [B, D]. */

@@ -31,7 +31,10 @@ const ENCODERS: readonly [RegExp, KnownEncoder][] = [
   [/^jepa-vit-h$/, { preprocess: 'jepa', cropSize: CROP }],
   [/^clip-vit-[bl]$/, OPENAI_CLIP],
   [/^openclip-vit-([blhg]|bigg)$/, { ...OPENAI_CLIP, activation: 'erf' }],
-  [/^siglip2?-vit-([bl]|so400m)$/, { preprocess: 'siglip', cropSize: CROP, activation: 'tanh' }],
+  [
+    /^siglip2?-vit-([bl]|so400m)$|^siglip2-vit-so400m-16$/,
+    { preprocess: 'siglip', cropSize: CROP, activation: 'tanh' },
+  ],
   [/^emoji-vit$/, { preprocess: 'dinov1', cropSize: 64 }],
 ];
 
@@ -41,7 +44,7 @@ export function knownEncoder(name: string): KnownEncoder {
   if (known) return known;
   throw new UsageError(
     `there is no encoder '${name}'`,
-    'Encoders are dinov2-vit-{s,b,l,g}, dinov2reg-vit-{s,b,l,g}, dinov1-vit-{s,b}, mocov3-vit-{s,b,l}, mae-vit-{b,l,h}, jepa-vit-h, clip-vit-{b,l}, openclip-vit-{b,l,h,g,bigg}, siglip-vit-{b,l,so400m}, siglip2-vit-{b,l,so400m}, emoji-vit and emoji-cnn.',
+    'Encoders are dinov2-vit-{s,b,l,g}, dinov2reg-vit-{s,b,l,g}, dinov1-vit-{s,b}, mocov3-vit-{s,b,l}, mae-vit-{b,l,h}, jepa-vit-h, clip-vit-{b,l}, openclip-vit-{b,l,h,g,bigg}, siglip-vit-{b,l,so400m}, siglip2-vit-{b,l,so400m,so400m-16}, emoji-vit and emoji-cnn.',
   );
 }
 

@@ -6,6 +6,7 @@ import { sha256Of } from '../files/sha256.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { openWeights, type WeightsFile } from '../formats/weights-file.js';
 import { locateWeights } from '../hub/locate.js';
+import { toPoolNames } from '../models/attention-pool.js';
 import { toDiffusersNames } from '../models/autoencoder-kl.js';
 import { toClipTextNames } from '../models/clip-text.js';
 import type { Weight, Weights } from '../models/parameters.js';
@@ -13,7 +14,7 @@ import { toRaeDecoderNames } from '../models/rae-decoder.js';
 import { toTinyNames } from '../models/tiny-autoencoder.js';
 import { toHubNames } from '../models/vit.js';
 
-export type NetworkKind = 'vae' | 'vit' | 'rae-decoder' | 'inception' | 'clip-text';
+export type NetworkKind = 'vae' | 'vit' | 'convnext' | 'rae-decoder' | 'inception' | 'clip-text';
 
 export interface NetworkRequest {
   kind: NetworkKind;
@@ -42,7 +43,8 @@ export interface OpenNetwork extends LoadedNetwork {
 
 const TRANSLATE: Record<NetworkKind, (weights: Weights) => Weights> = {
   vae: (weights) => toTinyNames(toDiffusersNames(weights)),
-  vit: toHubNames,
+  vit: (weights) => toPoolNames(toHubNames(weights)),
+  convnext: (weights) => weights,
   'rae-decoder': toRaeDecoderNames,
   inception: (weights) => weights,
   'clip-text': toClipTextNames,

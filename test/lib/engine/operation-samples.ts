@@ -177,6 +177,9 @@ export const SAMPLES: { readonly [N in OperationName]: () => Value[] } = {
     ...operation('convolution', [...image(), float([5, 4, 2, 2], 1)], {
       ...{ stride: 1, padding: [0, 0, 0, 0], dilation: 2 },
     }),
+    ...operation('convolution', [...image(), float([4, 1, 3, 3], 1), float([4], 2)], {
+      ...{ stride: 1, padding: [1, 1, 1, 1], dilation: 1, groups: 4 },
+    }),
   ],
   convolutionTranspose: () => [
     ...operation('convolutionTranspose', [float([2, 5, 4, 4]), float([5, 3, 3, 3], 1)], {

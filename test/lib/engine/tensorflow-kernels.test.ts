@@ -21,6 +21,7 @@ import { networkOf, repaOf } from '../../networks.js';
 import '../../../src/lib/engine/graph/kernels/index.js';
 import { defineKernels } from '../../../src/lib/engine/tensorflow/kernels.js';
 import { autoencoderKLShapes, decode, encode } from '../../../src/lib/models/autoencoder-kl.js';
+import { convNext, convNextShapes } from '../../../src/lib/models/convnext.js';
 import { foldBatchNorms, inception, inceptionShapes } from '../../../src/lib/models/inception.js';
 import { type Shapes, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
 import { decodeTiny, encodeTiny, tinyAutoencoderShapes } from '../../../src/lib/models/tiny-autoencoder.js';
@@ -39,6 +40,10 @@ const shapes: Record<string, (inputs: tf.NamedTensorInfoMap, attributes: tf.Name
   Conv2D: ({ x, filter }, attributes) => {
     const [strides, pad] = window(attributes);
     return tf.backend_util.computeConv2DInfo(shapeOf(x!), shapeOf(filter!), strides, 1, pad).outShape;
+  },
+  DepthwiseConv2dNative: ({ x, filter }, attributes) => {
+    const [strides, pad] = window(attributes);
+    return tf.backend_util.computeConv2DInfo(shapeOf(x!), shapeOf(filter!), strides, 1, pad, undefined, true).outShape;
   },
   Conv2DBackpropInput: (_, { inputShape }) => inputShape as number[],
   Conv2DBackpropFilter: (_, { filterShape }) => filterShape as number[],
@@ -204,6 +209,12 @@ describe('kernels of TensorFlow', () => {
         [1, 1008],
       ],
     );
+  });
+
+  test('suffice for ConvNeXt', () => {
+    const config = { depths: [1, 1], widths: [8, 16], patchSize: 4, kernel: 7 };
+    const p = toParameters(blank(convNextShapes(config)));
+    assert.deepEqual(convNext(p, config, tf.zeros([1, 3, 32, 32])).shape, [1, 16]);
   });
 
   test('of our own have all run', () => assert.deepEqual([...composed].sort(), own.toSorted()));

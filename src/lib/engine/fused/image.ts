@@ -40,6 +40,10 @@ export function conv2d(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor | null, 
   return bias ? convolve(x, weight, bias) : convolve(x, weight);
 }
 
+/** Each channel by a kernel of its own: x [B, C, H, W], weight [C, 1, kh, kw], bias [C]. No gradient. */
+export const depthwiseConv2d = (x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, window: Window): tf.Tensor =>
+  runKernel('DepthwiseConv2dNchw', { x, weight, bias }, { ...window });
+
 /** Largest element of each `size` x `size` window; x [B, C, H, W]. No gradient. */
 export const maxPool2d = (x: tf.Tensor, size: number, window: Window): tf.Tensor =>
   runKernel('MaxPoolNchw', { x }, { size, ...window });

@@ -121,8 +121,16 @@ export interface Attributes {
   /** x f [...] -> y f [...] = x sigmoid(steepness x) */
   swish: { readonly steepness: number };
 
-  /** x f [B, I, H, W], weight f [O, I, kh, kw], optional bias f [O] -> y f [B, O, h, w] (a cross-correlation) */
-  convolution: { readonly stride: number; readonly padding: Padding; readonly dilation: number };
+  /**
+   * x f [B, I, H, W], weight f [O, I / groups, kh, kw], optional bias f [O] -> y f [B, O, h, w] (a cross-correlation), in which each
+   * group of channels is made of one group of x's
+   */
+  convolution: {
+    readonly stride: number;
+    readonly padding: Padding;
+    readonly dilation: number;
+    readonly groups?: number;
+  };
   /** dy f [B, O, h, w], weight f [O, I, kh, kw] -> dx f [B, I, ...size]: the gradient of the convolution's x */
   convolutionTranspose: { readonly stride: number; readonly padding: Padding; readonly size: readonly number[] };
   /** x f [B, C, H, W] -> y f [B, C, h, w], of windows of `size` x `size`; padding is never the largest */

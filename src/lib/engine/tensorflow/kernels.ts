@@ -91,6 +91,10 @@ function defineConvolutions(): void {
     const y = tf.conv2d(padded(x, padding), filter, stride, 'valid');
     return channelsFirst(bias ? tf.add(y, bias) : y);
   });
+  defineKernel<Window>('DepthwiseConv2dNchw', ({ x, weight, bias }, { stride, padding }) => {
+    const filter = tf.transpose(weight, [2, 3, 0, 1]) as tf.Tensor4D; // [kh, kw, C, 1]
+    return channelsFirst(tf.add(tf.depthwiseConv2d(padded(x, padding), filter, stride, 'valid'), bias));
+  });
   defineKernel<Window & { size: number[] }>('Conv2dNchwInputGradient', ({ dy, weight }, { size, stride, padding }) => {
     const [top, left, bottom, right] = padding;
     const [height, width] = size;

@@ -7,6 +7,10 @@ defineKernel<Window>('Conv2dNchw', ({ x, weight, bias }, { stride, padding }) =>
   op('convolution', bias ? [x, weight, bias] : [x, weight], { stride, padding, dilation: 1 }),
 );
 
+defineKernel<Window>('DepthwiseConv2dNchw', ({ x, weight, bias }, { stride, padding }) =>
+  op('convolution', [x, weight, bias], { stride, padding, dilation: 1, groups: x.shape[1] }),
+);
+
 defineKernel<Window & { size: number[] }>('Conv2dNchwInputGradient', ({ dy, weight }, { size, stride, padding }) =>
   op('convolutionTranspose', [dy, weight], { size, stride, padding }),
 );

@@ -39,10 +39,15 @@ const WORTH_PACKING = 16;
 
 export const IMAGE: Rules<'convolution' | 'convolutionTranspose' | 'maxPool' | 'averagePool' | 'enlarge'> = {
   convolution(writer, inputs, operation) {
-    const { stride, padding, dilation } = operation.attributes;
-    const isPacked = writer.bakedLeaf(inputs[1]) && operation.inputs[1].shape[0] >= WORTH_PACKING;
+    const { stride, padding, dilation, groups = 1 } = operation.attributes;
+    const isPacked = groups === 1 && writer.bakedLeaf(inputs[1]) && operation.inputs[1].shape[0] >= WORTH_PACKING;
     if (writer.lowering.bf16Parts === 1 && isPacked) return packedConvolution(writer, inputs, operation);
-    return writer.node('Conv', inputs, { strides: both(stride), dilations: both(dilation), pads: padding });
+    return writer.node('Conv', inputs, {
+      strides: both(stride),
+      dilations: both(dilation),
+      pads: padding,
+      ...(groups === 1 ? {} : { group: groups }),
+    });
   },
 
   convolutionTranspose(writer, inputs, { attributes: { stride, padding, size }, inputs: [dy, weight] }) {

@@ -11,12 +11,13 @@ interface Window {
   readonly spreadWeight: number;
   /** Zeros in front of and behind the rows, and the columns; where negative, so many are cut off. */
   readonly padding: readonly [readonly [number, number], readonly [number, number]];
+  readonly groups?: number;
 }
 
 /** A cross-correlation, for which `weightAxes` names the axes of the weight. */
 function convolve(writer: Writer, image: Tensor, kernel: Tensor, weightAxes: 'o, i' | 'i, o', window: Window): Tensor {
   const [x, weight] = writer.operands(image, kernel);
-  const { stride, spreadX, spreadWeight, padding } = window;
+  const { stride, spreadX, spreadWeight, padding, groups = 1 } = window;
   const extent = (length: number, spread: number) => (length - 1) * spread + 1;
   const sizes = [0, 1].map((axis) => {
     const available = extent(x.shape[axis + 2], spreadX) + padding[axis][0] + padding[axis][1];
@@ -31,7 +32,7 @@ function convolve(writer: Writer, image: Tensor, kernel: Tensor, weightAxes: 'o,
     `stablehlo.convolution(${x.name}, ${weight.name}) ` +
       `dim_numbers = [b, f, 0, 1]x[${weightAxes}, 0, 1]->[b, f, 0, 1], window = {stride = ${both(stride)}, ` +
       `pad = [${pads}], lhs_dilate = ${both(spreadX)}, rhs_dilate = ${both(spreadWeight)}} ` +
-      `{batch_group_count = 1 : i64, feature_group_count = 1 : i64, precision_config = [${precision}, ${precision}]} : ` +
+      `{batch_group_count = 1 : i64, feature_group_count = ${groups} : i64, precision_config = [${precision}, ${precision}]} : ` +
       `(${typeOf(x)}, ${typeOf(weight)}) -> ${typeOf({ dtype: 'float32', shape })}`,
     'float32',
     shape,
@@ -56,10 +57,11 @@ const poolWindows = ({ size, stride, padding: [top, left, bottom, right] }: Pool
 });
 
 export const IMAGE: Rules<'convolution' | 'convolutionTranspose' | 'maxPool' | 'averagePool' | 'enlarge'> = {
-  convolution(writer, [x, weight, bias], { attributes: { stride, padding, dilation } }) {
+  convolution(writer, [x, weight, bias], { attributes: { stride, padding, dilation, groups } }) {
     const [top, left, bottom, right] = padding;
     const y = convolve(writer, x, weight, 'o, i', {
       stride,
+      groups,
       spreadX: 1,
       spreadWeight: dilation,
       padding: [
