@@ -3,11 +3,11 @@ import { UsageError } from '../errors.js';
 import { patchCount, type TransformerConfig, transformerConfig } from '../models/dit-sizes.js';
 import { isMmditName } from '../models/mmdit.js';
 import type { Values } from '../options/table.js';
-import { STATISTICS_KEY } from '../pretrained/codec.js';
-import { type ActiveMethod, activeMethods, type MethodValues, settleMethods } from '../repa/methods.js';
+import { activeMethods, type MethodValues, settleMethods } from '../repa/methods.js';
 import type { Network } from '../repa/network.js';
 import type { TrainingSet } from './data/set.js';
 import { settledDesign } from './design.js';
+import { checkLead, checkSphere } from './network-checks.js';
 import type { MODEL, STEPS } from './options.js';
 import { checkTextMethods, textNetwork } from './text-choice.js';
 
@@ -56,7 +56,7 @@ export function settleNetwork(
   const by = Math.max(0, ...active.map(({ method, settings }) => method.lead?.(settings) ?? 0));
   if (by > 0) design.lead = { by, channels: added };
   const model = sized(channels + added);
-  if (model.lead) checkLead(active, model);
+  checkLead(active, model);
   if (options.path === 'geodesic') checkSphere(active, model, set);
   if (fromText) checkTextMethods(active, options.model);
   else if (set.latents.classes > model.numClasses) {
@@ -71,34 +71,4 @@ export function settleNetwork(
     );
   }
   return { architecture, model, methods };
-}
-
-/** @throws UsageError for what knows one time for all channels alone */
-function checkLead(active: readonly ActiveMethod[], { prediction, timeEmbedding }: TransformerConfig): void {
-  const other = active.find(({ method }) => method.tokenTimes);
-  const option = prediction ? '--prediction' : timeEmbedding ? '--time-embedding' : other?.method.name;
-  if (option === undefined) return;
-  throw new UsageError(`--representation-lead gives channels two times, and ${option} takes one`, 'Drop one of them.');
-}
-
-/** @throws UsageError for what cannot be on a sphere: other vectors beside the tokens, clean data, latents without one length */
-function checkSphere(
-  active: readonly ActiveMethod[],
-  { prediction }: TransformerConfig,
-  { latents }: Pick<TrainingSet, 'latents'>,
-): void {
-  const other = active.find(({ method }) => method.companion || method.channels);
-  if (other) {
-    throw new UsageError(
-      `--path geodesic is for latents alone, and ${other.method.name} generates more`,
-      'Leave it out.',
-    );
-  }
-  if (prediction)
-    throw new UsageError('--path geodesic is for a network that predicts velocities', 'Drop --prediction.');
-  if (latents.file.schema.metadata[STATISTICS_KEY] === undefined) return;
-  throw new UsageError(
-    '--path geodesic is for tokens as their norm leaves them, and these latents are standardised, position by position',
-    'Encode them again with --statistics none.',
-  );
 }

@@ -1,8 +1,8 @@
 /** Opens the data that the options of a run name. */
 import { UsageError } from '../../errors.js';
 import { inUse } from '../../options/resolve.js';
-import type { Values } from '../../options/table.js';
-import { chosenMethods, type MethodValues } from '../../repa/methods.js';
+import { entriesOf, type Values } from '../../options/table.js';
+import { chosenMethods, METHODS, type MethodValues } from '../../repa/methods.js';
 import { openComputedFeatures } from './features.js';
 import type { DATA } from './options.js';
 import { PictureFile } from './pictures.js';
@@ -43,7 +43,10 @@ export function checkEncoder({ encoder, images, methods }: DataOptions): void {
     );
   }
   if (chosen.every(({ features }) => features !== 'followed')) {
-    throw new UsageError('--encoder does nothing without --lambda');
+    const [first] = METHODS.filter(({ features }) => features === 'followed').flatMap(({ options }) =>
+      entriesOf(options),
+    );
+    throw new UsageError(`--encoder does nothing without ${first.option.long}`);
   }
   if (images === undefined) throw new UsageError('--encoder does nothing without --images');
 }

@@ -1,0 +1,37 @@
+/** What does not go together in a network, with its methods and its data. */
+import { UsageError } from '../errors.js';
+import type { TransformerConfig } from '../models/dit-sizes.js';
+import { STATISTICS_KEY } from '../pretrained/codec.js';
+import type { ActiveMethod } from '../repa/methods.js';
+import type { TrainingSet } from './data/set.js';
+
+/** @throws UsageError for what knows one time for all channels alone */
+export function checkLead(active: readonly ActiveMethod[], { prediction, timeEmbedding }: TransformerConfig): void {
+  const leading = active.find(({ method, settings }) => method.lead?.(settings));
+  const other = active.find(({ method }) => method.tokenTimes);
+  const option = prediction ? '--prediction' : timeEmbedding ? '--time-embedding' : other?.method.name;
+  if (!leading || option === undefined) return;
+  throw new UsageError(`${leading.method.name} gives channels two times, and ${option} takes one`, 'Drop one of them.');
+}
+
+/** @throws UsageError for what cannot be on a sphere: other vectors beside the tokens, clean data, latents without one length */
+export function checkSphere(
+  active: readonly ActiveMethod[],
+  { prediction }: TransformerConfig,
+  { latents }: Pick<TrainingSet, 'latents'>,
+): void {
+  const other = active.find(({ method }) => method.companion || method.channels);
+  if (other) {
+    throw new UsageError(
+      `--path geodesic is for latents alone, and ${other.method.name} generates more`,
+      'Leave it out.',
+    );
+  }
+  if (prediction)
+    throw new UsageError('--path geodesic is for a network that predicts velocities', 'Drop --prediction.');
+  if (latents.file.schema.metadata[STATISTICS_KEY] === undefined) return;
+  throw new UsageError(
+    '--path geodesic is for tokens as their norm leaves them, and these latents are standardised, position by position',
+    'Encode them again with --statistics none.',
+  );
+}
