@@ -51,9 +51,21 @@ describe('a plugin', { skip }, () => {
     'no device': [/finds no device that it can use: No visible GPU/, /driver is installed .*or use --backend onnx/],
     'no driver': [/finds no device that it can use: .*CUDA_ERROR_NO_DEVICE/, /driver is installed/],
     taken: [/no memory left for this process: CUDA_ERROR_OUT_OF_MEMORY/, /nvidia-smi.*CUDA_VISIBLE_DEVICES/],
+    busy: [/another process has the accelerator: The TPU is already in use by process with pid 4711/, /end what else/],
+    exclusive: [/another process has the accelerator: CUDA_ERROR_DEVICE_UNAVAILABLE/, /CUDA_VISIBLE_DEVICES/],
   };
   for (const [fake, [message, hint]] of Object.entries(CASES)) {
     test(`that fails by '${fake}' is told of`, () => assertSays(() => clientThatFails(fake), message, hint));
+  }
+
+  for (const [fake, [message, hint]] of Object.entries({
+    full: [/the accelerator is out of memory: 2048 MiB more do not fit/, /end what else runs on it \(nvidia-smi\)/],
+    lost: [/the fake device was lost: CUDA_ERROR_ECC_UNCORRECTABLE: [^\n]*$/, /the last checkpoint stands/],
+  } as const)) {
+    test(`whose device fails by '${fake}' is told of`, () => {
+      const client = clientThatFails(fake);
+      assertSays(() => client.upload(new Float32Array(4), [4], 'float32'), message, hint);
+    });
   }
 
   test('that lacks an operation is told of by its first line', () => {

@@ -5,6 +5,8 @@ import { PjrtError, STATUS } from './c-api.js';
 const OUT_OF_MEMORY = /out of memory|failed to allocate/i;
 /** The device itself, its driver or the library between them has failed. */
 const LOST = /device (is |was )?lost|ECC|CUDA_ERROR|hipError|HIP_ERROR|driver|unknown error/i;
+/** Another process has the device for itself: TPUs always have one user, GPUs where their owner set it so. */
+const TAKEN = /already in use|in use by|resource busy|busy or unavailable|DEVICE_UNAVAILABLE|EXCLUSIVE/i;
 const NO_DEVICE = /no (visible |supported )?(gpu|cuda|hip|rocm|devices?)\b|no .*device found|not find|NO_DEVICE/i;
 
 /** What would have fitted, of how many rows were wanted. */
@@ -37,9 +39,11 @@ export function asRepaError(error: unknown, platform: string): unknown {
   const { call, status, message } = error;
   const [line] = message.split('\n');
   const isMemory = status === STATUS.resourceExhausted || OUT_OF_MEMORY.test(message);
-  if (isMemory && call === 'Client_Create') {
+  if (call === 'Client_Create' && (isMemory || TAKEN.test(message))) {
     return new UnavailableError(
-      `the accelerator has no memory left for this process: ${line}`,
+      isMemory
+        ? `the accelerator has no memory left for this process: ${line}`
+        : `another process has the accelerator: ${line}`,
       'end what else runs on it (nvidia-smi shows it), or choose another by CUDA_VISIBLE_DEVICES',
     );
   }
