@@ -9,6 +9,7 @@ import { watchStandardOutput } from './lib/cli/standard-output.js';
 import { isSecondaryRank, printable, styleErr, styleOut } from './lib/cli/terminal.js';
 import type { Verb } from './lib/cli/verb.js';
 import { onCompilation } from './lib/engine/compilation.js';
+import { onNotice } from './lib/engine/notice.js';
 import { diskProblem, EXIT, pathProblem, RepaError } from './lib/errors.js';
 import { whyMissing } from './lib/files/missing.js';
 import type { Source } from './lib/options/resolve.js';
@@ -51,7 +52,10 @@ function sourcesOf(name: string, { options }: Verb): OtherSources {
       return [environment, ...file];
     },
     tell(given, { quiet }) {
-      if (!quiet && !isSecondaryRank()) onCompilation(tellCompilation);
+      if (!quiet && !isSecondaryRank()) {
+        onCompilation(tellCompilation);
+        onNotice((line) => process.stderr.write(`note: ${printable(line)}\n`));
+      }
       const line = quiet || isSecondaryRank() ? undefined : told?.(given);
       if (line !== undefined) process.stderr.write(`${printable(line)}\n`);
     },

@@ -76,6 +76,7 @@ export const command = verb({
       kind: 'features',
       size: encoder.size,
       columns,
+      engine: encoder.engine,
       metadata: {
         'repa.model': encoder.name,
         'repa.model.sha256': encoder.sha256,

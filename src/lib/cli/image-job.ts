@@ -22,6 +22,8 @@ export interface ImageJob {
   /** Side of the square that each image is cropped to. */
   size: number;
   columns: readonly TensorColumn[];
+  /** What computes it, if not the backend that was selected. */
+  engine?: string | undefined;
   /** Header entries beyond those that all streams have. */
   metadata: Record<string, string | undefined>;
   /** The tensors of at most `batchSize` crops, by column: [N, ...shape], or more rows than images. */
@@ -99,7 +101,7 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   const classes = source.metadata['repa.classes'];
   const metadata = provenance(kind, {
     ...job.metadata,
-    'repa.engine': engineEntry(),
+    'repa.engine': job.engine ?? engineEntry(),
     'repa.images.sha256': source.names,
     'repa.classes': classes,
     'repa.reference': reference,

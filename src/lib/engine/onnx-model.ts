@@ -76,6 +76,11 @@ export class OnnxModel {
     }
   }
 
+  /** What computes it, as provenance tells it. */
+  get engine(): string {
+    return `onnx ${ort().version}`;
+  }
+
   dispose(): void {
     this.#session.release();
   }

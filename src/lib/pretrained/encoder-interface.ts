@@ -14,6 +14,8 @@ export interface Encoder {
   readonly side: number;
   /** As recorded in `repa.preprocess`. */
   readonly preprocess: Readonly<Record<string, unknown>>;
+  /** What computes it, where that is not the backend that was selected. */
+  readonly engine?: string;
   readonly tokens: number;
   readonly dim: number;
   readonly hasCls: boolean;

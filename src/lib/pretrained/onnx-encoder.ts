@@ -1,6 +1,9 @@
 /** Any image encoder as an ONNX file: what it takes and gives is read from the model itself. */
 import path from 'node:path';
-import { type OnnxModel, openOnnxModel, type Port } from '../engine/onnx-model.js';
+import { capture, engineInfo } from '../engine/index.js';
+import { notice } from '../engine/notice.js';
+import { type FloatTensor, type OnnxModel, openOnnxModel, type Port } from '../engine/onnx-model.js';
+import { activeDevice } from '../engine/select.js';
 import { DataError, UsageError } from '../errors.js';
 import { CLIP, IMAGENET, mapChannels, normaliseImage, toSignedUnit } from '../images/normalise.js';
 import type { RgbImage } from '../images/rgb-image.js';
@@ -59,8 +62,10 @@ export async function openOnnxEncoder(options: OnnxEncoderOptions): Promise<Enco
     throw new DataError(`${file}: takes ${showShape(shape)} at once, which is more than can be computed here`);
   }
   const input = new Float32Array(sizeOf(shape));
+  const onDevice = activeDevice() && (await lowered(model, shape, output, port.batch === undefined));
+  if (onDevice) model.dispose();
   const run = () => {
-    const result = model.run({ shape, data: input }, output);
+    const result = onDevice ? onDevice.run(input) : model.run({ shape, data: input }, output);
     if (result.shape[0] === batch) return result;
     throw new DataError(`${file}: '${output}' is ${showShape(result.shape)} for ${batch} images`);
   };
@@ -88,8 +93,44 @@ export async function openOnnxEncoder(options: OnnxEncoderOptions): Promise<Enco
       }
       return { feature, cls };
     },
-    dispose: () => model.dispose(),
+    ...(activeDevice() && !onDevice && { engine: model.engine }),
+    dispose: () => (onDevice ?? model).dispose(),
   };
+}
+
+/**
+ * The network on the device that was selected, if it has all of its operators; else null, which is told.
+ * @param byRow whether several devices may share the images
+ */
+async function lowered({ file, inputs }: OnnxModel, shape: readonly number[], output: string, byRow: boolean) {
+  const { NotLowered, readGraph, tensorFunction } = await import('../engine/onnx-import/index.js');
+  try {
+    const compute = tensorFunction(readGraph(file), inputs[0].name, output);
+    let size: readonly number[] = [];
+    const program = capture(
+      (x) => {
+        const [y] = compute(x);
+        size = y.shape.slice(1);
+        return [y];
+      },
+      [{ shape, dtype: 'float32' }],
+      { constants: 'own', byRow },
+    );
+    return {
+      run(images: Float32Array): FloatTensor {
+        const [data] = program.run(images) as Float32Array[];
+        return { shape: [data.length / sizeOf(size), ...size], data };
+      },
+      dispose: () => program.dispose(),
+    };
+  } catch (error) {
+    if (!(error instanceof NotLowered)) throw error;
+    const { backend } = engineInfo();
+    notice(
+      `${file}: ${error.message} has no form for ${backend}; this network is computed by ONNX Runtime on the processor`,
+    );
+    return null;
+  }
 }
 
 function copyRow(
