@@ -8,6 +8,7 @@ import { verb } from '../lib/cli/verb.js';
 import { engineEntry } from '../lib/engine/select.js';
 import { DataError, UsageError } from '../lib/errors.js';
 import { choice, decimal, flag, integer, list, text } from '../lib/options/option.js';
+import type { DiffusionModel } from '../lib/sampling/model.js';
 import { DIFFUSION_MODEL } from '../lib/sampling/options.js';
 
 const description = `Adds noise to latents as training does, runs a checkpoint on them, and keeps the tokens after chosen blocks: the
@@ -36,7 +37,11 @@ export const command = verb({
     }),
     t: list('--t <list>', 'times: 0 is data, 1 is noise', decimal(0, 1), { default: [0.5] }),
     pool: choice('--pool <how>', 'one vector an image, or all tokens', ['mean', 'none'], { default: 'mean' }),
-    nullLabel: flag('--null-label', 'give the model the null class instead of the labels'),
+    text: text('--text <path>', 'of an MM-DiT: captions of the images, made by encode-text'),
+    nullLabel: flag(
+      '--null-label',
+      'give the model the null class, or the empty caption, instead of what the images have',
+    ),
     num: integer('--num <n>', 'only the first n images', { min: 1 }),
     seed: SEED,
     dtype: DTYPE,
@@ -52,14 +57,14 @@ export const command = verb({
     const { TrainingSet } = await import('../lib/training/data/set.js');
     const { storedPreparation } = await import('../lib/training/data/preparation.js');
     const { tokenMeans } = await import('../lib/pretrained/token-means.js');
+    const { repeated } = await import('../lib/numbers/typed-array.js');
 
     checkHints(options.ckpt, options);
     await selectBackend(options);
     const model = loadDiffusionModel(options.ckpt, options);
     const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses, nullClass } = model.record.model;
     const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
-    if (model.record.model.text)
-      throw new UsageError(`${model.source} draws from text: hidden states are those of SiT and DiT`);
+    checkText(model, options.text);
     const { besides, missing } = storedPreparation(model.record, model.source);
     if (missing.length > 0) {
       throw new DataError(
@@ -72,15 +77,17 @@ export const command = verb({
       throw new UsageError(`--feats does nothing: ${model.source} needs none`);
     const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : [], {
       pixels: model.record.latent.shape[1],
+      ...(options.text !== undefined && { text: options.text }),
     });
+    const { captions } = set;
     set.include(besides);
-    if (!nullClass && (options.nullLabel || set.latents.labelled < set.rows)) {
+    if (!captions && !nullClass && (options.nullLabel || set.latents.labelled < set.rows)) {
       const what = options.nullLabel
         ? '--null-label'
         : `${set.rows - set.latents.labelled} images of ${options.latents} have no label`;
       throw new UsageError(`${what}: ${model.source} has no null class, but classes alone`);
     }
-    if (!options.nullLabel && set.latents.classes > numClasses) {
+    if (!captions && !options.nullLabel && set.latents.classes > numClasses) {
       throw new DataError(
         `${options.latents}: the labels go up to ${set.latents.classes - 1}, ${model.source} has ${numClasses} classes`,
         'Use --null-label.',
@@ -119,7 +126,11 @@ export const command = verb({
         const indices = Uint32Array.from({ length: batchSize }, (_, row) => start + Math.min(row, count - 1));
         const batch = await set.read(indices, seed, 0, start, false);
         const { labels } = batch;
-        const given = labels.map((label) => (options.nullLabel || label < 0 ? numClasses : label));
+        const given = captions
+          ? options.nullLabel
+            ? repeated(captions.empty, batchSize)
+            : batch.texts!
+          : labels.map((label) => (options.nullLabel || label < 0 ? numClasses : label));
         const states = new Map<string, Float32Array>(); // [B, T, D] or [B, D] of each column
         for (const { block, time, tokens: values } of extractor.states(batch, given, start)) {
           states.set(nameOf(block, time), pool === 'mean' ? tokenMeans(values, tokens, hiddenSize) : values);
@@ -139,6 +150,18 @@ export const command = verb({
     progress.finish();
   },
 });
+
+/** @throws UsageError for captions of a network that takes none, or none of one that does; DataError for those of other sizes */
+function checkText({ record, source }: DiffusionModel, text: string | undefined): void {
+  if (record.model.text && text === undefined) {
+    throw new UsageError(
+      `${source} draws from text`,
+      'Name the captions of the images by --text, made by encode-text.',
+    );
+  }
+  if (!record.model.text && text !== undefined)
+    throw new UsageError(`--text: ${source} draws from classes, not from text`);
+}
 
 function parseBlocks(list: readonly string[], depth: number): number[] {
   if (list.length === 1 && list[0] === 'all') return Array.from({ length: depth }, (_, i) => i + 1);

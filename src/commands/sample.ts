@@ -47,6 +47,10 @@ const examples = [
     command: 'repa encode-text prompts.txt -o prompts && repa sample --text prompts --cfg 2 --num 16 --grid drawn.png',
   },
   {
+    why: 'from one prompt, moved away from the empty caption',
+    command: 'repa sample --prompt "a red bus on a bridge" --cfg 2 --num 16 --grid bus.png',
+  },
+  {
     why: 'a long job that can be killed and run again: one of 16 processes',
     command: 'repa sample --num 50000 --shard 2/16 -o samples/',
   },
@@ -59,6 +63,16 @@ const OPTIONS = options({
     defaultText: 'random, or none where training had no labels',
   }),
   text: text('--text <path>', 'of an MM-DiT: prompts made by encode-text, which take turns', { conflicts: ['labels'] }),
+  prompt: text('--prompt <text>', 'of an MM-DiT: one prompt, encoded here', { conflicts: ['labels', 'text'] }),
+  textEncoder: text('--text-encoder <name>', 'what encodes it', {
+    defaultText: 'what the model was trained with, else clip-vit-l',
+    needs: 'prompt',
+  }),
+  textWeights: text('--text-weights <file>', "the text encoder's weights", { needs: 'prompt' }),
+  tokenizer: text('--tokenizer <folder>', 'of vocab.json and merges.txt', {
+    defaultText: 'that of the weights',
+    needs: 'prompt',
+  }),
   ...SAMPLING,
   noise: text('--noise <file>', 'initial noise: an .npy or a stream of latents [N, C, h, w]; sets --num'),
   latents: flag('--latents', 'write latents instead of decoded images', { conflicts: ['grid', 'png'] }),

@@ -1,10 +1,12 @@
 /** An MM-DiT through all verbs: trained on captions, continued, sampled from prompts, exported and imported. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { sizeOf } from '../../src/lib/numbers/typed-array.js';
 import { openTensorFile } from '../../src/lib/stream/file.js';
+import { fixtureWeightsFile } from '../fixture-weights.js';
+import { fixturePath } from '../support.js';
 import { largestError } from '../tensors.js';
 import { repa } from './binary.js';
 import { makeTensors } from './support.js';
@@ -94,14 +96,68 @@ test('what does not fit a network that draws from text is told', async (t) => {
     [[...FROM_TEXT, '--text', 'plain'], 65, /plain: has no captions, but feature/],
     [[...FROM_TEXT, '--rotary'], 2, /--rotary is for SiT and DiT, not for MM-DiT\/4/],
     [[...FROM_TEXT, '--internal', '0.5'], 2, /is for SiT, not for MM-DiT\/4/],
-    [[...FROM_TEXT, '--eval-every', '1'], 2, /MM-DiT/],
+    [[...FROM_TEXT, '--eval-every', '1', '--eval-grid', '1'], 2, /draws from text[\s\S]*--eval-text/],
     [['sample', '--num', '1', '--latents'], 2, /draws from text[\s\S]*repa encode-text/],
     [['sample', '--num', '1', '--latents', '--text', 'wide'], 65, /\[5, 8\], but .* was trained with others/],
     [['sample', '--num', '1', '--latents', '--text', 'endless'], 65, /lacks the empty caption/],
-    [['extract-hidden', '--latents', 'latents'], 2, /draws from text/],
+    [['extract-hidden', '--latents', 'latents'], 2, /draws from text[\s\S]*--text/],
+    [['extract-hidden', '--latents', 'latents', '--text', 'few'], 65, /9 of the 10 images in latents have no caption/],
   ] as const) {
     const outcome = await repa([...args, '--out', args[0] === 'train' ? 'new' : 'out'], { cwd });
     assert.equal(outcome.code, exit, `${args.join(' ')}\n${outcome.stderr}`);
     assert.match(outcome.stderr, message);
   }
+});
+
+test('a run on captions is measured on the way, and its blocks are looked into', async (t) => {
+  const cwd = await captioned(t);
+  const latents = await openTensorFile(path.join(cwd, 'latents'));
+  const { columns, metadata } = latents.schema;
+  latents.close();
+  const keys = Array.from({ length: 20 }, (_, i) => `val/${i}`);
+  await makeTensors(path.join(cwd, 'val'), keys, columns, metadata);
+  await makeTensors(path.join(cwd, 'val-text'), [...keys.map((key) => `${key}#0`), '#'], TEXT);
+  const measured = [
+    '--eval-every',
+    '2',
+    '--eval-grid',
+    '1',
+    '--eval-steps',
+    '2',
+    '--eval-cfg',
+    '2',
+    '--eval-text',
+    'prompts',
+  ];
+  const heldOut = ['--val-latents', 'val', '--val-text', 'val-text', '--eval-batch-size', '5'];
+  const log = await succeed(cwd, ...FROM_TEXT, '--steps', '2', ...measured, ...heldOut);
+  const [entry] = parseLog(log.toString()).filter(({ val_loss }) => val_loss !== undefined);
+  assert.ok(Number.isFinite(entry.val_loss));
+  assert.ok(existsSync(path.join(cwd, 'ckpt/samples/step-00000002.png')));
+  await succeed(cwd, 'extract-hidden', '--latents', 'val', '--text', 'val-text', '-o', 'with');
+  await succeed(cwd, 'extract-hidden', '--latents', 'val', '--text', 'val-text', '--null-label', '-o', 'without');
+  const [given, none] = await Promise.all(['with', 'without'].map((name) => openTensorFile(path.join(cwd, name))));
+  assert.deepEqual([given.rows, none.rows], [20, 20]);
+  for (const file of [given, none]) file.close();
+});
+
+test('a prompt in words draws what its encoded vectors draw', async (t) => {
+  const cwd = await prepared(t);
+  const latents = await openTensorFile(path.join(cwd, 'latents'));
+  const captions = latents.keys().map((key): [string, string] => [key, `picture ${key}`]);
+  latents.close();
+  writeFileSync(path.join(cwd, 'captions.json'), JSON.stringify(Object.fromEntries(captions)));
+  writeFileSync(path.join(cwd, 'prompts.txt'), 'a red bus, on a bridge\n');
+  const tower = ['--weights', fixtureWeightsFile('text'), '--tokenizer', fixturePath('text')];
+  await succeed(cwd, 'encode-text', 'captions.json', ...tower, '-o', 'text');
+  await succeed(cwd, 'encode-text', 'prompts.txt', ...tower, '-o', 'prompts', '--dtype', 'f32');
+  await succeed(cwd, ...FROM_TEXT, '--steps', '1');
+  const sample = ['sample', '--num', '2', '--latents', '--steps', '2', '--cfg', '2'];
+  await succeed(cwd, ...sample, '--text', 'prompts', '-o', 'encoded');
+  const here = ['--prompt', 'a red bus, on a bridge', '--text-weights', fixtureWeightsFile('text')];
+  await succeed(cwd, ...sample, ...here, '--tokenizer', fixturePath('text'), '-o', 'words');
+  assert.ok(largestError(await latentsIn(cwd, 'words'), await latentsIn(cwd, 'encoded')) < 1e-4);
+  const words = await openTensorFile(path.join(cwd, 'words'));
+  assert.equal(JSON.parse(words.schema.metadata['repa.sampler']).prompt, 'a red bus, on a bridge');
+  words.close();
 });

@@ -57,3 +57,10 @@ export function joinRows(a: Float32Array, b: Float32Array, rows: number): Float3
   }
   return joined;
 }
+
+/** Values that follow themselves `times` times. */
+export function repeated(values: Float32Array, times: number): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(values.length * times);
+  for (let i = 0; i < times; i++) out.set(values, i * values.length);
+  return out;
+}

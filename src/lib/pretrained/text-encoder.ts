@@ -39,6 +39,10 @@ const ACTIVATIONS = [
   [/^openclip-vit-([blhg]|bigg)$/, 'erf'],
 ] as const;
 
+/** Whether a text tower is known by this name. */
+export const isTextEncoder = (name: string | undefined): name is string =>
+  name !== undefined && ACTIVATIONS.some(([pattern]) => pattern.test(name));
+
 function activationOf(encoder: string) {
   const known = ACTIVATIONS.find(([pattern]) => pattern.test(encoder))?.[1];
   if (known) return known;

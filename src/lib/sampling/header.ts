@@ -38,7 +38,7 @@ export function headerOf(
       : {}),
     labels: prompts ? 'text' : describeLabels(labels),
     ...(prompts && {
-      text: portablePath(options.text!),
+      ...(options.text === undefined ? { prompt: options.prompt } : { text: portablePath(options.text) }),
       text_encoder: prompts.metadata['repa.model'],
       prompts: prompts.count,
     }),

@@ -51,7 +51,9 @@ export class HiddenStateExtractor {
       [
         { shape: [request.batchSize, stateSize(record)], dtype: 'float32' },
         { shape: [request.batchSize], dtype: 'float32' },
-        { shape: [request.batchSize], dtype: 'int32' },
+        record.model.text
+          ? { shape: [request.batchSize, record.model.text.tokens, record.model.text.dim], dtype: 'float32' }
+          : { shape: [request.batchSize], dtype: 'int32' },
       ],
       { byRow: true },
     );
@@ -60,13 +62,13 @@ export class HiddenStateExtractor {
   /**
    * Hidden states of one batch, block by block for each time.
    * @param batch latents, scaled, and what is generated with them
-   * @param labels [batchSize]
+   * @param labels [batchSize]; of a network that draws from text, vectors of captions [batchSize, L, D]
    * @param firstRow number of the first image: each image's noise depends on it and the seed alone, and is the same at
    *   every time
    */
   *states(
     batch: Pick<TrainingBatch, 'latents' | 'classTokens'>,
-    labels: Int32Array,
+    labels: Int32Array | Float32Array,
     firstRow: number,
   ): Generator<HiddenStates> {
     const { batchSize, blocks, times, seed } = this.#request;

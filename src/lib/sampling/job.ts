@@ -20,6 +20,10 @@ export interface SamplingOptions extends SamplerOptions, DecoderOptions, Omit<Mo
   ckpt: string;
   labels?: string;
   text?: string;
+  prompt?: string;
+  textEncoder?: string;
+  textWeights?: string;
+  tokenizer?: string;
   noise?: string;
   latents?: true;
   /** Of latents. */
@@ -59,7 +63,7 @@ export async function openJob(options: SamplingOptions): Promise<Job> {
   const settings = settleSampler(model, options);
   const anchor = settings.anchored && (await readAnchor(settings.anchored, projectedShape(model.record)!));
   const labels = labelPlan(options.labels, model.record);
-  const prompts = await Prompts.open(options.text, model);
+  const prompts = await Prompts.open(options, model);
   const guide = options.guideCkpt === undefined ? undefined : loadGuide(options.guideCkpt, model, hints);
   const noise = options.noise === undefined ? undefined : await readNoise(options.noise, model.record.latent.shape);
   const decoder = options.latents ? undefined : (codec ?? (await openSampleCodec(model, options)));

@@ -1,9 +1,10 @@
-/** What a network that draws from text is told: the vectors of captions that encode-text made. */
+/** What a network that draws from text is told: the vectors of captions that encode-text made, or of one that is encoded here. */
 import { DataError, UsageError } from '../errors.js';
 import { NULL_CAPTION } from '../images/captions.js';
 import { isMmdit } from '../models/mmdit.js';
+import { DEFAULT_TEXT_ENCODER, isTextEncoder, openTextEncoder } from '../pretrained/text-encoder.js';
 import { openTensorFile, type TensorFile } from '../stream/file.js';
-import { contextShape, emptyCaption, readContext } from '../training/data/captions.js';
+import { type ContextShape, contextShape, emptyCaption, readContext } from '../training/data/captions.js';
 import type { DiffusionModel } from './model.js';
 
 /** Captions whose vectors are kept once they were read. */
@@ -12,50 +13,116 @@ const MOST_KEPT = 256;
 /** Batches whose vectors are kept: those of one are asked for at every step, with and without the captions that guide. */
 const MOST_JOINED = 2;
 
+/** Vectors of captions by their numbers, [L, D] each; that of the empty one is `count`. */
+interface CaptionSource {
+  count: number;
+  metadata: Readonly<Record<string, string>>;
+  read(number: number): Float32Array;
+  close(): void;
+}
+
+/** Where captions come from. */
+export interface PromptChoice {
+  /** A stream that encode-text made. */
+  text?: string | undefined;
+  /** The option that names it. */
+  option?: string;
+  /** One caption, in words. */
+  prompt?: string | undefined;
+  /** What encodes it, if not what the model was trained with. */
+  textEncoder?: string | undefined;
+  textWeights?: string | undefined;
+  tokenizer?: string | undefined;
+}
+
+function storedCaptions(file: TensorFile): CaptionSource {
+  const rows = file.keys().flatMap((key, row) => (key === NULL_CAPTION ? [] : [row]));
+  const all = [...rows, emptyCaption(file)];
+  return {
+    count: rows.length,
+    metadata: file.schema.metadata,
+    read: (number) => readContext(file, all[number]),
+    close: () => file.close(),
+  };
+}
+
+/** One prompt, and the empty one, through the text tower of a CLIP. */
+async function encodedPrompt(prompt: string, options: PromptChoice, model: DiffusionModel): Promise<CaptionSource> {
+  const trained = model.record.data.text?.metadata['repa.model'];
+  const named = options.textEncoder ?? (isTextEncoder(trained) ? trained : DEFAULT_TEXT_ENCODER);
+  const encoder = await openTextEncoder({
+    ...{ encoder: named, weights: options.textWeights, tokenizer: options.tokenizer, batchSize: 2 },
+  });
+  const { name, sha256, tokens, dim } = encoder;
+  const metadata = { 'repa.model': name, 'repa.model.sha256': sha256 };
+  checkEncoder('--prompt', { tokens, dim, metadata }, model);
+  const vectors = encoder.encode([prompt, '']).slice(); // [2, L, D]
+  encoder.dispose();
+  const size = tokens * dim;
+  return {
+    count: 1,
+    metadata,
+    read: (number) => vectors.subarray(number * size, (number + 1) * size),
+    close: () => {},
+  };
+}
+
+/** @throws DataError for vectors of another encoder than the model was trained with */
+function checkEncoder(
+  where: string,
+  { tokens, dim, metadata }: ContextShape & Pick<CaptionSource, 'metadata'>,
+  { record, source }: DiffusionModel,
+): void {
+  const text = record.model.text!;
+  const trained = record.data.text?.metadata;
+  const [own, wanted] = [metadata, trained].map((each) => each?.['repa.model.sha256']);
+  if (tokens === text.tokens && dim === text.dim && (wanted === undefined || own === wanted)) return;
+  throw new DataError(
+    `${where}: captions of ${metadata['repa.model']} [${tokens}, ${dim}], but ${source} was trained with others`,
+    `Encode them with ${trained?.['repa.model'] ?? `an encoder of [${text.tokens}, ${text.dim}]`}.`,
+  );
+}
+
 /** Captions by their number; the number after the last is the empty one, from which guidance moves away. */
 export class Prompts {
   readonly count: number;
-  readonly #file: TensorFile;
-  readonly #rows: Uint32Array;
+  /** What is told of the captions' encoder, under the names of a stream's header. */
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly #source: CaptionSource;
   readonly #kept = new Map<number, Float32Array>();
   readonly #joined = new Map<string, Float32Array>();
 
-  private constructor(file: TensorFile) {
-    const rows = file.keys().flatMap((key, row) => (key === NULL_CAPTION ? [] : [row]));
-    this.count = rows.length;
-    this.#file = file;
-    this.#rows = Uint32Array.from([...rows, emptyCaption(file)]);
+  private constructor(source: CaptionSource) {
+    this.count = source.count;
+    this.metadata = source.metadata;
+    this.#source = source;
   }
 
   /**
+   * @param choice where captions are, and the option that names them, `--text` unless said
    * @throws UsageError when the model wants captions and there are none, or takes none; DataError when they are of another encoder
    *   than it was trained with
    */
-  static async open(path: string | undefined, { record, source }: DiffusionModel): Promise<Prompts | undefined> {
-    const { model } = record;
-    if (!isMmdit(model)) {
-      if (path === undefined) return undefined;
-      throw new UsageError(`--text: ${source} draws from classes, not from text`, 'Choose them with --labels.');
+  static async open(
+    { text: path, prompt, option = '--text', ...encoder }: PromptChoice,
+    model: DiffusionModel,
+  ): Promise<Prompts | undefined> {
+    const { record, source } = model;
+    const given = prompt === undefined ? path && option : '--prompt';
+    if (!isMmdit(record.model)) {
+      if (given === undefined) return undefined;
+      throw new UsageError(`${given}: ${source} draws from classes, not from text`, 'Choose them with --labels.');
     }
+    if (prompt !== undefined) return new Prompts(await encodedPrompt(prompt, encoder, model));
     if (path === undefined) {
       throw new UsageError(
         `${source} draws from text`,
-        'Encode prompts with repa encode-text, and name them by --text.',
+        `Encode prompts with repa encode-text, and name them by ${option}.`,
       );
     }
     const file = await openTensorFile(path);
-    const { tokens, dim } = contextShape(file);
-    const { text } = model;
-    const [own, trained] = [file.schema.metadata, record.data.text?.metadata].map(
-      (each) => each?.['repa.model.sha256'],
-    );
-    if (tokens !== text.tokens || dim !== text.dim || (trained !== undefined && own !== trained)) {
-      throw new DataError(
-        `${path}: captions of ${file.schema.metadata['repa.model']} [${tokens}, ${dim}], but ${source} was trained with others`,
-        `Encode them with ${record.data.text?.metadata['repa.model'] ?? `an encoder of [${text.tokens}, ${text.dim}]`}.`,
-      );
-    }
-    const prompts = new Prompts(file);
+    checkEncoder(path, { ...contextShape(file), metadata: file.schema.metadata }, model);
+    const prompts = new Prompts(storedCaptions(file));
     if (prompts.count === 0) throw new DataError(`${path}: holds no caption but the empty one`);
     return prompts;
   }
@@ -63,11 +130,6 @@ export class Prompts {
   /** The caption of image `index`: they take turns. */
   of(index: number): number {
     return index % this.count;
-  }
-
-  /** The header of the stream. */
-  get metadata(): Readonly<Record<string, string>> {
-    return this.#file.schema.metadata;
   }
 
   /** The vectors of captions by their numbers, [N, L, D]: to be read only. */
@@ -88,13 +150,13 @@ export class Prompts {
   #read(number: number): Float32Array {
     const known = this.#kept.get(number);
     if (known) return known;
-    const found = readContext(this.#file, this.#rows[number]); // [L, D]
+    const found = this.#source.read(number); // [L, D]
     if (this.#kept.size >= MOST_KEPT) this.#kept.clear();
     this.#kept.set(number, found);
     return found;
   }
 
   close(): void {
-    this.#file.close();
+    this.#source.close();
   }
 }

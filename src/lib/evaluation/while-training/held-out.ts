@@ -5,7 +5,7 @@ import type { Matrix } from '../../linalg/matrix-product.js';
 import { cknna } from '../../metrics/cknna.js';
 import { unitRows } from '../../metrics/features.js';
 import { type Neighbours, nearestNeighbours } from '../../metrics/neighbours.js';
-import { sameShape, showShape } from '../../numbers/typed-array.js';
+import { repeated, sameShape, showShape } from '../../numbers/typed-array.js';
 import { tokenMeans } from '../../pretrained/token-means.js';
 import { activeMethods, areFollowing, checkFeatures, withoutFollowing } from '../../repa/methods.js';
 import { HiddenStateExtractor } from '../../sampling/hidden-states.js';
@@ -63,7 +63,11 @@ export class HeldOut {
   static async open(options: MonitorOptions, run: MonitoredRun): Promise<HeldOut> {
     const set = await TrainingSet.open(options.valLatents!, options.valFeats ?? [], {
       pixels: run.record.latent.shape[1],
+      ...(options.valText !== undefined && { text: options.valText }),
     });
+    if (run.record.model.text && !set.captions) {
+      throw new UsageError('--val-latents of an MM-DiT need captions', 'Name them by --val-text, made by encode-text.');
+    }
     checkFit(set, run);
     set.include(run.besides);
     return new HeldOut(run, set, options);
@@ -75,7 +79,10 @@ export class HeldOut {
     const active = activeMethods(record.methods);
     const methods = this.#set.features.length > 0 ? active : withoutFollowing(active);
     const { latents, features } = this.#set;
-    const run = { network: record, training: record.training, latentShape: latents.shape, features };
+    const run = {
+      ...{ network: record, training: record.training, latentShape: latents.shape, features },
+      emptyText: this.#set.captions?.empty,
+    };
     const objective = compileValidation(store, run, { rows: this.#batch, methods });
     const sums: Record<string, number> = {};
     try {
@@ -140,8 +147,10 @@ export class HeldOut {
         if (this.#run.shouldStop()) return undefined;
         const rows = this.#rows.subarray(position, position + this.#batch);
         const batch = await this.#set.read(rows, VALIDATION_SEED, 0, position, false);
-        const unlabelled = new Int32Array(rows.length).fill(numClasses);
-        for (const { tokens } of extractor.states(batch, unlabelled, position)) {
+        const nothing = this.#set.captions
+          ? repeated(this.#set.captions.empty, rows.length)
+          : new Int32Array(rows.length).fill(numClasses);
+        for (const { tokens } of extractor.states(batch, nothing, position)) {
           values.set(tokenMeans(tokens, (inputSize / patchSize) ** 2, dim), position * dim);
         }
         labels.set(batch.labels, position);
@@ -202,7 +211,7 @@ function checkFit(set: TrainingSet, { record }: MonitoredRun): void {
   if (set.rows < FEWEST)
     throw new UsageError(`--val-latents hold ${set.rows} images: fewer than ${FEWEST} tell little`);
   const { numClasses } = record.model;
-  if (set.latents.classes > numClasses) {
+  if (!set.captions && set.latents.classes > numClasses) {
     throw new UsageError(
       `the labels of --val-latents go up to ${set.latents.classes - 1}, the model has ${numClasses} classes`,
     );

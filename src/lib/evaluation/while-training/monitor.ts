@@ -16,11 +16,8 @@ export async function openMonitor(
   run: MonitoredRun,
   inputs: MonitorInputs,
 ): Promise<RunMonitor> {
-  if (run.record.model.text) {
-    throw new UsageError(
-      '--eval-every is not for an MM-DiT, which draws from text',
-      'Measure its checkpoints with repa sample --text and repa fid.',
-    );
+  if (!run.record.model.text && options.valText !== undefined) {
+    throw new UsageError('--val-text is of an MM-DiT, which draws from text', 'Leave it out.');
   }
   const { pictures, compared } = sampleCounts(options);
   const heldOut = options.valLatents === undefined ? undefined : await HeldOut.open(options, run);

@@ -40,6 +40,9 @@ export const WHILE_TRAINING = options({
   evalVaeStatistics: text('--eval-vae-statistics <file>', 'statistics of its latents, of a decoder of encoder tokens', {
     needs: isSampled,
   }),
+  evalText: text('--eval-text <path>', 'of an MM-DiT: prompts made by encode-text, which samples take turns with', {
+    needs: isSampled,
+  }),
   evalBatchSize: integer('--eval-batch-size <n>', 'images computed at a time while measuring', {
     min: 1,
     default: 16,
@@ -55,6 +58,7 @@ export const WHILE_TRAINING = options({
   valFeats: list('--val-feats <paths>', 'features of the same images, for their losses and CKNNA', String, {
     needs: 'valLatents',
   }),
+  valText: text('--val-text <path>', 'of an MM-DiT: captions of the same images', { needs: 'valLatents' }),
   valNum: integer('--val-num <n>', 'held-out images that are used, spread over all', {
     min: 20,
     default: 1024,

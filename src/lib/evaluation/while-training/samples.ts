@@ -5,6 +5,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { UsageError } from '../../errors.js';
 import { makeFolder } from '../../files/folders.js';
 import { missingInput } from '../../files/missing.js';
+import { portablePath } from '../../files/portable-path.js';
 import { contactSheet, writePng } from '../../images/png.js';
 import type { RgbImage } from '../../images/rgb-image.js';
 import type { Gaussian } from '../../metrics/statistics.js';
@@ -14,6 +15,7 @@ import { type FeatureNetwork, openFeatureNetwork } from '../../pretrained/featur
 import { describeLabels, labelPlan } from '../../sampling/labels.js';
 import type { DiffusionModel } from '../../sampling/model.js';
 import { samplingNetworks } from '../../sampling/networks.js';
+import { Prompts } from '../../sampling/prompts.js';
 import { type SampleJob, sampleImages } from '../../sampling/sample.js';
 import { describeSampler, type SamplerSettings, settleSampler } from '../../sampling/settings.js';
 import type { Measure, MonitoredRun } from '../../training/monitor.js';
@@ -45,6 +47,10 @@ export class SampleMeasure implements Measure {
   readonly #settings: SamplerSettings;
   readonly #decoder: Codec;
   readonly #comparison: Comparison | undefined;
+  /** Of a network that draws from text. */
+  readonly #prompts: Prompts | undefined;
+  /** Where they are. */
+  readonly #text: string | undefined;
   readonly #pictures: number;
   readonly #compared: number;
   readonly #batch: number;
@@ -54,6 +60,7 @@ export class SampleMeasure implements Measure {
     model: DiffusionModel,
     decoder: Codec,
     comparison: Comparison | undefined,
+    prompts: Prompts | undefined,
     options: MonitorOptions,
   ) {
     const { pictures, compared } = sampleCounts(options);
@@ -61,6 +68,8 @@ export class SampleMeasure implements Measure {
     this.#model = model;
     this.#decoder = decoder;
     this.#comparison = comparison;
+    this.#prompts = prompts;
+    this.#text = options.evalText;
     this.#settings = settleSampler(model, { ...options.evalSampler, seed: SAMPLE_SEED });
     this.#pictures = pictures;
     this.#compared = compared;
@@ -85,11 +94,13 @@ export class SampleMeasure implements Measure {
     const model = { source: out, record, parameters: store.emaTensors };
     const side = record.model.inputSize * decoder.downsampling;
     const comparison = compared > 0 ? await openComparison(options, side, group.rank === 0, inputs) : undefined;
-    return new SampleMeasure(run, model, decoder, comparison, options);
+    const prompts = await Prompts.open({ text: options.evalText, option: '--eval-text' }, model);
+    return new SampleMeasure(run, model, decoder, comparison, prompts, options);
   }
 
   async run(step: number): Promise<Record<string, unknown> | undefined> {
-    const networks = samplingNetworks(this.#model, this.#settings, { constants: 'feed' });
+    const prompts = this.#prompts;
+    const networks = samplingNetworks(this.#model, this.#settings, { constants: 'feed', ...(prompts && { prompts }) });
     try {
       const { record } = this.#model;
       const labels = labelPlan(undefined, record);
@@ -99,6 +110,7 @@ export class SampleMeasure implements Measure {
         settings: this.#settings,
         decoder: this.#decoder,
         labels,
+        prompts,
         rounding: ROUNDING,
       });
       if (!sampled) return undefined;
@@ -111,7 +123,8 @@ export class SampleMeasure implements Measure {
         ...(gaussian ? this.#compare(gaussian) : {}),
         sampler: {
           ...describeSampler(this.#settings),
-          labels: describeLabels(labels),
+          labels: prompts ? 'text' : describeLabels(labels),
+          ...(this.#text !== undefined && { text: portablePath(this.#text), prompts: prompts?.count }),
           weights: `ema ${this.#run.record.training.emaDecays[0]}`,
         },
         decoder: decoderRecord(this.#decoder, ROUNDING),
@@ -168,6 +181,7 @@ export class SampleMeasure implements Measure {
   }
 
   dispose(): void {
+    this.#prompts?.close();
     this.#decoder.dispose();
     this.#comparison?.network.dispose();
   }
