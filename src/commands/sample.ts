@@ -23,7 +23,8 @@ The checkpoint is a folder of train or import, or a file as the official code of
 weights are published; its architecture is inferred. Latents of 4 channels are taken for those of Stable Diffusion's VAE,
 unless --vae names another codec. As their own samplers do, DiT and the original SiT guide 3 channels.
 
-Image number i depends on the seed and on i alone: not on the batch size, the shard, or how many are sampled. The stream
+Image number i depends on the seed and on i alone: not on the batch size, the shard, or how many are sampled, but for what f32
+rounds (about 1e-6 of the values; dopri5 chooses steps by errors, and turns that into some of its tolerance). The stream
 goes to stdout or -o; with --grid or --png it is written only to an explicit -o (- is stdout). Into a shard folder
 (-o samples/) it goes in parts: the same command, run again after a crash, goes on behind the last one that was finished.`;
 

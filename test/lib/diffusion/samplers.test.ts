@@ -144,6 +144,28 @@ test('dopri5 steps each image by its own error: its samples are the same bits al
   assert.equal(callsTogether, Math.max(...most), 'a batch takes as many calls as its slowest image');
 });
 
+test('what f32 rounds otherwise in another batch moves the samples of dopri5 by little of its tolerance', async () => {
+  const start = new Float32Array(48);
+  fillNormal(start, 5, PURPOSE.sdeNoise, 0);
+  /** A velocity whose last bits are chance. */
+  const rounded = (seed: number): Predictor<Float64Array> => {
+    let call = 0;
+    return (x, t) => {
+      const chance = new Float32Array(x.length);
+      fillNormal(chance, seed, PURPOSE.sdeNoise, 0, call++);
+      return Float64Array.from(x, (value, i) => (Math.cos(3 * t[0] + i) * value + 1) * (1 + 2 ** -24 * chance[i]));
+    };
+  };
+  const spread = async (boundByRounding: boolean): Promise<number> => {
+    const [first, ...others] = await Promise.all(
+      [1, 2, 3, 4, 5, 6].map((seed) => sampleDopri5(rounded(seed), start, 1, { boundByRounding })),
+    );
+    return Math.max(...others.flatMap((other) => [...other].map((value, i) => Math.abs(value - first[i]))));
+  };
+  const [bound, free] = [await spread(true), await spread(false)];
+  assert.ok(bound < 2e-5 && bound < free / 5, `${bound}, and ${free} where rounding decides the steps`);
+});
+
 test('guidance in an interval is that of each row with its own time', async () => {
   const batch = { labels: Int32Array.of(3, 5, 7), channelSize: 1 };
   const network = (_x: Float32Array, t: Float64Array, labels: Int32Array) =>

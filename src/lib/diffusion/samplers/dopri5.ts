@@ -18,6 +18,11 @@ export interface Dopri5Options {
   relativeTolerance?: number;
   /** Where to stop; default 0. The velocity of the `vp` path is infinite there, so it stops at 0.001. */
   endTime?: number;
+  /**
+   * Whether steps grow by no smaller an error than what f32 rounds. The first ones are so short that rounding, which is another in
+   * every batch, is all that is left of theirs. The official code takes it as it comes.
+   */
+  boundByRounding?: boolean;
   /** Called after each attempt at a step with the part of the way that the slowest row has done, in [0, 1]. */
   onProgress?: (fraction: number) => void;
 }
@@ -54,6 +59,9 @@ const MIDDLE_WEIGHTS = [
   11237099 / 235043384,
 ].map((weight) => weight / 2);
 
+/** Of a velocity: a few units of the last place of f32. */
+const ROUNDING = 2 ** -20;
+
 const SAFETY = 0.9;
 const LARGEST_GROWTH = 10;
 const LARGEST_SHRINKAGE = 0.2;
@@ -77,7 +85,7 @@ export async function sampleDopri5<State = Values, Input = Float32Array>(
   space: Space<State, Input> = hostSpace(),
 ): Promise<Float64Array> {
   const { absoluteTolerance = DOPRI5_TOLERANCES.absolute, relativeTolerance = DOPRI5_TOLERANCES.relative } = options;
-  const { endTime = 0 } = options;
+  const { endTime = 0, boundByRounding = false } = options;
   const field: Field<State, Input> = {
     velocity,
     space,
@@ -99,6 +107,7 @@ export async function sampleDopri5<State = Values, Input = Float32Array>(
     const { slopes, ahead } = await tryStep(field, x, slope, { t, dt, stepTime });
     const error = space.combine(scaled(ERROR_WEIGHTS, dt), slopes);
     const ratio = await space.ratios(error, [x, ahead], field.tolerance, rows);
+    const steepness = boundByRounding ? await space.ratios(slope, [x, x], field.tolerance, rows) : undefined;
     const isTaken = Array.from(ratio, (value, row) => dt[row] !== 0 && value <= 1);
     const isLast = isTaken.map((taken, row) => taken && t[row] - size[row] <= endTime);
     const goesOn = isTaken.map((taken, row) => taken && !isLast[row]);
@@ -115,7 +124,8 @@ export async function sampleDopri5<State = Values, Input = Float32Array>(
       if (dt[row] === 0) continue;
       if (isTaken[row]) t[row] -= size[row];
       if (isTaken[row]) stepTime[row] = isLast[row] ? Number.NaN : t[row];
-      size[row] *= stepFactor(ratio[row]);
+      const rounded = steepness ? ROUNDING * size[row] * steepness[row] : 0;
+      size[row] *= stepFactor(Math.max(ratio[row], Math.min(1, rounded)));
     }
     const slowest = Math.max(...stepTime.map((time) => (Number.isNaN(time) ? endTime : time)));
     options.onProgress?.((1 - slowest) / (1 - endTime));
@@ -261,7 +271,7 @@ export const dopri5 = sampler({
     const tolerances = { absoluteTolerance: atol, relativeTolerance: rtol };
     const start = space.from(states, rows);
     if (stepControl === 'batch') return sampleDopri5(together(velocity, rows), start, 1, tolerances, space);
-    return sampleDopri5(velocity, start, rows, tolerances, space);
+    return sampleDopri5(velocity, start, rows, { ...tolerances, boundByRounding: true }, space);
   },
   // Headers without step_control are of the time when all images of a batch took the same steps.
   describe: ({ solver, atol, rtol, stepControl }) => ({
