@@ -1,6 +1,7 @@
 /** How well frozen features tell held-out emoji apart: k nearest neighbours by DINO's protocol (20-NN by cosine). */
 import { capture } from '../../src/lib/engine/index.js';
 import type { Matrix } from '../../src/lib/linalg/matrix-product.js';
+import { rowsOf } from '../../src/lib/metrics/feature-rows.js';
 import { unitRows } from '../../src/lib/metrics/features.js';
 import { knnAccuracy } from '../../src/lib/metrics/knn.js';
 import { vit } from '../../src/lib/models/vit.js';
@@ -68,7 +69,7 @@ export function judge(pictures: readonly Picture[], features: Features): { categ
   const accuracy = (key: 'category' | 'subcategory'): number => {
     const names = [...new Set(pictures.map(({ emoji }) => emoji[key]))];
     const labels = (part: readonly Picture[]) => Int32Array.from(part, ({ emoji }) => names.indexOf(emoji[key]));
-    return 100 * knnAccuracy(reference, labels(train), queries, labels(test));
+    return 100 * knnAccuracy(rowsOf(reference), labels(train), rowsOf(queries), labels(test));
   };
   return { category: accuracy('category'), subcategory: accuracy('subcategory') };
 }

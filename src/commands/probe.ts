@@ -1,15 +1,20 @@
 /** repa probe: how well classes can be read from features. */
 
+import { tmpdir } from 'node:os';
 import { ENGINE, JSON_LINES, SEED } from '../lib/cli/shared-options.js';
-import { printResult } from '../lib/cli/terminal.js';
+import { printResult, say } from '../lib/cli/terminal.js';
 import { verb } from '../lib/cli/verb.js';
+import { showBytes } from '../lib/files/space.js';
 import { integer, list, text } from '../lib/options/option.js';
 
 const description = `Measures what features know of the classes: a linear layer trained on the features of one set and tested on
 those of another, as the REPA paper does it (batch normalisation without parameters, 90 epochs, Adam), and a vote of the
 nearest neighbours, which trains nothing. Tokens are averaged for each image first.
 
-Without --test, a fifth of the training features, chosen by their keys, is held out.`;
+Without --test, a fifth of the training features, chosen by their keys, is held out.
+
+Features of more than 256 MiB are kept in a file without a name in TMPDIR (or /tmp) while it runs, and read some at a time; what it will
+take is told before.`;
 
 const examples = [
   {
@@ -37,7 +42,9 @@ export const command = verb({
   },
   run: async (options) => {
     const { selectBackend } = await import('../lib/engine/index.js');
-    const { probeFeatures } = await import('../lib/evaluation/probe.js');
+    const { probeFeatures, probeNeeds } = await import('../lib/evaluation/probe.js');
+    const needs = await probeNeeds(options);
+    if (needs && !options.quiet) say(`note: takes about ${shownNeeds(needs)}`);
     await selectBackend(options);
     for await (const result of probeFeatures(options)) {
       const { metric, column, accuracy, train_rows, test_rows, classes } = result;
@@ -46,3 +53,7 @@ export const command = verb({
     }
   },
 });
+
+/** Memory, and the room of what is kept in a file instead. */
+const shownNeeds = ({ memory, disk }: { memory: number; disk: number }): string =>
+  `${showBytes(memory)} of memory${disk > 0 ? `, and ${showBytes(disk)} in ${tmpdir()} while it runs` : ''}`;

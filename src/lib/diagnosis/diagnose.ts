@@ -8,6 +8,7 @@ import { bestBackend } from '../engine/select.js';
 import { isGpuVisible } from '../engine/tensorflow/start.js';
 import { installedPlugins } from '../engine/xla/plugin.js';
 import { RepaError } from '../errors.js';
+import { machineMemory } from '../files/space.js';
 import { coresPerProcess, mpiRank } from '../parallel/environment.js';
 import { openMpiLibrary } from '../parallel/mpi-library.js';
 import type { Shard } from '../stream/shards.js';
@@ -73,7 +74,7 @@ export async function diagnose(): Promise<Diagnosis> {
     processor: os.cpus()[0]?.model.trim() ?? 'unknown',
     cores: os.availableParallelism(),
     threads,
-    memory_bytes: memoryBytes(),
+    memory_bytes: machineMemory(),
     free_bytes: os.freemem(),
     gpu: isGpuVisible(),
     backend: await bestBackend(),
@@ -95,12 +96,6 @@ async function probe(name: BackendName, threads: number): Promise<BackendFacts> 
     const lastWords = stderr?.trim().split('\n').at(-1);
     return { name, works: false, problem: `it ends its process (${signal ?? `exit ${code}`})`, hint: lastWords };
   }
-}
-
-/** Memory of the machine, or of the container if that is less. */
-function memoryBytes(): number {
-  const limit = process.constrainedMemory();
-  return limit ? Math.min(limit, os.totalmem()) : os.totalmem();
 }
 
 function mpiFacts(): Diagnosis['mpi'] {

@@ -1,10 +1,11 @@
 /** Feature files as matrices: one vector an image. */
 import { statSync } from 'node:fs';
-import { totalmem } from 'node:os';
 import path from 'node:path';
 import { DataError } from '../errors.js';
+import { machineMemory, showBytes } from '../files/space.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { readNpy } from '../formats/npy.js';
+import type { FeatureRows } from '../metrics/feature-rows.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { drained } from '../numbers/typed-array.js';
 import { tokenMeans } from '../pretrained/token-means.js';
@@ -12,69 +13,130 @@ import { openTensorFile } from '../stream/file.js';
 import { openTensorStream } from '../stream/reader.js';
 import { floatColumn } from '../stream/rows.js';
 import { type TensorColumn, valueColumns } from '../stream/schema.js';
+import { type Room, RowStore } from './row-store.js';
 
-/** Pooled features of a file: one vector an image. */
-export interface FeatureColumn {
+/** A column of features: one vector an image. */
+interface ColumnFacts {
   name: string;
   /** Of streams; rows of an .npy have none. */
   keys: readonly string[] | undefined;
   labels: Int32Array | undefined;
   rows: number;
   dim: number;
-  values: Float32Array; // [N, D]
   /** The stream's header; empty for an .npy. */
   metadata?: Readonly<Record<string, string>>;
 }
 
+/** Pooled features of a file, in memory. */
+export interface FeatureColumn extends ColumnFacts {
+  values: Float32Array; // [N, D]
+}
+
+/** The same, read some rows at a time. */
+export interface StoredColumn extends ColumnFacts {
+  features: FeatureRows;
+}
+
 /**
  * Reads every column of features of a tensor stream, its tokens averaged for each image, or an .npy [N, D].
- * @throws DataError when the file holds no features, or values that are not finite
+ * @throws DataError when the file holds no features, or values that are not finite, or more than this machine's memory
  */
 export async function readFeatureColumns(input: string): Promise<FeatureColumn[]> {
   if (path.extname(input) === '.npy') return [fromNpy(input)];
-  const reader = await openTensorStream(input);
-  const columns = valueColumns(reader.schema.columns).filter(({ dtype, shape }) => dtype !== 'u8' && shape.length <= 2);
-  if (columns.length === 0) {
-    throw new DataError(`${reader.name}: has no features: one vector, or a list of tokens, a row`);
+  const size = await featureSize(input);
+  if (size) checkMemory(input, size.columns.reduce((sum, { dim }) => sum + size.rows * dim, 0) * FLOAT);
+  const pieces: Float32Array[][] = [];
+  const columns = await readColumns(input, (column, values) => {
+    pieces[column] ??= [];
+    pieces[column].push(values);
+  });
+  return columns.map((column, i) => ({ ...column, values: drained(pieces[i] ?? []) }));
+}
+
+/**
+ * The same columns in stores that share some memory; whoever asked closes them.
+ * @throws as readFeatureColumns, but for what fits into no memory; an error of the file system where no file takes it
+ */
+export async function storeFeatureColumns(
+  input: string,
+  room: Room,
+): Promise<(StoredColumn & { features: RowStore })[]> {
+  const stores: RowStore[] = [];
+  const columns = await readColumns(input, (column, values, dim) => {
+    stores[column] ??= new RowStore(dim, room);
+    stores[column].append(values);
+  });
+  return columns.map((column, i) => ({ ...column, features: stores[i] ?? new RowStore(column.dim, room) }));
+}
+
+/** Hands over the features of each column, batch by batch: [n, D]. */
+async function readColumns(
+  input: string,
+  take: (column: number, values: Float32Array, dim: number) => void,
+): Promise<ColumnFacts[]> {
+  if (path.extname(input) === '.npy') {
+    const { values, ...facts } = fromNpy(input);
+    take(0, values, facts.dim);
+    return [facts];
   }
-  const stat = input === '-' ? undefined : statSync(input);
-  if (stat?.isFile() || stat?.isDirectory()) await checkMemory(input, columns); // a pipe tells nothing before it is read
+  const reader = await openTensorStream(input);
+  const columns = featuresIn(reader.schema.columns, reader.name);
   const keys: string[] = [];
   const labels: number[] = [];
-  const batches = columns.map((): Float32Array[] => []);
   for await (const batch of reader) {
     for (const key of batch.keys) keys.push(key);
     for (const label of batch.labels) labels.push(label);
     for (const [i, { name, shape }] of columns.entries()) {
-      const values = floatColumn(batch, name);
-      batches[i].push(shape.length === 2 ? tokenMeans(values, shape[0], shape[1]) : values);
+      const dim = shape.at(-1)!;
+      const raw = floatColumn(batch, name);
+      const values = shape.length === 2 ? tokenMeans(raw, shape[0], dim) : raw;
+      refuseNonFinite(values, dim, (row) => `${reader.name}: '${name}' of '${batch.keys[row]}'`);
+      take(i, values, dim);
     }
   }
-  return columns.map(({ name, shape }, i) => {
-    const values = drained(batches[i]);
-    refuseNonFinite(values, shape.at(-1)!, (row) => `${reader.name}: '${name}' of '${keys[row]}'`);
-    return {
-      name,
-      keys,
-      labels: Int32Array.from(labels),
-      rows: keys.length,
-      dim: shape.at(-1)!,
-      values,
-      metadata: reader.schema.metadata,
-    };
-  });
+  const facts = { keys, labels: Int32Array.from(labels), rows: keys.length, metadata: reader.schema.metadata };
+  return columns.map(({ name, shape }) => ({ ...facts, name, dim: shape.at(-1)! }));
 }
 
-/** @throws DataError when the features of a file are more than this machine's memory, before they are read */
-async function checkMemory(input: string, columns: readonly TensorColumn[]): Promise<void> {
+/** @throws DataError when none of the columns holds features */
+function featuresIn(columns: readonly TensorColumn[], file: string): TensorColumn[] {
+  const found = valueColumns(columns).filter(({ dtype, shape }) => dtype !== 'u8' && shape.length <= 2);
+  if (found.length > 0) return found;
+  throw new DataError(`${file}: has no features: one vector, or a list of tokens, a row`);
+}
+
+/** How much a file holds, by its headers. */
+export interface FeatureSize {
+  rows: number;
+  columns: { name: string; dim: number }[];
+  labels: Int32Array;
+}
+
+/** @returns undefined for what tells nothing before it is read: a pipe, an .npy */
+export async function featureSize(input: string): Promise<FeatureSize | undefined> {
+  const stat = input === '-' ? undefined : statSync(input, { throwIfNoEntry: false });
+  if (!(stat?.isFile() || stat?.isDirectory()) || path.extname(input) === '.npy') return undefined;
   const file = await openTensorFile(input);
-  const { rows } = file;
-  await file.close();
-  const bytes = columns.reduce((sum, { shape }) => sum + rows * shape.at(-1)! * Float32Array.BYTES_PER_ELEMENT, 0);
-  if (bytes <= totalmem()) return;
-  const shown = (size: number): string => `${(size / 2 ** 30).toFixed(1)} GiB`;
+  try {
+    const columns = featuresIn(file.schema.columns, file.name);
+    return {
+      rows: file.rows,
+      columns: columns.map(({ name, shape }) => ({ name, dim: shape.at(-1)! })),
+      labels: file.labels(),
+    };
+  } finally {
+    file.close();
+  }
+}
+
+const FLOAT = Float32Array.BYTES_PER_ELEMENT;
+
+/** @throws DataError when this machine has not as much memory */
+export function checkMemory(what: string, bytes: number): void {
+  const there = machineMemory();
+  if (bytes <= there) return;
   throw new DataError(
-    `${input}: its features take ${shown(bytes)} in memory, and this machine has ${shown(totalmem())}`,
+    `${what}: takes ${showBytes(bytes)} of memory, and this machine has ${showBytes(there)}`,
     'Extract features of fewer images or blocks.',
   );
 }

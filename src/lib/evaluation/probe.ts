@@ -1,11 +1,14 @@
 /** What features know of classes, by a linear probe and by their neighbours. */
 
-import { DataError, UsageError } from '../errors.js';
+import { tmpdir } from 'node:os';
+import { DataError, UnavailableError, UsageError } from '../errors.js';
 import { crc32 } from '../files/crc32.js';
+import { freeBytes, showBytes } from '../files/space.js';
 import { classDifference } from '../images/class-map.js';
-import { knnAccuracy } from '../metrics/knn.js';
-import { type LabelledFeatures, probeAccuracy, trainLinearProbe } from '../metrics/linear-probe.js';
-import { type FeatureColumn, readFeatureColumns } from './feature-columns.js';
+import { someRows } from '../metrics/feature-rows.js';
+import { knnAccuracy, knnMemory } from '../metrics/knn.js';
+import { type LabelledFeatures, linearProbeMemory, probeAccuracy, trainLinearProbe } from '../metrics/linear-probe.js';
+import { checkMemory, featureSize, type StoredColumn, storeFeatureColumns } from './feature-columns.js';
 
 export interface ProbeSettings {
   train: string;
@@ -39,18 +42,69 @@ export async function* probeFeatures(settings: ProbeSettings): AsyncGenerator<Pr
     if (METRICS.includes(metric)) continue;
     throw new UsageError(`there is no metric '${metric}'`, `There are ${METRICS.join(' and ')}.`);
   }
-  const trainColumns = await readFeatureColumns(settings.train);
-  const testColumns = settings.test === undefined ? undefined : await readFeatureColumns(settings.test);
-  for (const column of trainColumns) {
-    const other = testColumns?.find(({ name }) => name === column.name);
-    if (testColumns && !other) throw new DataError(`${settings.test}: has no column '${column.name}'`);
-    if (other) checkClasses(column, other, settings);
-    yield* probeColumn(column, other, settings);
+  const room = { left: IN_MEMORY };
+  const trainColumns = await storeFeatureColumns(settings.train, room);
+  const testColumns = settings.test === undefined ? undefined : await storeFeatureColumns(settings.test, room);
+  try {
+    for (const column of trainColumns) {
+      const other = testColumns?.find(({ name }) => name === column.name);
+      if (testColumns && !other) throw new DataError(`${settings.test}: has no column '${column.name}'`);
+      if (other) checkClasses(column, other, settings);
+      yield* probeColumn(column, other, settings);
+    }
+  } finally {
+    for (const { features } of [...trainColumns, ...(testColumns ?? [])]) features.close();
   }
 }
 
+/** Numbers of all features together that are kept in memory: 256 MiB. */
+const IN_MEMORY = 2 ** 26;
+/** The program, its engine, and what is read at a time. */
+const PROGRAM = 250e6;
+
+/** What a probe takes, in bytes. */
+export interface ProbeNeeds {
+  memory: number;
+  /** Of a file without a name in the folder for temporary files; 0 where memory holds the features. */
+  disk: number;
+}
+
+/**
+ * What a probe will take, by the headers of its inputs.
+ * @returns undefined where an input tells nothing before it is read: a pipe, an .npy
+ * @throws DataError when this machine has not as much memory; UnavailableError when its disk has no room
+ */
+export async function probeNeeds({ train, test, metric }: ProbeSettings): Promise<ProbeNeeds | undefined> {
+  const sizes = [await featureSize(train), test === undefined ? undefined : await featureSize(test)];
+  const [known] = sizes;
+  if (!known || (test !== undefined && !sizes[1])) return undefined;
+  const there = sizes.flatMap((size) => size ?? []);
+  const numbers = there.reduce((sum, { rows, columns }) => {
+    return sum + rows * columns.reduce((dims, { dim }) => dims + dim, 0);
+  }, 0);
+  const isKept = numbers <= IN_MEMORY;
+  const widest = Math.max(...known.columns.map(({ dim }) => dim));
+  const sets = there.map(({ rows }) => ({ rows, columns: widest }));
+  const work = [
+    metric.includes('linear') ? linearProbeMemory(sets[0], new Set(known.labels).size) : 0,
+    metric.includes('knn') ? knnMemory(sets.length > 1 ? sets : [sets[0], sets[0]]) : 0,
+  ];
+  const needs = {
+    memory: PROGRAM + 4 * Math.min(numbers, IN_MEMORY) + Math.max(...work),
+    disk: isKept ? 0 : 4 * numbers,
+  };
+  checkMemory(train, needs.memory);
+  if (needs.disk > freeBytes(tmpdir())) {
+    throw new UnavailableError(
+      `${train}: its features take ${showBytes(needs.disk)} in ${tmpdir()}, which has ${showBytes(freeBytes(tmpdir()))} left`,
+      'TMPDIR names another folder.',
+    );
+  }
+  return needs;
+}
+
 /** @throws DataError when the two sets number their classes differently */
-function checkClasses(train: FeatureColumn, test: FeatureColumn, settings: ProbeSettings): void {
+function checkClasses(train: StoredColumn, test: StoredColumn, settings: ProbeSettings): void {
   const difference = classDifference(train.metadata ?? {}, test.metadata ?? {});
   if (difference === undefined) return;
   throw new DataError(
@@ -64,8 +118,8 @@ function checkClasses(train: FeatureColumn, test: FeatureColumn, settings: Probe
  * @throws DataError when rows have no labels or all the same, or none are left to test on
  */
 export function* probeColumn(
-  column: FeatureColumn,
-  test: FeatureColumn | undefined,
+  column: StoredColumn,
+  test: StoredColumn | undefined,
   settings: ProbeSettings,
 ): Generator<ProbeResult> {
   const isHeldOut = (row: number): boolean => crc32(Buffer.from(column.keys![row])) % HOLDOUT === 0;
@@ -109,17 +163,11 @@ function nearest(train: LabelledFeatures, test: LabelledFeatures, { neighbours }
 }
 
 /** The rows that `take` chooses. */
-function labelled(column: FeatureColumn, file: string, take: (row: number) => boolean): LabelledFeatures {
-  const { labels, dim, values } = column;
+function labelled(column: StoredColumn, file: string, take: (row: number) => boolean): LabelledFeatures {
+  const { labels, features } = column;
   if (!labels || labels.some((label) => label < 0)) {
     throw new DataError(`${file}: has rows without a label`, 'Labels come from the first level of the image folder.');
   }
-  const rows = Array.from({ length: column.rows }, (_, row) => row).filter(take);
-  // All of them need no copy: there may be gigabytes.
-  if (rows.length === column.rows) {
-    return { features: { rows: rows.length, columns: dim, data: values }, labels: labels.slice() };
-  }
-  const data = new Float32Array(rows.length * dim);
-  for (const [i, row] of rows.entries()) data.set(values.subarray(row * dim, (row + 1) * dim), i * dim);
-  return { features: { rows: rows.length, columns: dim, data }, labels: Int32Array.from(rows, (row) => labels[row]) };
+  const rows = Uint32Array.from({ length: column.rows }, (_, row) => row).filter(take);
+  return { features: someRows(features, rows), labels: Int32Array.from(rows, (row) => labels[row]) };
 }

@@ -1,5 +1,6 @@
 /** Room on the disk, and sizes in words. */
 import { existsSync, statfsSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import path from 'node:path';
 
 /** Bytes that are free where a file or folder is, or is to be. */
@@ -8,6 +9,12 @@ export function freeBytes(file: string): number {
   while (!existsSync(place) && path.dirname(place) !== place) place = path.dirname(place);
   const { bavail, bsize } = statfsSync(place);
   return bavail * bsize;
+}
+
+/** Bytes of memory that this process may come to have: the machine's, or what a container lets it take. */
+export function machineMemory(): number {
+  const limit = process.constrainedMemory();
+  return limit ? Math.min(limit, totalmem()) : totalmem();
 }
 
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];

@@ -1,6 +1,7 @@
 /** k-nearest-neighbour classification: a probe of a representation that trains nothing. */
 import { UsageError } from '../errors.js';
 import type { Matrix } from '../linalg/matrix-product.js';
+import { type FeatureRows, rowRange, rowsAtATime } from './feature-rows.js';
 import { unitRows } from './features.js';
 import { type Neighbours, nearestNeighbours } from './neighbours.js';
 
@@ -11,26 +12,29 @@ export interface KnnOptions {
   blockElements?: number;
 }
 
-type Features = Matrix<Float32Array> | Matrix;
-
 /** Elements of features that are brought to f64 at a time. */
-const BLOCK_ELEMENTS = 2 ** 24;
+const BLOCK_ELEMENTS = 2 ** 23;
+
+/** Bytes that are held at a time, at most, of so many rows: blocks of both sets, and products of their rows. */
+export const knnMemory = (sets: readonly Pick<FeatureRows, 'rows' | 'columns'>[]): number =>
+  PRODUCTS + sets.reduce((sum, set) => sum + 12 * rowsAtATime(set, BLOCK_ELEMENTS) * set.columns, 0);
+const PRODUCTS = 2 ** 25;
 
 /**
  * The share of test samples whose label wins the weighted vote of their nearest training samples, by the protocol of DINO
  * (arXiv 2104.14294, section 4: k = 20, temperature 0.07).
  *
- * @param train [N, D] and `test` [M, D]; only some rows of each are in f64, and of length 1, at a time.
+ * @param train [N, D] and `test` [M, D]; only some rows of each are read, and of length 1 in f64, at a time.
  * @throws UsageError when there are fewer than k training samples
  */
 export function knnAccuracy(
-  train: Features,
+  train: FeatureRows,
   trainLabels: Int32Array,
-  test: Features,
+  test: FeatureRows,
   testLabels: Int32Array,
   { k = 20, temperature = 0.07, blockElements = BLOCK_ELEMENTS }: KnnOptions = {},
 ): number {
-  const { indices, similarities } = nearestInBlocks(test, train, k, Math.ceil(blockElements / train.columns));
+  const { indices, similarities } = nearestInBlocks(test, train, k, blockElements);
   let right = 0;
   for (let row = 0; row < test.rows; row++) {
     const votes = new Map<number, number>();
@@ -46,7 +50,8 @@ export function knnAccuracy(
 }
 
 /** The nearest neighbours, found in one block of the candidates after another. */
-function nearestInBlocks(queries: Features, candidates: Features, k: number, height: number): Neighbours {
+function nearestInBlocks(queries: FeatureRows, candidates: FeatureRows, k: number, elements: number): Neighbours {
+  const height = Math.max(1, Math.ceil(elements / candidates.columns));
   if (k > candidates.rows)
     throw new UsageError(`cannot take ${k} neighbours of ${candidates.rows}`, 'choose a smaller -k');
   const indices = new Int32Array(queries.rows * k);
@@ -65,8 +70,11 @@ function nearestInBlocks(queries: Features, candidates: Features, k: number, hei
   return { rows: queries.rows, k, indices, similarities };
 }
 
-function unitBlock({ rows, columns, data }: Features, first: number, count: number): Matrix {
-  return unitRows(data.subarray(first * columns, Math.min(rows, first + count) * columns), columns);
+function unitBlock(features: FeatureRows, first: number, count: number): Matrix {
+  const rows = rowRange(features, first, count);
+  const values = new Float32Array(rows.length * features.columns);
+  features.read(rows, values);
+  return unitRows(values, features.columns);
 }
 
 /** Puts the neighbours of a row of a block among those of blocks before: of equals these stay first. */

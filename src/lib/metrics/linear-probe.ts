@@ -8,9 +8,10 @@ import { DataError } from '../errors.js';
 import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import { fillNormal, PURPOSE, permutation } from '../numbers/random.js';
 import { captureGradients, ParameterStore } from '../optim/index.js';
+import { type FeatureRows, rowRange, rowsAtATime } from './feature-rows.js';
 
 export interface LabelledFeatures {
-  readonly features: Matrix<Float32Array>; // [N, D]
+  readonly features: FeatureRows; // [N, D]
   readonly labels: Int32Array; // [N]
 }
 
@@ -34,8 +35,17 @@ export interface LinearProbe {
   readonly bias: Float32Array; // [classes]
 }
 
-/** 64 MiB, of which a step takes about five. */
-const BLOCK_ELEMENTS = 2 ** 24;
+/** 32 MiB, of which a step takes about five. */
+const BLOCK_ELEMENTS = 2 ** 23;
+const BLOCKS = 5;
+/** Weights, their gradients, the sums of these, and what Adam keeps; then what normalisation is folded into. */
+const COPIES = 7;
+
+/** Bytes that training and testing take at most, besides the features. */
+export function linearProbeMemory(train: Pick<FeatureRows, 'rows' | 'columns'>, classes: number): number {
+  const { columns } = train;
+  return 4 * (BLOCKS * rowsAtATime(train, BLOCK_ELEMENTS) * columns + COPIES * classes * columns);
+}
 
 const VARIANCE_FLOOR = 1e-6;
 /** Of the running mean and variance: the share of the newest batch. */
@@ -56,7 +66,7 @@ export function trainLinearProbe(train: LabelledFeatures, options: ProbeOptions)
   if (unlabelled >= 0) throw new DataError(`row ${unlabelled} of the training features has no label`);
   const classes = labels.reduce((largest, label) => Math.max(largest, label), 0) + 1;
   const batchSize = Math.min(options.batchSize ?? 16384, rows);
-  const blockRows = Math.min(batchSize, Math.max(1, Math.floor((options.blockElements ?? BLOCK_ELEMENTS) / columns)));
+  const blockRows = rowsAtATime({ rows: batchSize, columns }, options.blockElements ?? BLOCK_ELEMENTS);
   const store = initialise(classes, columns, seed, blockRows < batchSize);
   const batch = new Batch(store, { batchSize, blockRows, columns, classes });
   const running = new RunningMoments(columns);
@@ -93,17 +103,24 @@ export function trainLinearProbe(train: LabelledFeatures, options: ProbeOptions)
  * @throws DataError when the features are not of the probe's dimension
  */
 export function probeAccuracy(probe: LinearProbe, test: LabelledFeatures, top = 1): number {
-  const { rows, columns } = test.features;
+  const { features, labels } = test;
+  const { rows, columns } = features;
   if (columns !== probe.mean.length) {
     throw new DataError(`the probe reads ${probe.mean.length} features, the test rows have ${columns}`);
   }
   const { weight, bias } = foldNormalisation(probe);
-  const logits = matrixProduct(test.features, weight, { transposeB: true }).data; // [N, classes]
+  const height = rowsAtATime(features, BLOCK_ELEMENTS);
   let right = 0;
-  for (let row = 0; row < rows; row++) {
-    const scores = logits.subarray(row * probe.classes, (row + 1) * probe.classes).map((logit, c) => logit + bias[c]);
-    const own = scores[test.labels[row]];
-    if (scores.reduce((ahead, score) => ahead + Number(score > own), 0) < top && own !== undefined) right++;
+  for (let first = 0; first < rows; first += height) {
+    const chosen = rowRange(features, first, height);
+    const block = { rows: chosen.length, columns, data: new Float32Array(chosen.length * columns) };
+    features.read(chosen, block.data);
+    const logits = matrixProduct(block, weight, { transposeB: true }).data; // [n, classes]
+    for (let row = 0; row < block.rows; row++) {
+      const scores = logits.subarray(row * probe.classes, (row + 1) * probe.classes).map((logit, c) => logit + bias[c]);
+      const own = scores[labels[first + row]];
+      if (scores.reduce((ahead, score) => ahead + Number(score > own), 0) < top && own !== undefined) right++;
+    }
   }
   return right / rows;
 }
@@ -152,16 +169,16 @@ class Batch {
   }
 
   run({ features, labels }: LabelledFeatures, rows: Uint32Array): BatchMoments & { loss: number } {
-    const { blockRows, columns } = this.#sizes;
-    const { mean, variance } = momentsOf(features, rows);
+    const { blockRows } = this.#sizes;
+    const { mean, variance } = this.#momentsOf(features, rows);
     const shift = Float32Array.from(mean);
     const scale = Float32Array.from(variance, (value) => 1 / Math.sqrt(value + VARIANCE_FLOOR));
     let loss = 0;
     for (let first = 0; first < rows.length; first += blockRows) {
       const block = rows.subarray(first, first + blockRows);
       this.#shares.fill(0).fill(1 / rows.length, 0, block.length); // what is left of an earlier block counts nothing
+      features.read(block, this.#features);
       block.forEach((from, row) => {
-        this.#features.set(features.data.subarray(from * columns, (from + 1) * columns), row * columns);
         this.#labels[row] = labels[from];
       });
       if (first > 0) this.#store.accumulateGradients();
@@ -172,21 +189,36 @@ class Batch {
     return { loss, mean, variance };
   }
 
+  /** Of some rows, in two passes. */
+  #momentsOf(features: FeatureRows, rows: Uint32Array): BatchMoments {
+    const { columns } = features;
+    const mean = new Float64Array(columns);
+    this.#forBlocks(features, rows, (values) => {
+      for (let i = 0, j = 0; i < values.length; i++, j = j + 1 === columns ? 0 : j + 1) mean[j] += values[i];
+    });
+    for (let j = 0; j < columns; j++) mean[j] /= rows.length;
+    const variance = new Float64Array(columns);
+    this.#forBlocks(features, rows, (values) => {
+      for (let i = 0, j = 0; i < values.length; i++, j = j + 1 === columns ? 0 : j + 1) {
+        variance[j] += (values[i] - mean[j]) ** 2;
+      }
+    });
+    return { mean, variance: variance.map((sum) => sum / rows.length) };
+  }
+
+  /** The values of some rows, as many at a time as are computed. */
+  #forBlocks(features: FeatureRows, rows: Uint32Array, take: (values: Float32Array) => void): void {
+    const { blockRows, columns } = this.#sizes;
+    for (let first = 0; first < rows.length; first += blockRows) {
+      const block = rows.subarray(first, first + blockRows);
+      features.read(block, this.#features);
+      take(this.#features.subarray(0, block.length * columns));
+    }
+  }
+
   dispose(): void {
     this.#gradients.dispose();
   }
-}
-
-/** Of some rows, in two passes. */
-function momentsOf({ columns, data }: Matrix<Float32Array>, rows: Uint32Array): BatchMoments {
-  const mean = new Float64Array(columns);
-  for (const row of rows) for (let j = 0, i = row * columns; j < columns; j++, i++) mean[j] += data[i];
-  for (let j = 0; j < columns; j++) mean[j] /= rows.length;
-  const variance = new Float64Array(columns);
-  for (const row of rows) {
-    for (let j = 0, i = row * columns; j < columns; j++, i++) variance[j] += (data[i] - mean[j]) ** 2;
-  }
-  return { mean, variance: variance.map((sum) => sum / rows.length) };
 }
 
 /** Runs on features [B, D], labels [B], the share of each row in the mean [B], and what normalises a batch [D]. */

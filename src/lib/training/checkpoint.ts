@@ -96,6 +96,7 @@ export function saveCheckpoint(
   const temporary = hiddenFolder(folder, record.step);
   let made: string | undefined;
   try {
+    rmSync(temporary, { recursive: true, force: true }); // of a killed one, whose files would be taken for ours
     made = makeFolder(temporary); // the first folder that was not there
     for (const [part, tensors] of parts) writeSafetensors(path.join(temporary, `${part}.safetensors`), tensors);
     const text = `${JSON.stringify(writtenRecord(record), null, 2)}\n`;

@@ -5,6 +5,7 @@ import { selectBackend } from '../../../src/lib/engine/index.js';
 import { DataError, UsageError } from '../../../src/lib/errors.js';
 import { openSafetensors } from '../../../src/lib/formats/safetensors.js';
 import type { Matrix } from '../../../src/lib/linalg/matrix-product.js';
+import { type FeatureRows, rowsOf } from '../../../src/lib/metrics/feature-rows.js';
 import { unitRows } from '../../../src/lib/metrics/features.js';
 import { InceptionScoreEstimate } from '../../../src/lib/metrics/inception-score.js';
 import { kernelDistance, pickRows, squaredDiscrepancy } from '../../../src/lib/metrics/kid.js';
@@ -130,7 +131,7 @@ test('nearest neighbours classify separate classes, and guess where labels are r
     const labels = Int32Array.from({ length: rows }, (_, row) => row % classes);
     const noise = normals(rows * dims, seed);
     const features = noise.map((value, i) => 0.3 * value + centres[labels[Math.floor(i / dims)] * dims + (i % dims)]);
-    return { labels, features: unitRows(features, dims) };
+    return { labels, features: rowsOf(unitRows(features, dims)) };
   };
   const [train, held] = [draw(200, 2), draw(80, 3)];
   assert.equal(knnAccuracy(train.features, train.labels, held.features, held.labels), 1);
@@ -148,9 +149,9 @@ test('nearest neighbours classify separate classes, and guess where labels are r
 });
 
 test('nearer neighbours weigh more', () => {
-  const rows = (angles: number[]): Matrix => {
+  const rows = (angles: number[]): FeatureRows => {
     const data = Float64Array.from(angles.flatMap((angle) => [Math.cos(angle), Math.sin(angle)]));
-    return { rows: angles.length, columns: 2, data };
+    return rowsOf({ rows: angles.length, columns: 2, data });
   };
   const train = rows([0.05, 1.2, 1.3]);
   const labels = Int32Array.of(7, 8, 8);
@@ -159,11 +160,12 @@ test('nearer neighbours weigh more', () => {
 });
 
 test('neighbours that are found in blocks of the candidates vote as those that are not', () => {
-  const side = (rows: number, salt: number) => ({
-    rows,
-    columns: 3,
-    data: Float32Array.from({ length: rows * 3 }, (_, i) => Math.round(3 * Math.sin(salt + 7 * i))), // with equal rows
-  });
+  const side = (rows: number, salt: number) =>
+    rowsOf({
+      rows,
+      columns: 3,
+      data: Float32Array.from({ length: rows * 3 }, (_, i) => Math.round(3 * Math.sin(salt + 7 * i))), // with equal rows
+    });
   const [train, held] = [side(60, 1), side(40, 2)];
   const labels = (rows: number) => Int32Array.from({ length: rows }, (_, i) => (i * i) % 5);
   const accuracy = (blockElements?: number) =>

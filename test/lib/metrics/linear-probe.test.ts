@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { selectBackend } from '../../../src/lib/engine/index.js';
 import { DataError } from '../../../src/lib/errors.js';
+import { rowsOf } from '../../../src/lib/metrics/feature-rows.js';
 import { type LabelledFeatures, probeAccuracy, trainLinearProbe } from '../../../src/lib/metrics/linear-probe.js';
 import { fillNormal } from '../../../src/lib/numbers/random.js';
 
@@ -18,13 +19,13 @@ function normals(count: number, seed: number): Float32Array {
 
 const centres = normals(CLASSES * DIMS, 1);
 /** Clusters of classes, on axes of very different scale and offset. */
-function draw(rows: number, seed: number, spread = 0.3): LabelledFeatures {
+function draw(rows: number, seed: number, spread = 0.3): LabelledFeatures & { data: Float32Array } {
   const labels = Int32Array.from({ length: rows }, (_, row) => row % CLASSES);
   const data = normals(rows * DIMS, seed).map((value, i) => {
     const axis = i % DIMS;
     return (spread * value + centres[labels[Math.floor(i / DIMS)] * DIMS + axis]) * 10 ** (axis - 3) + 100 * axis;
   });
-  return { features: { rows, columns: DIMS, data }, labels };
+  return { features: rowsOf({ rows, columns: DIMS, data }), labels, data };
 }
 
 const options = { epochs: 30, batchSize: 64, learningRate: 0.02, seed: 1 };
@@ -54,7 +55,7 @@ test('the running moments are those of the features', () => {
   const train = draw(400, 4);
   const { mean, variance } = trainLinearProbe(train, { ...options, batchSize: 16384 });
   for (let axis = 0; axis < DIMS; axis++) {
-    const values = Array.from({ length: 400 }, (_, row) => train.features.data[row * DIMS + axis]);
+    const values = Array.from({ length: 400 }, (_, row) => train.data[row * DIMS + axis]);
     const average = values.reduce((sum, value) => sum + value, 0) / 400;
     const spread = values.reduce((sum, value) => sum + (value - average) ** 2, 0) / 399;
     assert.ok(Math.abs(mean[axis] - average) < 1e-4 * Math.max(1, Math.abs(average)), `mean of axis ${axis}`);
@@ -76,7 +77,7 @@ test('labels that a probe has not seen are never right; missing labels and other
   const unseen = { ...train, labels: train.labels.map(() => CLASSES) };
   assert.equal(probeAccuracy(probe, unseen, CLASSES), 0);
   assert.throws(() => trainLinearProbe({ ...train, labels: train.labels.map(() => -1) }, options), DataError);
-  const narrow = { rows: 2, columns: 3, data: new Float32Array(6) };
+  const narrow = rowsOf({ rows: 2, columns: 3, data: new Float32Array(6) });
   assert.throws(() => probeAccuracy(probe, { features: narrow, labels: Int32Array.of(0, 1) }), DataError);
 });
 

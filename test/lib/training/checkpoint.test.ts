@@ -1,6 +1,6 @@
 /** Checkpoints are believed as they were saved, and not otherwise. */
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { selectBackend } from '../../../src/lib/engine/index.js';
@@ -44,6 +44,20 @@ test('a part that was not saved with the others is refused; a checkpoint of befo
   rmSync(path.join(folder, 'SHA256SUMS'));
   assert.deepEqual(readCheckpointRecord(folder), record);
   assert.deepEqual([...readCheckpointPart(folder, 'ema')], [['w', tensor(1)]]);
+});
+
+test('nothing that a killed run left of the same step gets into a checkpoint', () => {
+  const out = temporaryFolder();
+  const left = path.join(out, '.step-0000002.tmp');
+  mkdirSync(left);
+  for (const name of ['SHA256SUMS', 'optimizer.safetensors']) writeFileSync(path.join(left, name), 'of before');
+  const folder = saveCheckpoint(out, record, new Map([['model', [['w', tensor(1)]]]]), 1);
+  assert.deepEqual(readdirSync(folder).sort(), ['SHA256SUMS', 'config.json', 'model.safetensors']);
+  const sums = readFileSync(path.join(folder, 'SHA256SUMS'), 'utf8');
+  assert.deepEqual(
+    [...sums.matchAll(/ {2}(.+)\n/g)].map(([, name]) => name),
+    ['config.json', 'model.safetensors'],
+  );
 });
 
 test('arrays that are not finite are not saved, and not gone on with', async () => {

@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { UsageError } from '../../errors.js';
 import type { Matrix } from '../../linalg/matrix-product.js';
 import { cknna } from '../../metrics/cknna.js';
+import { rowsOf } from '../../metrics/feature-rows.js';
 import { unitRows } from '../../metrics/features.js';
 import { type Neighbours, nearestNeighbours } from '../../metrics/neighbours.js';
 import { repeated, sameShape, showShape } from '../../numbers/typed-array.js';
@@ -118,7 +119,9 @@ export class HeldOut {
     }
     if (column.labels!.every((label) => label >= 0)) {
       const settings = { ...PROBE, neighbours: this.#probeNeighbours };
-      for (const { metric, accuracy } of probeColumn(column, undefined, settings))
+      const { rows, dim: columns, values: data } = column;
+      const stored = { ...column, features: rowsOf({ rows, columns, data }) };
+      for (const { metric, accuracy } of probeColumn(stored, undefined, settings))
         scores[`${metric}_accuracy`] = accuracy;
     }
     return {
