@@ -60,11 +60,11 @@ static void attend_task(void *context, size_t index) {
   const float *q = t->q + item * t->queries * ld + column, *k = t->k + item * t->keys * ld + column;
   const float *v = t->v + item * t->keys * ld + column;
   float *y = t->y + item * t->queries * ld + column;
-  gemm_t logits = {.n = t->keys, .k = t->depth, .ldc = ceil_div(t->keys, PANEL) * PANEL, .alpha = 1, .parts = t->parts};
-  gemm_t mixed = {.n = t->depth, .k = t->keys, .ldc = ld, .alpha = 1, .parts = t->parts};
-  size_t rows = p->rows, of_keys = gemm_packed_bytes(t->keys, t->depth, t->parts);
-  size_t of_values = gemm_packed_bytes(t->depth, t->keys, t->parts);
-  size_t of_queries = gemm_packed_bytes(rows, t->depth, t->parts), of_weights = gemm_packed_bytes(rows, t->keys, t->parts);
+  gemm_t logits = {.n = t->keys, .k = t->depth, .ldc = ceil_div(t->keys, PANEL) * PANEL, .alpha = 1, .parts = 1};
+  gemm_t mixed = {.n = t->depth, .k = t->keys, .ldc = ld, .alpha = 1, .parts = 1};
+  size_t rows = p->rows, of_keys = gemm_packed_bytes(t->keys, t->depth, 1);
+  size_t of_values = gemm_packed_bytes(t->depth, t->keys, 1);
+  size_t of_queries = gemm_packed_bytes(rows, t->depth, 1), of_weights = gemm_packed_bytes(rows, t->keys, 1);
   char *operands = scratch(0, of_keys + of_values + of_queries + of_weights);
   float *sums = (float *)scratch(1, (rows * logits.ldc + rows) * sizeof(float));
   if (!operands || !sums) {
@@ -74,17 +74,17 @@ static void attend_task(void *context, size_t index) {
   char *values = operands + of_keys, *queries = values + of_values, *weights = queries + of_queries;
   float *inverse = sums + rows * logits.ldc;
   size_t depth_steps = ceil_div(t->depth, KSTEP), key_steps = ceil_div(t->keys, KSTEP);
-  pack(k, ld, 1, 1, 0, t->keys, 0, depth_steps, t->depth, t->parts, operands);
-  pack(v, ld, 0, 1, 0, t->depth, 0, key_steps, t->keys, t->parts, values);
+  pack(k, ld, 1, 1, 0, t->keys, 0, depth_steps, t->depth, 1, operands);
+  pack(v, ld, 0, 1, 0, t->depth, 0, key_steps, t->keys, 1, values);
   for (size_t block = first; block < MIN(p->blocks, first + p->blocks_per_task); block++) {
     size_t from = block * rows, count = MIN(rows, t->queries - from);
     logits.m = mixed.m = count;
     logits.c = sums;
     mixed.c = y + from * ld;
-    pack(q + from * ld, ld, 1, 0, 0, count, 0, depth_steps, t->depth, t->parts, queries);
+    pack(q + from * ld, ld, 1, 0, 0, count, 0, depth_steps, t->depth, 1, queries);
     multiply(&logits, queries, operands, 0, count, 0, t->keys);
     exponentials(sums, logits.ldc, count, t->keys, t->scale, inverse);
-    pack(sums, logits.ldc, 1, 0, 0, count, 0, key_steps, t->keys, t->parts, weights);
+    pack(sums, logits.ldc, 1, 0, 0, count, 0, key_steps, t->keys, 1, weights);
     multiply(&mixed, weights, values, 0, count, 0, t->depth);
     scale_rows(mixed.c, ld, count, t->depth, inverse);
   }

@@ -59,14 +59,13 @@ int gemm_batch(const gemm_t *g, size_t count, size_t stride_a, size_t stride_b, 
 size_t gemm_packed_bytes(size_t n, size_t k, int parts);
 void gemm_pack_b(const gemm_t *g, void *out, parallel_fn parallel, void *pool);
 
-/* softmax(scale q k^T) v of each head (arXiv 1706.03762). */
+/* softmax(scale q k^T) v of each head (arXiv 1706.03762), of operands rounded to bf16. */
 typedef struct {
   size_t batch, heads, queries, keys, depth;
   const float *q;        /* [batch, queries, heads, depth] */
   const float *k, *v;    /* [batch, keys, heads, depth] */
   float *y;              /* [batch, queries, heads, depth]; none of the above */
   float scale;
-  int parts;
 } attention_t;
 
 /* 0, or -1 when memory runs out. Needs units, and keys. */

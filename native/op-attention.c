@@ -1,12 +1,11 @@
 /*
  * repa.Attention: q f [B, N, H, d], k f [B, M, H, d], v f [B, M, H, d] -> f [B, N, H, d] = softmax(scale q k^T) v of each
- * head H. `parts` says of how many bf16 an operand of the products is the sum.
+ * head H, of operands rounded to bf16.
  */
 #include "host.h"
 #include "operations.h"
 
 typedef struct {
-  size_t parts;
   float scale;
 } description_t;
 
@@ -14,9 +13,7 @@ static OrtStatus *create(const struct OrtCustomOp *op, OrtTable table, const Ort
   (void)op;
   (void)table;
   description_t d;
-  TRY(integer(info, "parts", &d.parts));
   TRY(KernelInfoGetAttribute_float(api)(info, "scale", &d.scale));
-  REFUSE_UNLESS(d.parts == 1 || d.parts == 2, "Attention: parts are 1 or 2");
   return keep(&d, sizeof d, out);
 }
 
@@ -31,7 +28,7 @@ static OrtStatus *compute(void *kernel, OrtKernelContext *context) {
     REFUSE_UNLESS(k.dims[i] == v.dims[i] && (i == 1 || q.dims[i] == k.dims[i]), "Attention: shapes do not fit");
   attention_t t = {.batch = (size_t)q.dims[0], .queries = (size_t)q.dims[1], .keys = (size_t)k.dims[1],
                    .heads = (size_t)q.dims[2], .depth = (size_t)q.dims[3], .q = q.data, .k = k.data, .v = v.data,
-                   .scale = d->scale, .parts = (int)d->parts};
+                   .scale = d->scale};
   TRY(output(context, 0, q.dims, 4, &t.y));
   return attention(&t, on_session_threads, context) ? out_of_memory() : 0;
 }

@@ -48,9 +48,13 @@ function fitsBatch(a: Value, b: Value): boolean {
   return `${left}` === `${right}` || isOne(left, right) || isOne(right, left);
 }
 
-/** Matrices of a batch that are smaller than what the units take at a time: ONNX Runtime's own products are faster. */
-function isSmallBatch({ outputs: [{ shape }] }: Operation<'product'>): boolean {
-  return shape.length > 2 && shape.slice(-2).some((size) => size <= PANEL / 2);
+/**
+ * Whether the units, which take PANEL rows and columns at a time, would mostly multiply zeros, so that ONNX Runtime's own products
+ * are faster: matrices of a batch, and, where each takes four products, all that are so small along any axis.
+ */
+function isSmall({ inputs: [a], outputs: [{ shape }] }: Operation<'product'>, parts: number): boolean {
+  const sizes = parts === 2 ? [...shape.slice(-2), ...a.shape.slice(-2)] : shape.slice(-2);
+  return (parts === 2 || shape.length > 2) && sizes.some((size) => size <= PANEL / 2);
 }
 
 /** Rows and columns that the units take at a time (native/units.h). */
@@ -68,12 +72,13 @@ function nativeProduct(
   } = operation;
   const parts = writer.lowering.bf16Parts;
   const common = { alpha: float(scale), parts, act: NO_ACTIVATION };
+  if (parts === 2 && isSmall(operation, parts)) return null;
   if (writer.bakedLeaf(b!) && right.shape.length === 2 && !transposeA) {
     const [k, n] = transposeB ? right.shape.toReversed() : right.shape;
     const packed = writer.packed(b!, `product ${transposeB}`, (data) => packProduct(data, n, k, transposeB, parts));
     return writer.ownNode('PackedProduct', [a, packed, bias], { ...common, n, k });
   }
-  if (!fitsBatch(left, right) || isSmallBatch(operation)) return null;
+  if (!fitsBatch(left, right) || isSmall(operation, parts)) return null;
   return writer.ownNode('Product', [a, b, bias], { ...common, transA: flag(transposeA), transB: flag(transposeB) });
 }
 
@@ -101,9 +106,9 @@ export const PRODUCT: Rules<'product' | 'attention'> = {
   },
 
   attention(writer, inputs, { attributes: { scale }, inputs: [q, k, v] }) {
-    const parts = writer.lowering.bf16Parts;
-    if (parts && q.shape[1] > PANEL / 2 && k.shape[1] > PANEL / 2)
-      return writer.ownNode('Attention', inputs, { scale: float(scale), parts });
+    // Logits are exponents, in which an error counts by their size: they are of f32 unless bf16 is good enough.
+    const isLarge = [q, k].every(({ shape }) => shape[1] > PANEL / 2);
+    if (writer.lowering.bf16Parts === 1 && isLarge) return writer.ownNode('Attention', inputs, { scale: float(scale) });
     if (writer.lowering.attention === 'fused') {
       const joined = [q, k, v].map((value, index) => joinHeads(writer, inputs[index], value));
       const attributes = { num_heads: q.shape[2], scale: float(scale) };
