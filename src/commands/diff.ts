@@ -9,7 +9,8 @@ import { DataError, EXIT } from '../lib/errors.js';
 import { DifferenceSum } from '../lib/evaluation/difference.js';
 import { missingInput } from '../lib/files/missing.js';
 import { toFloat32 } from '../lib/formats/host-tensor.js';
-import { openWeights } from '../lib/formats/weights-file.js';
+import { isNpyFile, readNpy } from '../lib/formats/npy.js';
+import { openWeights, type WeightsFile } from '../lib/formats/weights-file.js';
 import { sameShape, showShape, sizeOf } from '../lib/numbers/typed-array.js';
 import { number } from '../lib/options/option.js';
 import { flattened } from '../lib/runs/facts.js';
@@ -19,7 +20,7 @@ import { showColumn, valueColumns } from '../lib/stream/schema.js';
 import { checkpointSteps, findCheckpoint, readCheckpointRecord } from '../lib/training/checkpoint.js';
 
 const description = `Compares two things of one kind. Of tensor streams and shard folders, rows are joined by key: what only one has, labels and
-metadata that differ, and for each column how far values are apart. Of weights files (safetensors, .pt, .npz), the same by tensor. Of
+metadata that differ, and for each column how far values are apart. Of weights files (safetensors, .pt, .npz) and of .npy, the same by tensor. Of
 training folders and checkpoints, the settings that differ.
 
 Prints one line for each difference, nothing if there is none. The exit status is 1 if the two differ; values that are no further
@@ -38,7 +39,7 @@ export const command = verb({
   description,
   examples,
   operands: [
-    operand('<a>', 'stream, shard folder, weights file, training folder or checkpoint'),
+    operand('<a>', 'stream, shard folder, weights file, .npy, training folder or checkpoint'),
     operand('<b>', 'another'),
   ],
   options: {
@@ -165,8 +166,16 @@ function* columnLines(
   }
 }
 
+/** A weights file, or an .npy as one of a single tensor. */
+function openTensors(file: string): Pick<WeightsFile, 'names' | 'has' | 'info' | 'read' | 'close'> {
+  if (!isNpyFile(file)) return openWeights(file);
+  const array = readNpy(file);
+  const name = 'array';
+  return { names: [name], has: (asked) => asked === name, info: () => array, read: () => array, close() {} };
+}
+
 function* weightsLines(a: string, b: string): Generator<Line> {
-  const [left, right] = [openWeights(a), openWeights(b)];
+  const [left, right] = [openTensors(a), openTensors(b)];
   try {
     for (const name of left.names) {
       if (!right.has(name)) {

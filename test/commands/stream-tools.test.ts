@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { writeNpy } from '../../src/lib/formats/npy.js';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
 import { atomicFileSink } from '../../src/lib/stream/sink.js';
 import { TensorWriter } from '../../src/lib/stream/writer.js';
@@ -185,4 +186,9 @@ test('diff tells rows, labels, metadata and values apart, and is silent about eq
   assert.match(words.stdout.toString(), /^labels: count 1, first k3, a 0, b 2$/m);
   assert.doesNotMatch(words.stdout.toString(), /values/);
   assert.equal((await repa(['diff', 'a', 'nowhere'], { cwd: at('') })).code, 66);
+  writeNpy(at('x.npy'), { shape: [2, 2], dtype: 'f32', data: Float32Array.of(0, 1, 2, 3) });
+  writeNpy(at('y.npy'), { shape: [2, 2], dtype: 'f32', data: Float32Array.of(0, 1, 2, 5) });
+  assert.equal(await succeeds(at(''), 'diff', 'x.npy', 'x.npy'), '');
+  const arrays = await repa(['diff', 'x.npy', 'y.npy'], { cwd: at('') });
+  assert.match(arrays.stdout.toString(), /^values array: .*different 1, largest 2, rms 1/);
 });

@@ -140,6 +140,16 @@ export function npyHeaderBytes(start: Uint8Array, where: string): number {
 export const isNpy = (start: Uint8Array): boolean =>
   start[0] === 0x93 && new TextDecoder('latin1').decode(start.subarray(1, 6)) === 'NUMPY';
 
+/** Whether a file begins as an .npy does. */
+export function isNpyFile(path: string): boolean {
+  const file = new BinaryFile(path);
+  try {
+    return isNpy(file.read(0, Math.min(file.size, NPY_PREFIX_BYTES)));
+  } finally {
+    file.close();
+  }
+}
+
 function parseDescr(descr: string, fail: (what: string) => never): HostDType {
   const [, byteOrder = '', type = ''] = /^([<>|=]?)(\w+)$/.exec(descr) ?? [];
   if (byteOrder === '>' && !type.endsWith('1')) fail(`big-endian elements (${descr}) are not supported`);
