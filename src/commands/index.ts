@@ -19,7 +19,7 @@ export const verbs: readonly ListedVerb[] = [
   },
   {
     name: 'train',
-    summary: 'train a SiT or DiT on cached latents, aligned with cached features',
+    summary: 'train a SiT or DiT on latents, aligned with features',
     load: async () => (await import('./train.js')).command,
   },
   {

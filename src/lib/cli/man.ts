@@ -15,6 +15,21 @@ const roff = (text: string): string =>
     .replaceAll('-', '\\-')
     .replace(/^([.'])/gm, '\\&$1');
 
+/** Longest line of roff, which refills text that is no example. */
+const WIDTH = 80;
+
+/** Text in lines of roff that are no longer. A sentence begins a line, which is how roff knows it to be one. */
+function filled(text: string): string {
+  const lines: string[] = [];
+  for (const word of text.split(/\s+/).filter((each) => each !== '')) {
+    const longer = `${lines.at(-1)} ${word}`;
+    const begins = lines.length === 0 || /[.!?]$/.test(lines.at(-1)!) || roff(longer).length > WIDTH;
+    if (begins) lines.push(word);
+    else lines[lines.length - 1] = longer;
+  }
+  return lines.map(roff).join('\n');
+}
+
 const bold = (text: string): string => `\\fB${roff(text)}\\fR`;
 
 const EXIT_MEANINGS: readonly [number, string][] = [
@@ -37,17 +52,17 @@ function defaultOf({ fallback, defaultText, kind }: Option): string {
 function showOption(option: Option): string {
   const choices = option.choices ? ` One of ${option.choices.join(', ')}.` : '';
   const sentence = option.description.replace(/^./, (c) => c.toUpperCase()).replace(/\.?$/, '.');
-  return `.TP\n${bold(option.flags)}\n${roff(sentence + choices + defaultOf(option))}`;
+  return `.TP\n${bold(option.flags)}\n${filled(sentence + choices + defaultOf(option))}`;
 }
 
 const paragraphs = (text: string): string =>
   text
     .split(/\n\s*\n/)
-    .map((paragraph) => roff(paragraph))
+    .map(filled)
     .join('\n.PP\n');
 
 const exitSection = (): string =>
-  ['.SH EXIT STATUS', ...EXIT_MEANINGS.map(([code, meaning]) => `.TP\n${bold(String(code))}\n${roff(meaning)}`)].join(
+  ['.SH EXIT STATUS', ...EXIT_MEANINGS.map(([code, meaning]) => `.TP\n${bold(String(code))}\n${filled(meaning)}`)].join(
     '\n',
   );
 
@@ -62,12 +77,12 @@ export function verbPage({ name, summary }: VerbName, verb: Verb, version: strin
     `.SH DESCRIPTION\n${paragraphs(verb.description)}`,
   ];
   for (const { syntax, description } of verb.operands) {
-    lines.push(`.TP\n\\fI${roff(syntax.replace(/[<>[\].]/g, ''))}\\fR\n${roff(description)}`);
+    lines.push(`.TP\n\\fI${roff(syntax.replace(/[<>[\].]/g, ''))}\\fR\n${filled(description)}`);
   }
   lines.push('.SH OPTIONS', ...entriesOf(verb.options).map(({ option }) => showOption(option)));
   lines.push('.SH EXAMPLES');
   for (const [i, { why, command: line }] of verb.examples.entries()) {
-    lines.push(`${i === 0 ? '' : '.PP\n'}${roff(why)}:\n.PP\n.RS 4\n.nf\n${roff(line)}\n.fi\n.RE`);
+    lines.push(`${i === 0 ? '' : '.PP\n'}${filled(`${why}:`)}\n.PP\n.RS 4\n.nf\n${roff(line)}\n.fi\n.RE`);
   }
   lines.push(exitSection(), `.SH SEE ALSO\n${bold('repa')}(1), ${bold('repa-tensors')}(5), ${bold('repa-log')}(5)`);
   return `${lines.join('\n')}\n`;
@@ -77,15 +92,18 @@ export function verbPage({ name, summary }: VerbName, verb: Verb, version: strin
 export function overviewPage(overview: string, verbs: readonly VerbName[], version: string): string {
   return `${[
     `.TH "REPA" 1 "${DATE}" "repa ${version}" "repa"`,
-    '.SH NAME\nrepa \\- train, sample and measure diffusion transformers with representation alignment',
+    '.SH NAME\nrepa \\- train, sample and measure diffusion transformers with REPA',
     `.SH SYNOPSIS\n${bold('repa')} \\fIverb\\fR [\\fIoptions\\fR]`,
     `.SH DESCRIPTION\n.nf\n${roff(overview)}\n.fi`,
     '.SH VERBS',
     ...verbs.map(({ name, summary }) => `.TP\n${bold(`repa-${name}`)}(1)\n${roff(summary)}`),
     `.SH CONFIGURATION
-An option is taken from the command line, else from the environment (${bold('REPA_BATCH_SIZE')} for ${bold('--batch-size')}),
-else from ${bold('repa.toml')} in the working folder (or the file that ${bold('--config')} names), else from its default.
-A key at the top of the file serves every verb that has such an option, a table serves one verb:
+An option is taken from the command line, else from the environment
+(${bold('REPA_BATCH_SIZE')} for ${bold('--batch-size')}),
+else from ${bold('repa.toml')} in the working folder
+(or the file that ${bold('--config')} names), else from its default.
+A key at the top of the file serves every verb that has such an option, a table
+serves one verb:
 .PP
 .RS 4
 .nf
@@ -97,11 +115,11 @@ steps = 100000
 .fi
 .RE
 .PP
-${roff(`What a preset sets (train --preset) counts before the defaults. Options that exclude each other are refused when they come from
+${filled(`What a preset sets (train --preset) counts before the defaults. Options that exclude each other are refused when they come from
 one source; else the stronger source displaces the other. A key at the top of the file that would do nothing in a verb is
 passed over. A variable or an option that is set to nothing counts as not set.`)}
 .PP
-${roff(`What the file has set is told on stderr. One that merely lies in the working folder, as a folder that was downloaded may bring
+${filled(`What the file has set is told on stderr. One that merely lies in the working folder, as a folder that was downloaded may bring
 it along, cannot choose what is written outside of that folder: give such paths on the command line, or name the file with`)} ${bold('--config')}.`,
     exitSection(),
     `.SH SEE ALSO\n${bold('repa-tensors')}(5), ${bold('repa-log')}(5)`,
