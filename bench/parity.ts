@@ -1,6 +1,14 @@
-/** How far XLA's devices are from the processor's engine: operations, training steps, a sampling step, an encoder. */
+/** How far XLA's devices are from the processor's engine: operations, training steps, guided samples, encoders. */
+import {
+  type ConditionalNetwork,
+  classifierFreeGuidance,
+  type Times,
+  timesOfRows,
+} from '../src/lib/diffusion/guidance.js';
+import { settle } from '../src/lib/diffusion/samplers/index.js';
+import { hostSpace, type Space } from '../src/lib/diffusion/space.js';
 import { OPERATION_NAMES } from '../src/lib/engine/graph/operations.js';
-import { capture, selectBackend, type TensorSpec, tf } from '../src/lib/engine/index.js';
+import { capture, type DeviceRows, deviceSpace, selectBackend, type TensorSpec, tf } from '../src/lib/engine/index.js';
 import { OnnxTarget } from '../src/lib/engine/onnx/target.js';
 import { findPlugin } from '../src/lib/engine/xla/plugin.js';
 import { ProgramCache } from '../src/lib/engine/xla/program-cache.js';
@@ -61,6 +69,38 @@ function sample(): TypedArray[] {
   return capture((x, t, y) => [sit(p, config, x, t, y).output], images, { constants: 'bake' }).run(...batch);
 }
 
+/** Guided samples of four steps of the SDE, whose states stay on the device where there is one. */
+async function sampleGuided(): Promise<TypedArray[]> {
+  const p = toParameters(weightsOf(transformerParameters(config)));
+  const size = sizeOf(images[0].shape.slice(1));
+  const compute = (x: tf.Tensor, t: tf.Tensor, y: tf.Tensor): tf.Tensor[] => {
+    const { output } = sit(p, config, tf.reshape(x, [x.shape[0], ...images[0].shape.slice(1)]), t, y);
+    return [tf.reshape(output, [x.shape[0], size])];
+  };
+  const inputs = (count: number, dtype: 'float32' | 'float64'): TensorSpec[] => [
+    { shape: [count, size], dtype },
+    { shape: [count], dtype: 'float32' },
+    { shape: [count], dtype: 'int32' },
+  ];
+  const sampler = settle('SiT', { path: 'linear', timeShift: 1 }, { mode: 'sde', steps: 4 });
+  const noise = (out: Float64Array, row: number, step: number): void => out.set(waves(out.length, 10 * row + step, 1));
+  const start = { states: waves(rows * size, 1, 1), rows, channelSize: 1024, noise };
+  const labels = { labels: Int32Array.of(1, 20, 300, 999), channelSize: 1024 };
+  const run = <State, Input>(network: ConditionalNetwork<Times, State, Input>, space: Space<State, Input>) =>
+    sampler.sample(classifierFreeGuidance(network, labels, 1000, { scale: 1.8 }, space), start, space);
+  const space = deviceSpace();
+  if (!space) {
+    const program = capture(compute, inputs(2 * rows, 'float32'), { constants: 'bake' });
+    const network: ConditionalNetwork<Times> = (x, t, y) =>
+      program.run(x, timesOfRows(t, y.length), y)[0] as Float32Array;
+    return [await run(network, hostSpace())];
+  }
+  const program = space.program(compute, (count) => inputs(count, 'float64'), 'bake');
+  const network: ConditionalNetwork<Times, DeviceRows, DeviceRows> = (x, t, y) =>
+    program.run(x, timesOfRows(t, y.length), y)[0];
+  return [await run(network, space)];
+}
+
 /** Losses and gradient norms of five steps. */
 function train(): TypedArray[] {
   const weights = weightsOf(transformerParameters(config));
@@ -106,14 +146,14 @@ for (const precision of precisions) {
   process.stdout.write(`operations, ${precision}: largest relative error ${worst.toExponential(1)} (${name})\n`);
 }
 
-const WORK = { 'sampling step': sample, 'five training steps': train, encoder: encode };
+const WORK = { 'sampling step': sample, 'guided samples': sampleGuided, 'five training steps': train, encoder: encode };
 for (const [name, work] of Object.entries(WORK)) {
   await selectBackend({ backend: 'onnx' });
-  const expected = work();
+  const expected = await work();
   for (const precision of precisions) {
     await selectBackend({ backend: 'xla', precision });
     process.stdout.write(
-      `${name}, ${precision}: largest relative error ${distance(work(), expected).toExponential(1)}\n`,
+      `${name}, ${precision}: largest relative error ${distance(await work(), expected).toExponential(1)}\n`,
     );
   }
 }
