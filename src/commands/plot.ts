@@ -121,6 +121,11 @@ async function curves(logs: readonly string[], options: CurveOptions): Promise<s
   const read = runs.flatMap((run) => readPoints(run, options.field, options.x));
   if (options.reach !== undefined && !options.quiet) await tellReach(runs, options.field, options.reach);
   const measured = smooth(read, options.smooth);
+  const short = options.smooth > 1 && curvesOf(read).find((curve) => curve.length <= options.smooth);
+  if (short && !options.quiet) {
+    const [{ run, field }] = short;
+    say(`note: ${run} has ${short.length} points of ${field}: --smooth ${options.smooth} makes about one value of all`);
+  }
   const points: Point[] = options.bands ? bands(measured) : measured;
   const reference = options.speedUp === undefined ? undefined : runName(options.speedUp);
   const named = reference !== undefined && options.bands ? withoutSeed(reference) : reference;

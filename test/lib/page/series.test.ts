@@ -43,6 +43,12 @@ test('measures of hidden states are told by block and time', () => {
 });
 
 test('settings have dotted names', () => {
+  assert.deepEqual(flattened({ features: [{ rows: 3 }, { rows: 4, of: [] }], none: [] }), [
+    ['features.0.rows', 3],
+    ['features.1.rows', 4],
+    ['features.1.of', []],
+    ['none', []],
+  ]);
   assert.deepEqual(flattened({ model: { depth: 2, widths: [1, 2] }, step: 3, note: null }), [
     ['model.depth', 2],
     ['model.widths', [1, 2]],
