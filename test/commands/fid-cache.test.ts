@@ -122,7 +122,12 @@ test('what is kept of a network is of its output and its normalisation', async (
     initializers: [],
   });
   writeFileSync(path.join(cwd, 'tiny.onnx'), model);
-  const measured = (...args: string[]) => distance(cwd, 'samples', 'reference', '--net', 'tiny.onnx', ...args);
+  const measured = async (...args: string[]): Promise<number> => {
+    const { results } = await run(cwd, 'fid', 'samples', 'reference', '--net', 'tiny.onnx', ...args, '--json');
+    assert.equal(results[0].preprocess.output, args[1], 'the number says of what it is');
+    assert.equal(results[0].preprocess.normalise, args.includes('signed') ? 'signed' : 'imagenet');
+    return results[0].value;
+  };
   const ways = [
     ['--output', 'early'],
     ['--output', 'late'],

@@ -36,6 +36,8 @@ export interface Measurement extends Score, ImageProtocol {
   network: string;
   network_sha256: string;
   resize: string;
+  /** What else is done to an image, where the network leaves it open: which output of an ONNX file, by which normalisation. */
+  preprocess?: Readonly<Record<string, unknown>>;
 }
 
 export interface MeasureResult {
@@ -96,7 +98,7 @@ async function measureIn(
     named && referenceNeeds.size > 0
       ? await measureReference({ input: named, size: samples.size, needs: referenceNeeds }, network, options, warnings)
       : undefined;
-  const { name: networkName, sha256, resize, isInception, isPublished, distance } = network;
+  const { name: networkName, sha256, resize, preprocess, isInception, isPublished, distance } = network;
   const context = { ...options, distance, otherNetwork: isInception && isPublished ? undefined : networkName };
   const shared = {
     count: (samples.gaussian('pooled')?.count ?? samples.count) || null,
@@ -107,7 +109,8 @@ async function measureIn(
   const measurements = metrics.flatMap((name: MetricName) => {
     const reference_count = (target && countFor(name, target)) ?? null;
     return METRICS[name].scores(samples, target, context).map((score) => {
-      return { ...score, ...shared, reference_count, network: networkName, network_sha256: sha256, resize };
+      const features = { network: networkName, network_sha256: sha256, resize, ...(preprocess && { preprocess }) };
+      return { ...score, ...shared, reference_count, ...features };
     });
   });
   return { measurements, warnings: [...warnings, ...comparabilityWarnings(network, samples, target, protocol)] };

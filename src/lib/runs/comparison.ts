@@ -4,7 +4,7 @@ import { flattened } from './facts.js';
 import type { Facts, LogLine } from './run-view.js';
 
 /** What a measure says of how it was made. */
-const SAMPLES = ['count', 'reference', 'reference_count', 'image_size', 'resize', 'sampler', 'decoder'];
+const SAMPLES = ['count', 'reference', 'reference_count', 'image_size', 'resize', 'preprocess', 'sampler', 'decoder'];
 const NETWORK = ['network', 'network_sha256'];
 const HELD_OUT = ['rows', 'images', 'weights', 'features', 'time', 'k', 'probe_k'];
 const PROTOCOL = [...SAMPLES, ...NETWORK, ...HELD_OUT];
