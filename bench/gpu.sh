@@ -4,7 +4,7 @@
 #
 #     bench/gpu.sh                            the first plugin that is installed
 #     REPA_PJRT_PLUGIN=FILE bench/gpu.sh
-#     MODELS='SiT-S/2' BATCH=2 STEPS=2 bench/gpu.sh      smaller, for a dry run on a plugin of the CPU
+#     MODELS='SiT-S/2' BATCH=2 STEPS=2 bench/gpu.sh      smaller, for a dry run on a plugin of the CPU (with .ci/xla's XLA_FLAGS)
 #
 # What it prints: `== PART (SECONDS)`, the seconds since it began. Of doctor, what works and the GFLOPS of products of 1024 x 1024.
 # Of parity, the largest difference from the processor's engine, relative to the largest number. Of a step, the median of those
