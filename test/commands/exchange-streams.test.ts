@@ -3,12 +3,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFi
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import sharp from 'sharp';
-import { encodeNpy, readNpy, writeNpy } from '../../src/lib/formats/npy.js';
+import { encodeNpy, readNpy } from '../../src/lib/formats/npy.js';
 import { openNpz, writeNpz } from '../../src/lib/formats/npz.js';
 import { TarWriter } from '../../src/lib/formats/tar-writer.js';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
 import { rawRow } from '../../src/lib/stream/rows.js';
 import { atomicFileSink } from '../../src/lib/stream/sink.js';
+import { writeNpy } from '../support.js';
 import { repa, shell, temporaryFolder } from './binary.js';
 import { makeImages, makeTensors } from './support.js';
 

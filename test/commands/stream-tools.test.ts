@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { writeNpy } from '../../src/lib/formats/npy.js';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
 import { atomicFileSink } from '../../src/lib/stream/sink.js';
 import { TensorWriter } from '../../src/lib/stream/writer.js';
+import { writeNpy } from '../support.js';
 import { repa, shell, temporaryFolder } from './binary.js';
 
 type Rows = Record<string, { label: number; values: number[] }>;

@@ -4,7 +4,6 @@
  */
 
 import { DataError } from '../errors.js';
-import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { bytesOf, showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { BinaryFile } from './binary-file.js';
 import { bytesPerElement, type HostDType, type HostTensor, storageOf, type TensorInfo } from './host-tensor.js';
@@ -183,12 +182,4 @@ export function encodeNpy(tensor: HostTensor): Uint8Array<ArrayBuffer> {
   bytes.set(header);
   bytes.set(bytesOf(tensor.data), header.length);
   return bytes;
-}
-
-/** Writes a .npy file; it appears only when it is complete. */
-export function writeNpy(path: string, tensor: HostTensor): void {
-  writeFileAtomic(path, (fd) => {
-    writeFully(fd, encodeNpyHeader(tensor));
-    writeFully(fd, bytesOf(tensor.data));
-  });
 }

@@ -30,7 +30,7 @@ export interface Anchor {
 }
 
 /** The energy of each image, [B]: `projected` [B, T, D], of the patches through the projector. */
-export function anchorEnergy(projected: tf.Tensor, { features, tokens, dim, scale, mean }: Anchor): tf.Tensor {
+function anchorEnergy(projected: tf.Tensor, { features, tokens, dim, scale, mean }: Anchor): tf.Tensor {
   const target = tf.tensor(features, [1, tokens, dim]);
   const seen = mean ? tf.mean(projected, 1, true) : projected; // [B, 1, D] or [B, T, D]
   const similar = cosineSimilarity(seen, tf.broadcastTo(target, seen.shape)); // [B, 1] or [B, T]
@@ -41,7 +41,7 @@ export function anchorEnergy(projected: tf.Tensor, { features, tokens, dim, scal
  * What joins the velocity, of the gradient of the energy and times, [B, C, h, w] and [B]. In an ODE the velocity is the drift: t times
  * the gradient. In the SDE of w = 2 t on the linear path the drift is (2 - t) v + x, so that it is t / (2 - t).
  */
-export function anchoredVelocity(gradient: tf.Tensor, t: tf.Tensor, { low, high, drift }: Anchor): tf.Tensor {
+function anchoredVelocity(gradient: tf.Tensor, t: tf.Tensor, { low, high, drift }: Anchor): tf.Tensor {
   const share = drift === 'ode' ? t : tf.div(t, tf.sub(2, t)); // [B]
   const inside = tf.cast(tf.logicalAnd(tf.greaterEqual(t, low), tf.lessEqual(t, high)), 'float32'); // [B]
   return tf.mul(gradient, tf.reshape(tf.mul(share, inside), [-1, 1, 1, 1])); // [B, C, h, w]

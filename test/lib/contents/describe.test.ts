@@ -9,9 +9,9 @@ import { describe } from '../../../src/lib/contents/index.js';
 import { DataError } from '../../../src/lib/errors.js';
 import { exportEvents } from '../../../src/lib/exchange/export-log.js';
 import { exportTensors } from '../../../src/lib/exchange/export-tensors.js';
-import { writeNpy } from '../../../src/lib/formats/npy.js';
 import { temporaryFolder } from '../../commands/binary.js';
 import { makeImages, makeTensors } from '../../commands/support.js';
+import { writeNpy } from '../../support.js';
 
 const at = (name: string): string => fileURLToPath(new URL(`../../../../${name}`, import.meta.url));
 

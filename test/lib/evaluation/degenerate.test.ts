@@ -9,7 +9,6 @@ import { compareFeatures } from '../../../src/lib/evaluation/compare-features.js
 import { probeFeatures } from '../../../src/lib/evaluation/probe.js';
 import { cacheName } from '../../../src/lib/evaluation/reference-cache.js';
 import { openRows } from '../../../src/lib/exchange/import-tensors.js';
-import { writeNpy } from '../../../src/lib/formats/npy.js';
 import { openNpz, writeNpz } from '../../../src/lib/formats/npz.js';
 import { frechetDistance } from '../../../src/lib/metrics/frechet.js';
 import { frechetInfinity } from '../../../src/lib/metrics/frechet-infinity.js';
@@ -19,7 +18,7 @@ import { FeatureStatistics } from '../../../src/lib/metrics/statistics.js';
 import { readStatistics } from '../../../src/lib/metrics/statistics-file.js';
 import { atomicFileSink } from '../../../src/lib/stream/sink.js';
 import { TensorWriter } from '../../../src/lib/stream/writer.js';
-import { temporaryFolder } from '../../support.js';
+import { temporaryFolder, writeNpy } from '../../support.js';
 
 before(() => selectBackend({ threads: 1 }));
 const root = temporaryFolder();

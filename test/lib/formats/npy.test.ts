@@ -5,12 +5,12 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { DataError } from '../../../src/lib/errors.js';
 import { bytesPerElement, type HostDType, type HostTensor, storageOf } from '../../../src/lib/formats/host-tensor.js';
-import { encodeNpy, readNpy, writeNpy } from '../../../src/lib/formats/npy.js';
+import { encodeNpy, readNpy } from '../../../src/lib/formats/npy.js';
 import { openNpz, writeNpz } from '../../../src/lib/formats/npz.js';
 import { gatherStrided, isContiguous, rowMajorStrides } from '../../../src/lib/formats/strided.js';
 import { openZip } from '../../../src/lib/formats/zip.js';
 import { bytesOf, sizeOf, type TypedArray } from '../../../src/lib/numbers/typed-array.js';
-import { fixturePath, temporaryFolder } from '../../support.js';
+import { fixturePath, temporaryFolder, writeNpy } from '../../support.js';
 
 const folder = temporaryFolder();
 const fixture = (name: string) => fixturePath(`formats/${name}`);

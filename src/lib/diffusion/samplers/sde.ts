@@ -9,7 +9,7 @@ import { type Described, describeShift, STEPS, sampler, shiftNote, stepsNote, TI
 import { shiftedTimes } from './time-grid.js';
 
 /** The step to t = 0 is not noisy, and this long in the official code. */
-export const LAST_STEP_SIZE = 0.04;
+const LAST_STEP_SIZE = 0.04;
 
 /**
  * How the last step to t = 0 is taken: along the drift of the SDE (`mean`, the official choice), along the velocity
