@@ -112,9 +112,13 @@ async function reading<T>(file: string, read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (error) {
     if (error instanceof DataError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error;
-    throw new DataError(`${file}: cannot be read as Parquet: ${(error as Error).message}`);
+    throw new DataError(`${file}: cannot be read as Parquet: ${reasonOf(error as Error)}`);
   }
 }
+
+/** What a reader stumbles over, where it expected something else, tells of the reader alone. */
+const reasonOf = (error: Error): string =>
+  error instanceof TypeError || error instanceof RangeError ? 'it is damaged' : error.message;
 
 /** The columns at the top: the schema is a tree, written in depth-first order. */
 function columnsOf({ schema }: FileMetaData): ParquetColumn[] {

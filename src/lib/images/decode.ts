@@ -33,7 +33,7 @@ export async function decodeImage(source: string | Uint8Array, where: string, bu
     const { message, code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw missingInput(where);
     const [reason] = message.trim().split('\n'); // the decoders repeat themselves
-    throw new DataError(`${where}: cannot be decoded (${reason})`);
+    throw new DataError(`${where}: cannot be decoded (${reason.trim().replace(/:$/, '')})`);
   }
 }
 

@@ -42,6 +42,9 @@ test('the files of a folder follow each other', async () => {
 
 test('a file without images, and files that are damaged, are refused', async () => {
   await assert.rejects(seen(fixturePath('parquet/no-images.parquet')), /holds no column of images/);
+  const hollow = path.join(temporaryFolder(), 'hollow.parquet');
+  writeFileSync(hollow, Buffer.concat([Buffer.from('PAR1'), Buffer.alloc(50), Buffer.from('PAR1')]));
+  await assert.rejects(seen(hollow), /hollow\.parquet: cannot be read as Parquet: (?!Cannot read)/);
   const whole = readFileSync(fixturePath('parquet/snappy.parquet'));
   const file = path.join(temporaryFolder(), 'x.parquet');
   for (let cut = 0; cut < whole.length; cut += 97) {
