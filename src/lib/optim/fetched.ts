@@ -1,3 +1,4 @@
+/** Parameters that lie on a device, as the host reads them. */
 import type { Residency } from '../engine/engine.js';
 import type { StoredParameter } from './layout.js';
 

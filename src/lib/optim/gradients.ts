@@ -1,3 +1,4 @@
+/** A loss compiled with its gradients. */
 import { type Captured, checkInputs } from '../engine/capture.js';
 import type { TensorFunction, TensorSpec } from '../engine/engine.js';
 import { activeEngine } from '../engine/select.js';

@@ -1,3 +1,4 @@
+/** What an optimiser does, on the processor or on a device. */
 import type { AdamWOptions } from './adamw.js';
 
 export interface StepOptions extends AdamWOptions {

@@ -1,3 +1,4 @@
+/** The parameters of a network in training. */
 import { activeDevice, activeEngine } from '../engine/select.js';
 import * as tf from '../engine/tfjs.js';
 import { DataError } from '../errors.js';

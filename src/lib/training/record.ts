@@ -1,3 +1,4 @@
+/** What a run is, as config.json of its checkpoints holds it. */
 import { TRAINING_PATHS } from '../diffusion/interpolant.js';
 import { DataError } from '../errors.js';
 import {

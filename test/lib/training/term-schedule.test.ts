@@ -1,7 +1,7 @@
 /** Factors of terms over the steps. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { factorAt, factorDraws, parseTermSchedule } from '../../../src/lib/training/term-schedule.js';
+import { checkTerms, factorAt, factorDraws, parseTermSchedule } from '../../../src/lib/training/term-schedule.js';
 
 const at = (text: string, ...steps: number[]): number[] => steps.map((step) => factorAt(parseTermSchedule(text), step));
 
@@ -39,4 +39,13 @@ test('anything else is refused', () => {
     assert.throws(() => parseTermSchedule(text), /such as projection|at least 1/, text);
   }
   assert.throws(() => parseTermSchedule('projection:cosine:5-5'), /ends before it begins/);
+});
+
+test('a schedule is of a term that the loss has; the sum is none', () => {
+  const terms = ['velocity', 'projection'];
+  checkTerms([parseTermSchedule('projection:warmup:3')], terms);
+  assert.throws(
+    () => checkTerms([parseTermSchedule('total:warmup:3')], terms),
+    /total: the loss has velocity, projection/,
+  );
 });

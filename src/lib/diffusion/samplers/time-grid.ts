@@ -1,3 +1,4 @@
+/** The times at which a sampler calls the network. */
 import { shiftTime } from '../time.js';
 
 /**
