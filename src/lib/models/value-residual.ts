@@ -1,4 +1,7 @@
-/** The value residual (SR-DiT, arXiv 2512.12386): later blocks mix a learned share of the first block's values into theirs. */
+/**
+ * The value residual (arXiv 2410.17897, as SR-DiT, arXiv 2512.12386, takes it): later blocks mix a learned share of the first
+ * block's values into theirs.
+ */
 import { tf } from '../engine/index.js';
 import { type Parameters, parameter } from '../nn/layers.js';
 import type { TransformerConfig } from './dit-sizes.js';

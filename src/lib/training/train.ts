@@ -20,28 +20,18 @@ import { type LogEntry, openLog, stepEntry } from './log.js';
 import { type OpenMonitor, openMeasuring } from './monitor.js';
 import { openBatches, openData, openWeights, StepLoss } from './opening.js';
 import { Pace } from './pace.js';
-import type { RunPlan } from './plan.js';
+import type { RunOptions, RunPlan } from './plan.js';
 import { checkSnapshots, saveSnapshot } from './post-hoc.js';
 import { checkRanksAgree, sumOverRanks } from './ranks.js';
 import { ADAM, imagesBefore, type TrainingSettings } from './record.js';
 import { Stopwatch } from './stopwatch.js';
 import { checkpointParts, checkSavable } from './store.js';
 
-export interface TrainOptions {
-  /** The last step, counted from 1. */
-  steps: number;
-  /** How many blocks are computed again in the backward pass. */
-  checkpointBlocks: number;
-  /** A larger loss ends the run. */
-  lossLimit: number;
-  saveEvery: number;
-  /** Newest checkpoints kept. */
-  keep: number;
-  /** Of the averages along a power of the time that are kept of each checkpoint. */
-  averageDtype: 'f16' | 'f32';
-  logEvery: number;
-  out: string;
-}
+/** The options that decide how far a run goes, and what is kept of it. */
+export type TrainOptions = Pick<
+  RunOptions,
+  'steps' | 'checkpointBlocks' | 'lossLimit' | 'saveEvery' | 'keep' | 'averageDtype' | 'logEvery' | 'out'
+>;
 
 /** What is around a run: the other ranks, and whoever looks at it. */
 export interface TrainContext {
