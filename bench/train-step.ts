@@ -52,7 +52,16 @@ const settings: TrainingSettings = {
     timeMean: 0,
     timeDeviation: 1,
   },
-  ...{ optimizer: 'adamw', learningRate: 1e-4, warmup: 0, schedule: 'constant', scheduleSteps: null, beta2: 0.999 },
+  ...{
+    optimizer: 'adamw',
+    learningRate: 1e-4,
+    warmup: 0,
+    schedule: 'constant',
+    scheduleFrom: 0,
+    finalRate: 0,
+    scheduleSteps: null,
+    beta2: 0.999,
+  },
   ...{ weightDecay: 0, clip: 1, termSchedules: [], emaDecays: [0.9999], precision: precision ?? 'f32' },
 };
 

@@ -70,3 +70,22 @@ test('the learning rate warms up, then falls along a cosine to 0', async (t) => 
   assert.equal(longer.code, 2);
   assert.match(longer.stderr, /training\.scheduleSteps \(12, now 20\)/);
 });
+
+test('in a line it falls from step to step as in the code of RAE, and stays at its end', async (t) => {
+  const cwd = await prepared(t);
+  const line = ['--lambda', '0', '--lr-schedule', 'linear', '--lr-final', '1e-4', '--lr-decay', '3-7'];
+  const { stdout } = await repa(['train', ...RUN, ...line, '--steps', '9'], { cwd });
+  const rates = parseLog(stdout.toString()).map(({ learning_rate }) => learning_rate);
+  // lr_lambda(step) of build_scheduler, step 0 first, with warmup_steps 3 and decay_end_steps 7.
+  const published = [1, 1, 1, 1, 0.775, 0.55, 0.325, 0.1, 0.1].map((ratio) => 1e-3 * ratio);
+  assert.equal(rates.length, published.length);
+  for (const [i, rate] of rates.entries()) assert.ok(Math.abs(rate - published[i]) < 1e-12, `step ${i + 1}: ${rate}`);
+  for (const [args, message] of [
+    [['--lr-decay', '3-7'], /--lr-decay does nothing without --lr-schedule linear/],
+    [['--lr-schedule', 'linear', '--lr-decay', '7-3'], /two steps, the earlier first/],
+  ] as const) {
+    const { code, stderr } = await repa(['train', ...RUN, ...args, '--steps', '1', '--out', 'x'], { cwd });
+    assert.equal(code, 2);
+    assert.match(stderr, message);
+  }
+});

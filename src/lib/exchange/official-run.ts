@@ -41,6 +41,8 @@ const RECIPE: TrainingSettings = {
   warmup: 0,
   schedule: 'constant',
   scheduleSteps: null,
+  scheduleFrom: 0,
+  finalRate: 0,
   beta2: 0.999,
   weightDecay: 0,
   clip: 1,

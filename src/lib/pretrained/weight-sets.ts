@@ -5,19 +5,15 @@
  * models, latent-diffusion's averages whose names have lost their dots, lists of shadows in the order of the parameters.
  */
 import { DataError, UsageError } from '../errors.js';
-import type { HostTensor, TensorInfo } from '../formats/host-tensor.js';
+import type { TensorInfo } from '../formats/host-tensor.js';
 import { foreignName, isDict } from '../formats/pickle.js';
 import { TorchTensor } from '../formats/torch-tensor.js';
 import { LANDMARK, toOfficialNames } from '../models/dit-weights.js';
 import { sameShape } from '../numbers/typed-array.js';
+import { toOwnLayout } from './published-layouts.js';
+import type { StateDict, StoredTensor } from './state-dict.js';
 
-/** A tensor of a file, fetched when it is asked for. */
-export interface StoredTensor extends TensorInfo {
-  read(): HostTensor;
-}
-
-/** Tensors by today's official names, in the order of the module's parameters. */
-export type StateDict = ReadonlyMap<string, StoredTensor>;
+export type { StateDict, StoredTensor } from './state-dict.js';
 
 /** One set of weights, and what its place tells of it. */
 export interface WeightSet {
@@ -133,7 +129,7 @@ function setAt(prefix: string, others: readonly string[], contents: FileContents
     if (own.has(name)) throw new DataError(`two tensors of the file stand for ${name}; one is ${path}`);
     own.set(name, tensor);
   }
-  return { ...placeOf(prefix, contents), tensors: toOfficialNames(own) };
+  return { ...placeOf(prefix, contents), tensors: toOfficialNames(toOwnLayout(own)) };
 }
 
 /** What the path of a set tells. */

@@ -1,6 +1,6 @@
 /** The options of a training run: its network, its steps. What methods add, they declare themselves. */
 import { type Average, parseAverage, sigmaOf } from '../optim/average.js';
-import { choice, flag, integer, list, number, text } from '../options/option.js';
+import { choice, flag, integer, list, number, parsed, text, ValueProblem } from '../options/option.js';
 import { options } from '../options/table.js';
 import { PRESETS } from '../repa/methods.js';
 import { DESIGN } from './design.js';
@@ -27,6 +27,18 @@ export const MODEL = options({
   ...DESIGN,
 });
 
+/** Reads two steps. @throws ValueProblem */
+function stepRange(value: string): readonly [from: number, to: number] {
+  const [, from, to] = /^(\d+)-(\d+)$/.exec(value)?.map(Number) ?? [];
+  if (from < to) return [from, to];
+  throw new ValueProblem('It takes two steps, the earlier first, such as 50040-1000800.');
+}
+
+const isLinear = {
+  words: '--lr-schedule linear',
+  holds: ({ lrSchedule }: { lrSchedule: string }) => lrSchedule === 'linear',
+};
+
 /** The steps, and what is kept of them. */
 export const STEPS = options({
   steps: integer('--steps <n>', 'optimiser steps in all', { min: 1, default: 400_000 }),
@@ -47,8 +59,16 @@ export const STEPS = options({
     { default: 'adamw' },
   ),
   lr: number('--lr <rate>', 'learning rate', { min: 0, max: 10, default: 1e-4 }),
-  lrSchedule: choice('--lr-schedule <name>', 'constant, or along a cosine to 0 at --steps', ['constant', 'cosine'], {
-    default: 'constant',
+  lrSchedule: choice(
+    '--lr-schedule <name>',
+    'constant, along a cosine to 0 at --steps, or in a line to --lr-final (RAE)',
+    ['constant', 'cosine', 'linear'],
+    { default: 'constant' },
+  ),
+  lrFinal: number('--lr-final <rate>', 'where the line ends', { min: 0, max: 10, default: 0, needs: isLinear }),
+  lrDecay: parsed('--lr-decay <from-to>', 'the steps between which it falls, such as 50040-1000800', stepRange, {
+    defaultText: 'from the warm-up to --steps',
+    needs: isLinear,
   }),
   warmup: integer('--warmup <steps>', 'steps over which the learning rate grows from 0', { default: 0 }),
   beta2: number('--beta2 <b>', "AdamW's second decay", { min: 0, below: 1, default: 0.999 }),

@@ -81,9 +81,12 @@ const TRAINING = fields({
   learningRate: numeric,
   /** Steps over which it grows linearly from 0. */
   warmup: count,
-  schedule: oneOf('constant', 'cosine'),
-  /** The step at which the cosine reaches 0; null for a constant rate. */
+  schedule: oneOf('constant', 'cosine', 'linear'),
+  /** The step at which the cosine reaches 0, or the line the final rate; null for a constant rate. */
   scheduleSteps: orNull(count),
+  /** The step behind which the line begins, and where it ends. */
+  scheduleFrom: later(count, 0),
+  finalRate: later(numeric, 0),
   beta2: numeric,
   weightDecay: numeric,
   /** Gradients with a larger norm are scaled down to it. */

@@ -1,13 +1,17 @@
 /** Networks of other designs than SiT's against the code that their authors published: fixtures/published/README.md. */
 import assert from 'node:assert/strict';
+import path from 'node:path';
 import { before, describe, test } from 'node:test';
 import { alongPath, interpolate } from '../../../src/lib/diffusion/interpolate.js';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { publishedName, sitConfig } from '../../../src/lib/models/dit-sizes.js';
 import { forward } from '../../../src/lib/repa/network.js';
 import type { LossInputs } from '../../../src/lib/repa/pass.js';
-import { loadDiffusionModel } from '../../../src/lib/sampling/load.js';
-import { assertClose, largestMagnitude } from '../../tensors.js';
+import { loadDiffusionModel, type ModelOptions } from '../../../src/lib/sampling/load.js';
+import type { DiffusionModel } from '../../../src/lib/sampling/model.js';
+import { writeWeights } from '../../fixture-weights.js';
+import { temporaryFolder } from '../../support.js';
+import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';
 import { Fixture, noisy, TOLERANCE } from './published-fixture.js';
 
 before(() => selectBackend());
@@ -146,5 +150,47 @@ describe('the geodesic path of RJF', () => {
       const { xT, velocity, weight } = interpolate('geodesic', x, tf.mul(x, 2), tf.fill([2], time));
       for (const values of [xT, velocity, weight!]) assert.ok(values.dataSync().every(Number.isFinite));
     }
+  });
+});
+
+describe('layouts of published checkpoints', () => {
+  const folder = temporaryFolder();
+
+  /** Loads the file and compares what its network predicts. */
+  function predicts(name: string, hints: ModelOptions): DiffusionModel {
+    const tensors = fixtureTensors(`published/${name}`);
+    const weights = [...tensors].flatMap(([key, value]) =>
+      key.startsWith('weights.') ? [[key.slice(8), value] as const] : [],
+    );
+    const file = path.join(folder, `${name}.safetensors`);
+    writeWeights(file, new Map(weights));
+    const model = loadDiffusionModel(file, {
+      model: 'SiT',
+      heads: 2,
+      codec: { name: 'sd-vae-ft-ema', scale: [1] },
+      ...hints,
+    });
+    const [x, t, y] = ['x', 't', 'y'].map((each) => tensors.get(`inputs.${each}`)!);
+    const given = {
+      x: tf.tensor(Float32Array.from(x.data), [...x.shape] as [number]),
+      t: tf.tensor1d([...t.data]),
+      y: tf.tensor1d([...y.data], 'int32'),
+    };
+    const velocity = forward(model.parameters, model.record, given).output.dataSync();
+    const wanted = tensors.get('outputs.velocity')!.data;
+    assertClose(velocity, wanted, TOLERANCE * largestMagnitude(wanted), 'velocity');
+    return model;
+  }
+
+  test('SPRINT: three lists of blocks, the halves of the fusion and the values of patches', () => {
+    const { record } = predicts('sprint-layout', {});
+    assert.deepEqual([record.model.depth, record.model.positions, record.model.qkNormKind], [5, 'none', 'rms']);
+    assert.deepEqual(Object.keys(record.methods), ['sprint']);
+  });
+
+  test('Self-Flow: patches by a linear map, and time the other way round', () => {
+    const { record } = predicts('self-flow-layout', {});
+    assert.deepEqual([record.model.reversedTime, record.model.numClasses], [true, 4]);
+    assert.deepEqual(Object.keys(record.methods), ['self-flow']);
   });
 });
