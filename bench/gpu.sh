@@ -6,12 +6,30 @@
 #     REPA_PJRT_PLUGIN=FILE bench/gpu.sh
 #     MODELS='SiT-S/2' BATCH=2 STEPS=2 bench/gpu.sh      smaller, for a dry run on a plugin of the CPU (with .ci/xla's XLA_FLAGS)
 #
+#     bench/gpu.sh --pack FILE.tar.xz      what such a machine needs besides the plugin, Node among it, in one file of some 40 MB:
+#                                          tar xJf FILE.tar.xz && PATH=$PWD:$PATH bench/gpu.sh
+#
 # What it prints: `== PART (SECONDS)`, the seconds since it began. Of doctor, what works and the GFLOPS of products of 1024 x 1024.
 # Of parity, the largest difference from the processor's engine, relative to the largest number. Of a step, the median of those
 # behind the first; the first, with its compilation; and the most memory in use, of the device where the plugin (or PyTorch)
 # counts it, else of the process. PyTorch runs the same step: as it is, and with torch.compile. What fails says so, and the rest goes on.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+if [ "${1:-}" = --pack ]; then
+  packed=$(mktemp -d)
+  trap 'rm -rf "$packed"' EXIT
+  mkdir "$packed/repa"
+  cp "$(command -v node)" package.json "$packed/repa"
+  cp -r bin dist bench "$packed/repa"
+  installed=$(dirname "$(realpath node_modules)")
+  { cd "$installed" && npm ls --omit=dev --all --parseable 2> /dev/null || true; } | sed -n "s|^$installed/||p" |
+    tar -c -C "$installed" --exclude='*.map' --exclude='*/darwin*' --exclude='*/win32*' --exclude='*/arm64*' -T - |
+    tar -x -C "$packed/repa"
+  strip "$packed/repa/node" 2> /dev/null || true
+  tar -c -C "$packed" repa | xz -3 > "$2"
+  exit
+fi
 
 models=${MODELS:-SiT-S/2 SiT-B/2 SiT-XL/2}
 batch=${BATCH:-32}
