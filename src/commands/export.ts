@@ -20,7 +20,7 @@ has a row a sample, whose tensors pyarrow, polars, DuckDB and Hugging Face's dat
 (img-mean-std-*.npy and dataset.json) from moments.
 
 A training folder, with --to: tensorboard writes its log, samples and settings as an event file into the folder -o, which TensorBoard
-shows (and wandb sync takes); run again, it brings the file up to date with a run that goes on. csv writes the log as a table.`;
+shows; run again, it brings the file up to date with a run that goes on. csv writes the log as a table.`;
 
 const examples = [
   { why: 'weights for Python', command: 'repa export ckpt -o model.safetensors' },
