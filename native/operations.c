@@ -11,12 +11,16 @@ PUBLIC OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const OrtApiBase
                                                     &AVERAGE_POOL,  &GELU_GRADIENT, &GROUP_NORM};
   static OrtCustomOpDomain *domain;
   api = base->GetApi(ORT_INTERFACE);
+  if (!api) return CreateStatus(base->GetApi(1))(ORT_FAIL, "native/ needs a newer ONNX Runtime"); /* its first function, in every version */
   if (!domain) {
     TRY(CreateCustomOpDomain(api)("repa", &domain));
     for (size_t i = 0; i < sizeof OPERATIONS / sizeof *OPERATIONS; i++) TRY(CustomOpDomain_Add(api)(domain, OPERATIONS[i]));
   }
   return AddCustomOpDomain(api)(options, domain);
 }
+
+/* Of the interface between these functions and operations and engine/onnx, which asks for it before all else. */
+PUBLIC int repa_native_version(void) { return 2; }
 
 /* The units that the products will use: enum gemm_level. */
 PUBLIC int repa_product_units(void) { return gemm_level(); }

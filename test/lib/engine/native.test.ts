@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 import { op, operation, reshape, Value } from '../../../src/lib/engine/graph/value.js';
 import { constantOperands } from '../../../src/lib/engine/onnx/baking.js';
 import { lower } from '../../../src/lib/engine/onnx/lower/index.js';
 import { CPU_LOWERING, type Lowering, processorLowering } from '../../../src/lib/engine/onnx/lower/lowering.js';
 import { encodeModel } from '../../../src/lib/engine/onnx/model.js';
-import { productUnits } from '../../../src/lib/engine/onnx/native.js';
+import { isOfThisVersion, productUnits } from '../../../src/lib/engine/onnx/native.js';
 import { Session } from '../../../src/lib/engine/onnx/session.js';
 import { fillNormal, PURPOSE } from '../../../src/lib/numbers/random.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
+import { temporaryFolder } from '../../commands/binary.js';
 import { SAMPLES } from './operation-samples.js';
 
 const skip = productUnits() ? false : 'no units for bf16, or native/ is not built';
@@ -20,6 +23,25 @@ test('products of each level agree with f64, by a model of the tiles of AMX wher
 }, () => {
   const { status, stdout, stderr } = spawnSync('native/test/run.sh', { encoding: 'utf8' });
   assert.equal(status, 0, stdout + stderr);
+});
+
+const BUILT = `native/build/${process.platform}-${process.arch}.so`;
+
+test('a library is of this version, and one that was built from other sources is not', {
+  skip: hasCompiler && existsSync(BUILT) ? false : 'no C compiler, or native/ is not built',
+}, (t) => {
+  assert.ok(isOfThisVersion(path.resolve(BUILT)));
+  const cwd = temporaryFolder(t);
+  for (const [name, source] of [
+    ['older', 'int repa_native_version(void) { return 0; }'],
+    ['oldest', 'int repa_product_units(void) { return 1; }'],
+  ]) {
+    const library = path.join(cwd, `${name}.so`);
+    const { status } = spawnSync('cc', ['-shared', '-fPIC', '-x', 'c', '-o', library, '-'], { input: source });
+    assert.equal(status, 0);
+    assert.ok(!isOfThisVersion(library), name);
+  }
+  assert.ok(!isOfThisVersion(path.join(cwd, 'none.so')));
 });
 
 const normal = (shape: readonly number[], stream: number): Float32Array => {

@@ -11,6 +11,9 @@ const file = fileURLToPath(
   new URL(`../../../../../native/build/${process.platform}-${process.arch}.so`, import.meta.url),
 );
 
+/** What repa_native_version of native/operations.c has to say. */
+const VERSION = 2;
+
 // koffi unloads a library that is garbage.
 let library: ReturnType<typeof koffi.load> | undefined;
 
@@ -19,22 +22,37 @@ function bind(name: string, result: string, parameters: string[]) {
   return library.func(name, result, parameters);
 }
 
-/** The units that products in bf16 would use here; null where the processor has none, or the library was not built. */
+/** Whether a library is of the sources of this version; one that was left behind is not. */
+export function isOfThisVersion(path: string): boolean {
+  try {
+    return koffi.load(path).func('repa_native_version', 'int', [])() === VERSION;
+  } catch {
+    return false;
+  }
+}
+
+let isUsable: boolean | undefined;
+
+function usable(): boolean {
+  isUsable ??= existsSync(file) && isOfThisVersion(file);
+  return isUsable;
+}
+
+/** The units that products in bf16 would use here; null where the processor has none, or the library was not built for this version. */
 export function productUnits(): 'AVX512-BF16' | 'AMX' | null {
-  if (!existsSync(file)) return null;
+  if (!usable()) return null;
   return UNITS[bind('repa_product_units', 'int', [])() as number];
 }
 
 /**
  * The file of the library.
- * @throws UnavailableError when it was not built, or the processor has no such units
+ * @throws UnavailableError when it was not built, or for another version, or the processor has no such units
  */
 export function productLibrary(): string {
-  if (!existsSync(file)) {
-    throw new UnavailableError(
-      'the products by bf16 units were not built',
-      'install a C compiler and run npm run build:native on Linux and x64; or leave out --precision',
-    );
+  const build = 'run npm run build:native on Linux and x64 with a C compiler; or leave out --precision';
+  if (!existsSync(file)) throw new UnavailableError('the products by bf16 units were not built', build);
+  if (!usable()) {
+    throw new UnavailableError(`${file} was built for another version of repa, or cannot be loaded`, build);
   }
   if (!productUnits()) {
     throw new UnavailableError(
