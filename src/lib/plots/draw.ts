@@ -39,7 +39,7 @@ const MARGIN = { left: 76, right: 34, top: 34, bottom: 50 };
 const DOTTED = 60;
 /** Between the outermost points and the frame, in pixels. */
 const INSET = 8;
-/** Each speed-up is told in a line below the level that is reached. */
+/** Each speed-up is told in a line of the corner that falling curves leave free, at the top on the right. */
 const SPEED_UP_LINE = 20;
 const LEGEND_LINE = 20;
 /** Width of a character of the legend, about, and of what stands before a name. */
@@ -107,7 +107,7 @@ function drawPanel(
     marginTop: MARGIN.top,
     marginBottom: MARGIN.bottom,
     insetTop: INSET,
-    insetBottom: speedUps.length > 0 ? INSET + SPEED_UP_LINE * speedUps.length : INSET,
+    insetBottom: INSET,
     insetRight: INSET,
     x: {
       ...scale('x'),
@@ -161,13 +161,10 @@ function speedUpMarks(speedUps: readonly SpeedUp[], curves: readonly string[]): 
         headLength: 10,
       }),
       Plot.ruleX(ends, { x: 'x', y1: target, stroke, strokeOpacity: 0.8, strokeDasharray: '2 3' }),
-      Plot.text([{ x: referenceX }], {
-        x: 'x',
-        y: target,
-        text: () => text,
-        textAnchor: 'end',
+      Plot.text([text], {
+        frameAnchor: 'top-right',
         dx: -12,
-        dy: SPEED_UP_LINE * (i + 1) - 2,
+        dy: SPEED_UP_LINE * i + 10,
         fill: stroke,
         fontWeight: 'bold',
         fontSize: 15,
