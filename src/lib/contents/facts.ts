@@ -21,6 +21,9 @@ export function factLines(facts: Facts, indent = ''): string[] {
   return Object.entries(facts).flatMap(([key, value]) => {
     if (Array.isArray(value) && value.some((item) => typeof item === 'string'))
       return [`${indent}${key}`, ...listLines(value.map(shown), `${indent}  `)];
+    if (Array.isArray(value) && value.length > 0 && value.every(isNested)) {
+      return [`${indent}${key}`, ...factLines({ ...value }, `${indent}  `)];
+    }
     if (!isNested(value)) return [`${indent}${key}  ${shown(value)}`];
     if (Object.keys(value).length === 0) return [`${indent}${key}  none`];
     return [`${indent}${key}`, ...nestedLines(value, `${indent}  `)];

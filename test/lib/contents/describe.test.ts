@@ -31,6 +31,7 @@ test('names that differ in one number are told in one line', () => {
     'a.2.w: x',
     'note: 1 of 2. It ends',
   ]);
+  assert.deepEqual(factLines({ sets: [{ rows: 3 }, { rows: 4 }] }), ['sets', '  0', '    rows 3', '  1', '    rows 4']);
   const lines = factLines({
     deep: { a: 1, b: { c: [1, 2], d: 'x' } },
     many: Array.from({ length: 99 }, (_, i) => `n${i}: f32`),
