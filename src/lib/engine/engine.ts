@@ -123,8 +123,8 @@ export interface CompileOptions {
 export interface Engine extends EngineInfo {
   /** Null where tensors are computed in the host's memory. */
   readonly device: Residency | null;
-  /** A new place for rows that stay on the devices; none where tensors are computed in the host's memory. */
-  readonly space?: () => DeviceSpace;
+  /** A new place for rows that stay on the devices; none where tensors are computed in the host's memory, or there is no f64. */
+  readonly space?: () => DeviceSpace | null;
   /** Whether tensors made of host arrays read them when computing, instead of copies made once. */
   readonly readsInPlace: boolean;
   /**

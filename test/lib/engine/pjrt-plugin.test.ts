@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync } from 'node:fs';
 import path from 'node:path';
 import { after, describe, test } from 'node:test';
+import { deviceSpace, selectBackend } from '../../../src/lib/engine/index.js';
 import { Client } from '../../../src/lib/engine/xla/client.js';
 import { EXIT, RepaError } from '../../../src/lib/errors.js';
 import { fixturePath, temporaryFolder } from '../../support.js';
@@ -67,6 +68,13 @@ describe('a plugin', { skip }, () => {
       assertSays(() => client.upload(new Float32Array(4), [4], 'float32'), message, hint);
     });
   }
+
+  test('that has no f64 leaves the states of samplers to the host', async () => {
+    process.env.REPA_HOME = temporaryFolder();
+    const { plugin } = clientThatFails('no f64');
+    await selectBackend({ backend: 'xla', plugin });
+    assert.equal(deviceSpace(), null);
+  });
 
   test('that lacks an operation is told of by its first line', () => {
     const client = clientThatFails('compile');

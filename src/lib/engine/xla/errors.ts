@@ -26,6 +26,9 @@ export class DeviceMemoryError extends UnavailableError {
   }
 }
 
+/** A plugin does not have all that a program asks for. */
+export class NotCompiledError extends UnavailableError {}
+
 function advice(estimate: Fit | undefined): string {
   if (!estimate) return 'lower --batch-size, or end what else runs on it (nvidia-smi)';
   const { rows, fit } = estimate;
@@ -58,7 +61,7 @@ export function asRepaError(error: unknown, platform: string): unknown {
     return new UnavailableError(`the plugin finds no device that it can use: ${line}`, hint);
   }
   if (call === 'Client_Compile' && status === STATUS.unimplemented) {
-    return new UnavailableError(
+    return new NotCompiledError(
       `the ${platform} plugin cannot compile what repa computes: ${line}`,
       'a newer plugin may (repa pull); or use --backend onnx',
     );

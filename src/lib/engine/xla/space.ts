@@ -4,7 +4,9 @@ import type { Constants, DeviceRows, DeviceSpace, RowProgram, TensorFunction, Te
 import type { ElementType } from '../graph/operations.js';
 import { trace } from '../graph/trace.js';
 import { ARRAYS, type Value } from '../graph/value.js';
+import { PjrtError } from './c-api.js';
 import type { Client, DeviceBuffer } from './client.js';
+import { NotCompiledError } from './errors.js';
 import type { XlaProgram } from './program.js';
 import * as graphs from './space-graphs.js';
 import type { XlaTarget } from './target.js';
@@ -60,11 +62,27 @@ function shares(array: TypedArray, { rows, copies }: Division, devices: number):
 /** The programs of a device's arithmetic, compiled once for all spaces. */
 export class XlaSpaces {
   readonly #programs = new Map<string, XlaProgram>();
+  #hasDouble: boolean | undefined;
 
   constructor(readonly target: XlaTarget) {}
 
-  open(): DeviceSpace {
-    return new XlaSpace(this);
+  /** Null where the devices do not compute in f64: states are then the host's. */
+  open(): DeviceSpace | null {
+    this.#hasDouble ??= this.#triesDouble();
+    return this.#hasDouble ? new XlaSpace(this) : null;
+  }
+
+  #triesDouble(): boolean {
+    const space = new XlaSpace(this);
+    try {
+      space.combine([1], [space.from(Float64Array.of(1), 1)]);
+      return true;
+    } catch (error) {
+      if (error instanceof NotCompiledError || error instanceof PjrtError) return false;
+      throw error;
+    } finally {
+      space.keep();
+    }
   }
 
   get client(): Client {
