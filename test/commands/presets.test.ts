@@ -1,4 +1,4 @@
-/** Every preset: trained, continued, sampled, exported, imported and sampled again. In one process, as each step is small. */
+/** Every preset: trained, its terms logged, continued, sampled, exported, imported and sampled again. In one process, as each step is small. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
@@ -24,6 +24,34 @@ const MORE: Record<string, string[]> = {
   rae: ['--wide-head', '1x32x2'],
 };
 
+/** The terms of each, as the log has them, and their weights in the loss. */
+const TERMS: Record<string, Record<string, number>> = {
+  repa: { projection: 0.5 },
+  irepa: { projection: 1 },
+  'u-repa': { projection: 0.5, manifold: 1.5 },
+  haste: { projection: 0.5 },
+  redi: { representation: 1 },
+  reg: { class_token: 0.03, projection: 0.5 },
+  'delta-fm': { contrastive: -0.05, projection: 0.5 },
+  'layer-sync': { layer_sync: 0.2 },
+  dispersive: { dispersive: 0.5 },
+  tread: { projection: 0.5 },
+  sprint: { projection: 0.5 },
+  'sprint-2': { projection: 0.5 },
+  sra: { self_alignment: 0.2 },
+  'internal-guidance': { internal: 0.5 },
+  'self-flow': { self_flow: 0.5 },
+  'sra-2': { latent_alignment: 1 },
+  sit: {},
+  'lightning-dit': { direction: 1 },
+  sfd: { representation: 1, direction: 1, projection: 1 },
+  jit: {},
+  'pixel-repa': { adapter: 0.1 },
+  rae: {},
+  rjf: {},
+  'sr-dit': { class_token: 0.03, contrastive: -0.05, projection: 0.5 },
+};
+
 const cwd = temporaryFolder();
 
 /** Runs a verb here. What it prints goes among the results of the tests, which does them no harm. */
@@ -47,6 +75,8 @@ async function latents(file: string): Promise<number[]> {
   return values;
 }
 
+test('each has its terms here', () => assert.deepEqual(Object.keys(TERMS).sort(), [...PRESETS.keys()].sort()));
+
 for (const preset of PRESETS.keys()) {
   test(`preset ${preset}`, async () => {
     const run = ['train', ...RUN, '--preset', preset, ...(MORE[preset] ?? []), '--out', preset];
@@ -56,7 +86,15 @@ for (const preset of PRESETS.keys()) {
       log.map(({ step }) => step),
       [1, 2, 3],
     );
-    assert.ok(log.every(({ loss }) => Number.isFinite(loss)));
+    const terms = Object.entries({ velocity: 1, ...TERMS[preset] });
+    for (const entry of log) {
+      assert.deepEqual(
+        Object.keys(entry).filter((field) => field.endsWith('_loss')),
+        terms.map(([term]) => `${term}_loss`),
+      );
+      const sum = terms.reduce((total, [term, weight]) => total + weight * entry[`${term}_loss`], 0);
+      assert.ok(Math.abs(entry.loss - sum) < 1e-5, `${entry.loss} is not ${sum}`);
+    }
     await repa('export', preset, '-o', `${preset}.safetensors`);
     await repa('import', `${preset}.safetensors`, '-o', `${preset}-imported`);
     for (const ckpt of [preset, `${preset}-imported`]) {
