@@ -6,7 +6,7 @@
 #     REPA_PJRT_PLUGIN=FILE bench/gpu.sh
 #     MODELS='SiT-S/2' BATCH=2 STEPS=2 bench/gpu.sh      smaller, for a dry run on a plugin of the CPU (with .ci/xla's XLA_FLAGS)
 #
-#     bench/gpu.sh --pack FILE.tar.xz      what such a machine needs besides the plugin, Node among it, in one file of some 40 MB:
+#     bench/gpu.sh --pack FILE.tar.xz      what such a machine needs besides the plugin, Node among it, in one file of 55 MB:
 #                                          tar xJf FILE.tar.xz && PATH=$PWD:$PATH bench/gpu.sh
 #
 # What it prints: `== PART (SECONDS)`, the seconds since it began. Of doctor, what works and the GFLOPS of products of 1024 x 1024.
