@@ -22,6 +22,20 @@ const RAE_RATE: Preset = {
   'lr-decay': '50040-1000800',
 };
 
+/** What networks of encoder tokens have in common: of RAE, and of RJF, which leaves out its wide head. */
+const ENCODER_TOKENS: Preset = {
+  lambda: 0,
+  'time-embedding': 'fourier',
+  norm: 'rms',
+  'feed-forward': 'swiglu',
+  rotary: true,
+  time: 'lognormal',
+  'time-shift': 'auto',
+  ...RAE_RATE,
+  beta2: 0.95,
+  ema: [0.9995],
+};
+
 /** JiT (arXiv 2511.13720): pixels without an autoencoder; size B, at the noise of its 256-pixel models. */
 const JIT: Preset = {
   lambda: 0,
@@ -57,35 +71,9 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
   /** PixelREPA (arXiv 2603.14366), in place of REPA's term. */
   'pixel-repa': { ...JIT, 'pixel-repa': 0.1 },
   /** DiT^DH of RAE (arXiv 2510.11690), on latents that are encoder tokens. */
-  rae: {
-    lambda: 0,
-    model: 'SiT-XL/1',
-    'wide-head': '2x2048x16',
-    'time-embedding': 'fourier',
-    norm: 'rms',
-    'feed-forward': 'swiglu',
-    rotary: true,
-    time: 'lognormal',
-    'time-shift': 'auto',
-    ...RAE_RATE,
-    beta2: 0.95,
-    ema: [0.9995],
-  },
+  rae: { ...ENCODER_TOKENS, model: 'SiT-XL/1', 'wide-head': '2x2048x16' },
   /** RJF (arXiv 2602.10099): encoder tokens without statistics, along the sphere, through a plain network. */
-  rjf: {
-    lambda: 0,
-    model: 'SiT-B/1',
-    path: 'geodesic',
-    'time-embedding': 'fourier',
-    norm: 'rms',
-    'feed-forward': 'swiglu',
-    rotary: true,
-    time: 'lognormal',
-    'time-shift': 'auto',
-    ...RAE_RATE,
-    beta2: 0.95,
-    ema: [0.9995],
-  },
+  rjf: { ...ENCODER_TOKENS, model: 'SiT-B/1', path: 'geodesic' },
   /** SR-DiT (arXiv 2512.12386); sampled with --path-drop-guidance. */
   'sr-dit': {
     lambda: 0.5,
