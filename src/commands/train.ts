@@ -175,7 +175,8 @@ function initialWeights({ init, initOptions }: Values<typeof START>) {
 
 /** Takes a few steps of a run that writes nothing, and tells what all of them take. */
 async function estimate(plan: RunPlan, options: TrainOptions, group: ProcessGroup): Promise<void> {
-  const { MEASURED_STEPS, rehearse } = await import('../lib/training/rehearsal.js');
+  const { MEASURED_STEPS } = await import('../lib/training/pace.js');
+  const { rehearse } = await import('../lib/training/rehearsal.js');
   const { steps, seconds, bytes } = await rehearse(plan, options, group);
   if (group.rank > 0) return;
   const saves = Math.min(options.keep + 1, Math.ceil(steps / options.saveEvery));

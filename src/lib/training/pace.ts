@@ -7,8 +7,9 @@ import type { CompiledLoss } from './compiled-loss.js';
 
 /** FLOPs of a run from which on it is worth a third of a second to measure what the machine could do. */
 const LONG_RUN = 3e12;
-/** Steps that a forecast is made of, after one that compiles; and the seconds ahead for which one is worth a line. */
-const MEASURED = 3;
+/** Steps that a forecast is made of, after one that compiles. */
+export const MEASURED_STEPS = 3;
+/** Seconds ahead for which a forecast is worth a line. */
 const LONG_WAIT = 60;
 
 interface PaceOptions {
@@ -30,7 +31,7 @@ export class Pace {
   readonly #options: PaceOptions;
   /** FLOPs a second in products, over all ranks; undefined where it was not measured. */
   #speed: number | undefined;
-  /** Seconds of the first steps. */
+  /** Seconds of the first steps: of one that compiles, and those that are measured. */
   readonly #times: number[] = [];
 
   constructor(options: PaceOptions) {
@@ -52,8 +53,7 @@ export class Pace {
 
   /** Takes note of a step. After the first few, says how long those that are left take. */
   rates(loss: CompiledLoss, seconds: number): Utilization {
-    this.#times.push(seconds);
-    if (this.#times.length === 1 + MEASURED) this.#forecast();
+    if (this.#times.length <= MEASURED_STEPS && this.#times.push(seconds) > MEASURED_STEPS) this.#forecast();
     const flops = this.#stepFlops(loss);
     if (flops === undefined) return {};
     const rate = flops / seconds;
@@ -62,7 +62,7 @@ export class Pace {
   }
 
   #forecast(): void {
-    const mean = this.#times.slice(1).reduce((sum, time) => sum + time, 0) / MEASURED;
+    const mean = this.#times.slice(1).reduce((sum, time) => sum + time, 0) / MEASURED_STEPS;
     const left = this.#options.steps - this.#times.length;
     if (left * mean < LONG_WAIT) return;
     const memory = showBytes(process.resourceUsage().maxRSS * 1024);

@@ -3,13 +3,11 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DataError } from '../errors.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import { openBatches, openData, openWeights, StepLoss } from './opening.js';
+import { MEASURED_STEPS } from './pace.js';
 import type { RunPlan } from './plan.js';
 import { Stopwatch } from './stopwatch.js';
 import { checkpointBytes } from './store.js';
 import { type TrainOptions, takeStep } from './train.js';
-
-/** Steps that are measured, after one that compiles. */
-export const MEASURED_STEPS = 3;
 
 export interface Rehearsal {
   /** Steps that are left of the run. */
