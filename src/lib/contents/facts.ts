@@ -65,7 +65,9 @@ export function foldNumbers(items: readonly string[]): string[] {
     const [, name = item, what = ''] = NAMED.exec(item) ?? [];
     const number = Number(NUMBER.exec(name)?.[0] ?? Number.NaN);
     const key = Number.isNaN(number) ? item : `${name.replace(NUMBER, '#')} ${what}`;
-    groups.set(key, [...(groups.get(key) ?? []), { name, number, item }]);
+    const members = groups.get(key);
+    if (members) members.push({ name, number, item });
+    else groups.set(key, [{ name, number, item }]);
   }
   return [...groups.values()].flatMap((members) => {
     const numbers = members.map(({ number }) => number).sort((a, b) => a - b);
