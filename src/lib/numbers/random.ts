@@ -105,37 +105,37 @@ function checkCounter(name: string, value: number, limit: number): void {
 /** Successive blocks of words of one (seed, purpose, row, step). */
 class WordSource {
   readonly words = new Uint32Array(4);
-  private readonly keyLow: number;
-  private readonly keyHigh: number;
-  private readonly purpose: number;
-  private readonly row: number;
-  private readonly step: number;
-  private drawn = 0;
+  readonly #keyLow: number;
+  readonly #keyHigh: number;
+  readonly #purpose: number;
+  readonly #row: number;
+  readonly #step: number;
+  #drawn = 0;
 
   constructor(seed: number, purpose: number, row: number, step: number) {
     checkCounter('seed', seed, 2 ** 53);
     checkCounter('purpose', purpose, TWO_32);
     checkCounter('row', row, TWO_32);
     checkCounter('step', step, TWO_32);
-    this.keyLow = seed % TWO_32;
-    this.keyHigh = Math.floor(seed / TWO_32);
-    this.purpose = purpose;
-    this.row = row;
-    this.step = step;
+    this.#keyLow = seed % TWO_32;
+    this.#keyHigh = Math.floor(seed / TWO_32);
+    this.#purpose = purpose;
+    this.#row = row;
+    this.#step = step;
   }
 
   /** Fills `words` with those of one block. */
   load(block: number): void {
-    philox(this.words, block, this.row, this.step, this.purpose, this.keyLow, this.keyHigh);
+    philox(this.words, block, this.#row, this.#step, this.#purpose, this.#keyLow, this.#keyHigh);
   }
 
   /** The next unbiased integer in [0, bound). */
   integer(bound: number): number {
     const limit = TWO_32 - (TWO_32 % bound);
     for (;;) {
-      const lane = this.drawn & 3;
-      if (lane === 0) this.load(this.drawn >>> 2);
-      this.drawn++;
+      const lane = this.#drawn & 3;
+      if (lane === 0) this.load(this.#drawn >>> 2);
+      this.#drawn++;
       const word = this.words[lane];
       if (word < limit) return word % bound;
     }

@@ -13,20 +13,20 @@ const MAX_PIECE = 32 * 2 ** 20;
 export class FdSource {
   /** Bytes consumed so far. */
   position = 0;
-  private readonly fd: number;
-  private readonly name: string;
+  readonly #fd: number;
+  readonly #name: string;
 
   constructor(fd: number, name: string) {
-    this.fd = fd;
-    this.name = name;
+    this.#fd = fd;
+    this.#name = name;
   }
 
   /** Reads into `target` until it is full or the input ends; returns the bytes read. */
-  private async fill(target: Uint8Array): Promise<number> {
+  async #fill(target: Uint8Array): Promise<number> {
     let filled = 0;
     while (filled < target.byteLength) {
       try {
-        const { bytesRead } = await read(this.fd, target, filled, target.byteLength - filled, null);
+        const { bytesRead } = await read(this.#fd, target, filled, target.byteLength - filled, null);
         if (bytesRead === 0) break;
         filled += bytesRead;
       } catch (error) {
@@ -44,11 +44,11 @@ export class FdSource {
     const pieces: Uint8Array<ArrayBuffer>[] = [];
     for (let taken = 0; taken < length; ) {
       const piece = new Uint8Array(Math.min(length - taken, MAX_PIECE));
-      const filled = await this.fill(piece);
+      const filled = await this.#fill(piece);
       taken += filled;
       if (filled === 0 && taken === 0) return undefined;
       if (filled < piece.byteLength) {
-        const site = { name: this.name, byte: this.position };
+        const site = { name: this.#name, byte: this.position };
         throw truncated(site, `${length - taken} bytes are missing inside ${what}`);
       }
       pieces.push(piece);
@@ -61,6 +61,6 @@ export class FdSource {
   async exact(length: number, what: string): Promise<Uint8Array<ArrayBuffer>> {
     const bytes = length === 0 ? new Uint8Array(0) : await this.take(length, what);
     if (bytes) return bytes;
-    throw truncated({ name: this.name, byte: this.position }, `all ${length} bytes are missing of ${what}`);
+    throw truncated({ name: this.#name, byte: this.position }, `all ${length} bytes are missing of ${what}`);
   }
 }

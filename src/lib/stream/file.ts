@@ -55,15 +55,15 @@ export class TensorFile {
   readonly name: string;
   readonly schema: StreamSchema;
   readonly rows: number;
-  private readonly files: readonly PositionedFile[];
-  private readonly places: readonly BatchPlace[][];
-  private readonly batches: readonly Batch[];
-  private readonly checked: Uint8Array;
-  private index: RowIndex | undefined;
-  private allKeys: readonly string[] | undefined;
+  readonly #files: readonly PositionedFile[];
+  readonly #places: readonly BatchPlace[][];
+  readonly #batches: readonly Batch[];
+  readonly #checked: Uint8Array;
+  #index: RowIndex | undefined;
+  #allKeys: readonly string[] | undefined;
   /** The batch that was read whole last. */
-  private whole: { batch: number; tensors: Uint8Array<ArrayBuffer> } | undefined;
-  private scratch = new ArrayBuffer(0);
+  #whole: { batch: number; tensors: Uint8Array<ArrayBuffer> } | undefined;
+  #scratch = new ArrayBuffer(0);
 
   /** Use {@link openTensorFile}. */
   constructor(
@@ -75,10 +75,10 @@ export class TensorFile {
   ) {
     this.name = name;
     this.schema = schema;
-    this.files = files;
-    this.places = places;
+    this.#files = files;
+    this.#places = places;
     let start = 0;
-    this.batches = files.flatMap((file, part) =>
+    this.#batches = files.flatMap((file, part) =>
       places[part].map((place) => {
         const batch = { file, place, start };
         start += place.rows;
@@ -86,50 +86,50 @@ export class TensorFile {
       }),
     );
     this.rows = start;
-    this.checked = new Uint8Array(this.batches.length);
-    this.index = index;
+    this.#checked = new Uint8Array(this.#batches.length);
+    this.#index = index;
   }
 
   /** The key of each row; all are different. They stay in memory from then on. */
   keys(): readonly string[] {
-    this.allKeys ??= this.batches.flatMap((batch) => this.indexOf(batch).keys);
-    return this.allKeys;
+    this.#allKeys ??= this.#batches.flatMap((batch) => this.#indexOf(batch).keys);
+    return this.#allKeys;
   }
 
   /** The hash of each row's key, as a {@link KeyTable} takes them: [rows, 2]. */
   keyHashes(): Float64Array {
-    return this.loadIndex().hashes;
+    return this.#loadIndex().hashes;
   }
 
   /** The label of each row, -1 for none. */
   labels(): Int32Array {
-    return this.loadIndex().labels;
+    return this.#loadIndex().labels;
   }
 
   /** The key of one row, read from the file unless all keys are in memory. */
   keyOf(row: number): string {
-    if (this.allKeys) return this.allKeys[row];
-    const batch = this.batches[this.findBatch(row)];
-    return this.indexOf(batch).keys[row - batch.start];
+    if (this.#allKeys) return this.#allKeys[row];
+    const batch = this.#batches[this.#findBatch(row)];
+    return this.#indexOf(batch).keys[row - batch.start];
   }
 
   /** Lets go of hashes and labels, of which there may be millions; they are read again when they are wanted. */
   forget(): void {
-    this.index = undefined;
+    this.#index = undefined;
   }
 
   get opened(): OpenedFile {
-    const { name, schema, files, places } = this;
-    return { name, schema, paths: files.map((file) => file.name), places };
+    const { name, schema } = this;
+    return { name, schema, paths: this.#files.map((file) => file.name), places: this.#places };
   }
 
-  private indexOf({ file, place }: Batch) {
+  #indexOf({ file, place }: Batch) {
     return readBatchAt(file, place, this.schema.columns);
   }
 
-  private loadIndex(): RowIndex {
-    this.index ??= joinIndexes(this.batches.map((batch) => indexRows(this.indexOf(batch))));
-    return this.index;
+  #loadIndex(): RowIndex {
+    this.#index ??= joinIndexes(this.#batches.map((batch) => indexRows(this.#indexOf(batch))));
+    return this.#index;
   }
 
   /**
@@ -152,28 +152,28 @@ export class TensorFile {
     const fresh = new Set<PositionedFile>();
     for (let i = 0; i < order.length; ) {
       const first = rowIndices[order[i]];
-      const batch = this.findBatch(first);
-      this.refresh(this.batches[batch].file, fresh);
-      const end = this.batches[batch].start + this.batches[batch].place.rows;
+      const batch = this.#findBatch(first);
+      this.#refresh(this.#batches[batch].file, fresh);
+      const end = this.#batches[batch].start + this.#batches[batch].place.rows;
       let count = 1;
       while (i + count < order.length && first + count < end && rowIndices[order[i + count]] === first + count) count++;
-      const values = this.readRun(batch, position, first - this.batches[batch].start, count);
+      const values = this.#readRun(batch, position, first - this.#batches[batch].start, count);
       for (let r = 0; r < count; r++, i++) {
         toFloats(values.subarray(r * size, (r + 1) * size), out.subarray(order[i] * size, (order[i] + 1) * size));
       }
     }
     const stored = this.schema.columns[position];
-    if (stored.dtype === 'i8') this.scale(stored, rowIndices, out);
+    if (stored.dtype === 'i8') this.#scale(stored, rowIndices, out);
   }
 
   /** Forgets that the batches of a file were checked, once it has been written to; asks once for each file in `fresh`. */
-  private refresh(file: PositionedFile, fresh: Set<PositionedFile>): void {
+  #refresh(file: PositionedFile, fresh: Set<PositionedFile>): void {
     if (fresh.has(file)) return;
     fresh.add(file);
     if (!file.hasChanged()) return;
-    this.whole = undefined;
-    this.batches.forEach((batch, i) => {
-      if (batch.file === file) this.checked[i] = 0;
+    this.#whole = undefined;
+    this.#batches.forEach((batch, i) => {
+      if (batch.file === file) this.#checked[i] = 0;
     });
   }
 
@@ -182,8 +182,8 @@ export class TensorFile {
    * @throws DataError as the sequential reader does
    */
   *inOrder(): Generator<TensorBatch> {
-    for (const batch of this.batches) {
-      const { head, index, keys, labels } = this.indexOf(batch);
+    for (const batch of this.#batches) {
+      const { head, index, keys, labels } = this.#indexOf(batch);
       const { indexBytes, bodyBytes } = head.layout;
       const body = batch.file.bytes(batch.place.at + batch.place.headBytes + indexBytes, bodyBytes - indexBytes);
       checkBody(head, index, body);
@@ -200,17 +200,17 @@ export class TensorFile {
    * @throws RangeError on a row that is not there; DataError if its batch fails its checksum
    */
   readStored(row: number): Record<string, TensorData> {
-    const batch = this.findBatch(row);
-    const place = row - this.batches[batch].start;
-    this.refresh(this.batches[batch].file, new Set());
+    const batch = this.#findBatch(row);
+    const place = row - this.#batches[batch].start;
+    this.#refresh(this.#batches[batch].file, new Set());
     const tensors = this.schema.columns.map(({ name }, position) => {
-      return [name, this.readRun(batch, position, place, 1).slice()] as const;
+      return [name, this.#readRun(batch, position, place, 1).slice()] as const;
     });
     return Object.fromEntries(tensors);
   }
 
   /** Multiplies the integers of an i8 column by their scales. */
-  private scale(column: TensorColumn, rowIndices: ArrayLike<number>, out: Float32Array): void {
+  #scale(column: TensorColumn, rowIndices: ArrayLike<number>, out: Float32Array): void {
     const { name, shape } = scaleColumn(column);
     const scales = new Float32Array(rowIndices.length * sizeOf(shape)); // [rows, ...]
     this.read(name, rowIndices, scales);
@@ -221,51 +221,51 @@ export class TensorFile {
   }
 
   /** The batch that holds a row. */
-  private findBatch(row: number): number {
+  #findBatch(row: number): number {
     if (!Number.isInteger(row) || row < 0 || row >= this.rows) {
       throw new RangeError(`${this.name}: row ${row} of ${this.rows}`);
     }
     let low = 0;
-    let high = this.batches.length - 1;
+    let high = this.#batches.length - 1;
     while (low < high) {
       const middle = (low + high + 1) >>> 1;
-      if (this.batches[middle].start <= row) low = middle;
+      if (this.#batches[middle].start <= row) low = middle;
       else high = middle - 1;
     }
     return low;
   }
 
   /** Raw values of `count` rows of one batch from `row` (counted within it) on; valid until the next call. */
-  private readRun(batch: number, position: number, row: number, count: number): TensorData {
+  #readRun(batch: number, position: number, row: number, count: number): TensorData {
     const { columns } = this.schema;
-    const { file, place } = this.batches[batch];
+    const { file, place } = this.#batches[batch];
     const layout = batchLayout(columns, place.rows, place.keyBytes);
     const bytesPerRow = rowBytes(columns[position]);
     const inBody = tensorOffset(layout, position) + row * bytesPerRow;
     const Storage = STORAGE[columns[position].dtype];
     const length = (count * bytesPerRow) / Storage.BYTES_PER_ELEMENT;
-    if (!this.checked[batch]) this.readWhole(batch);
-    if (this.whole?.batch === batch) {
-      const { tensors } = this.whole;
+    if (!this.#checked[batch]) this.#readWhole(batch);
+    if (this.#whole?.batch === batch) {
+      const { tensors } = this.#whole;
       return new Storage(tensors.buffer, tensors.byteOffset + inBody - layout.indexBytes, length);
     }
-    if (this.scratch.byteLength < count * bytesPerRow) this.scratch = new ArrayBuffer(count * bytesPerRow);
-    file.readInto(new Uint8Array(this.scratch, 0, count * bytesPerRow), place.at + place.headBytes + inBody);
-    return new Storage(this.scratch, 0, length);
+    if (this.#scratch.byteLength < count * bytesPerRow) this.#scratch = new ArrayBuffer(count * bytesPerRow);
+    file.readInto(new Uint8Array(this.#scratch, 0, count * bytesPerRow), place.at + place.headBytes + inBody);
+    return new Storage(this.#scratch, 0, length);
   }
 
-  private readWhole(batch: number): void {
-    const { file, place } = this.batches[batch];
-    const { head, index } = this.indexOf(this.batches[batch]);
+  #readWhole(batch: number): void {
+    const { file, place } = this.#batches[batch];
+    const { head, index } = this.#indexOf(this.#batches[batch]);
     const { indexBytes, bodyBytes } = head.layout;
     const tensors = file.bytes(place.at + place.headBytes + indexBytes, bodyBytes - indexBytes);
     checkBody(head, index, tensors);
-    this.checked[batch] = 1;
-    this.whole = { batch, tensors };
+    this.#checked[batch] = 1;
+    this.#whole = { batch, tensors };
   }
 
   close(): void {
-    for (const file of this.files) file.close();
+    for (const file of this.#files) file.close();
   }
 }
 

@@ -8,21 +8,21 @@ import { truncated } from './message.js';
 export class PositionedFile {
   readonly name: string;
   readonly size: number;
-  private changedMs: number;
-  private readonly fd: number;
+  #changedMs: number;
+  readonly #fd: number;
 
   /** @throws MissingInputError if it does not exist; DataError if it is a pipe or a device. */
   constructor(name: string) {
     this.name = name;
     try {
-      this.fd = fs.openSync(name, 'r');
+      this.#fd = fs.openSync(name, 'r');
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw missingInput(name);
       throw error;
     }
-    const stat = fs.fstatSync(this.fd);
+    const stat = fs.fstatSync(this.#fd);
     this.size = stat.size;
-    this.changedMs = stat.mtimeMs;
+    this.#changedMs = stat.mtimeMs;
     if (stat.isFile()) return;
     this.close();
     throw new DataError(
@@ -33,16 +33,16 @@ export class PositionedFile {
 
   /** Whether it was written to since it was opened, or since the last call. */
   hasChanged(): boolean {
-    const { mtimeMs } = fs.fstatSync(this.fd);
-    const changed = mtimeMs !== this.changedMs;
-    this.changedMs = mtimeMs;
+    const { mtimeMs } = fs.fstatSync(this.#fd);
+    const changed = mtimeMs !== this.#changedMs;
+    this.#changedMs = mtimeMs;
     return changed;
   }
 
   /** Reads into all of `target`. @throws DataError if the file ends before. */
   readInto(target: Uint8Array, at: number): void {
     for (let done = 0; done < target.byteLength; ) {
-      const count = fs.readSync(this.fd, target, done, target.byteLength - done, at + done);
+      const count = fs.readSync(this.#fd, target, done, target.byteLength - done, at + done);
       if (count === 0) throw truncated({ name: this.name, byte: at + done }, 'the file ends inside a message');
       done += count;
     }
@@ -59,7 +59,7 @@ export class PositionedFile {
   }
 
   close(): void {
-    fs.closeSync(this.fd);
+    fs.closeSync(this.#fd);
   }
 }
 
@@ -68,22 +68,22 @@ const WINDOW_BYTES = 16 * 1024;
 
 /** Small reads that follow each other closely, served from one larger read. */
 export class Window {
-  private readonly file: PositionedFile;
-  private bytes = new Uint8Array(0);
-  private at = 0;
+  readonly #file: PositionedFile;
+  #bytes = new Uint8Array(0);
+  #at = 0;
 
   constructor(file: PositionedFile) {
-    this.file = file;
+    this.#file = file;
   }
 
   /** `length` bytes in memory of their own. */
   take(at: number, length: number): Uint8Array<ArrayBuffer> {
-    const from = at - this.at;
-    if (from < 0 || from + length > this.bytes.byteLength) {
-      this.bytes = this.file.bytes(at, Math.max(length, Math.min(WINDOW_BYTES, this.file.size - at)));
-      this.at = at;
-      return this.bytes.slice(0, length);
+    const from = at - this.#at;
+    if (from < 0 || from + length > this.#bytes.byteLength) {
+      this.#bytes = this.#file.bytes(at, Math.max(length, Math.min(WINDOW_BYTES, this.#file.size - at)));
+      this.#at = at;
+      return this.#bytes.slice(0, length);
     }
-    return this.bytes.slice(from, from + length);
+    return this.#bytes.slice(from, from + length);
   }
 }

@@ -38,32 +38,34 @@ export interface TensorReader extends AsyncIterable<TensorBatch> {
 /** The streams of one descriptor, which share a schema. */
 class InputReader {
   readonly name: string;
-  private readonly fd: number;
-  private readonly owned: boolean;
-  private readonly source: FdSource;
-  private readonly order: StreamOrder;
-  private readonly keys: KeyTable;
-  private open = true;
+  readonly #fd: number;
+  readonly #owned: boolean;
+  readonly #source: FdSource;
+  readonly #order: StreamOrder;
+  readonly #keys: KeyTable;
+  #open = true;
 
   /** @param keys of all inputs that are read as one, this one's rows from the table's end on. */
   constructor(fd: number, name: string, owned: boolean, keys: KeyTable) {
-    this.fd = fd;
+    this.#fd = fd;
     this.name = name;
-    this.owned = owned;
-    this.keys = keys;
-    this.source = new FdSource(fd, name);
-    this.order = new StreamOrder(name);
+    this.#owned = owned;
+    this.#keys = keys;
+    this.#source = new FdSource(fd, name);
+    this.#order = new StreamOrder(name);
   }
 
   /** Reads up to the first batch header's place: the schema is known then. */
   async readSchema(): Promise<StreamSchema> {
-    while (!this.order.schema) await this.next();
-    return this.order.schema;
+    while (!this.#order.schema) await this.#next();
+    return this.#order.schema;
   }
 
   /** Reads one message: a batch, 'other' for a schema or marker, or 'end' when the input has ended as it should. */
-  private async next(): Promise<TensorBatch | 'other' | 'end'> {
-    const { source, order, name } = this;
+  async #next(): Promise<TensorBatch | 'other' | 'end'> {
+    const { name } = this;
+    const source = this.#source;
+    const order = this.#order;
     const site = { name, byte: source.position };
     const prefix = await source.take(PREFIX_BYTES, `the header after ${order.rows} rows`);
     if (!prefix) {
@@ -77,32 +79,32 @@ class InputReader {
     }
     const metadata = await source.exact(metadataBytes, `the header after ${order.rows} rows`);
     const head = parseMessage(site, prefix, metadata, order.schema?.columns ?? null);
-    if (head.kind === 'batch') return this.readBatch(head);
+    if (head.kind === 'batch') return this.#readBatch(head);
     order.acceptSchema(site, head);
     return 'other';
   }
 
-  private async readBatch(head: BatchHead): Promise<TensorBatch> {
+  async #readBatch(head: BatchHead): Promise<TensorBatch> {
     const { layout } = head;
-    const index = await this.source.exact(layout.indexBytes, `the keys and labels of ${rowRange(head)}`);
+    const index = await this.#source.exact(layout.indexBytes, `the keys and labels of ${rowRange(head)}`);
     const { keys, labels } = checkIndex(head, index);
-    const start = this.order.rows;
-    this.order.acceptBatch(head);
-    this.checkKeys(head, keys);
-    const body = await this.source.exact(layout.bodyBytes - layout.indexBytes, `the tensors of ${rowRange(head)}`);
+    const start = this.#order.rows;
+    this.#order.acceptBatch(head);
+    this.#checkKeys(head, keys);
+    const body = await this.#source.exact(layout.bodyBytes - layout.indexBytes, `the tensors of ${rowRange(head)}`);
     checkBody(head, index, body);
     const tensors: Record<string, TensorData> = {};
-    this.order.schema!.columns.forEach((column, position) => {
+    this.#order.schema!.columns.forEach((column, position) => {
       tensors[column.name] = tensorView(layout, column, position, body);
     });
     return { start, rows: layout.rows, keys, labels, tensors };
   }
 
-  private checkKeys({ site }: BatchHead, keys: readonly string[]): void {
-    const before = this.keys.rows;
-    this.keys.add(hashKeys(keys));
-    if (!this.keys.duplicate) return;
-    const { first, second } = this.keys.duplicate;
+  #checkKeys({ site }: BatchHead, keys: readonly string[]): void {
+    const before = this.#keys.rows;
+    this.#keys.add(hashKeys(keys));
+    if (!this.#keys.duplicate) return;
+    const { first, second } = this.#keys.duplicate;
     throw dataError(site, sameKey(first, second, keys[second - before]), UNIQUE_KEYS);
   }
 
@@ -110,7 +112,7 @@ class InputReader {
   async *batches(): AsyncGenerator<TensorBatch> {
     try {
       for (;;) {
-        const message = await this.next();
+        const message = await this.#next();
         if (message === 'end') return;
         if (message !== 'other' && message.rows > 0) yield message;
       }
@@ -120,8 +122,8 @@ class InputReader {
   }
 
   async close(): Promise<void> {
-    if (this.open && this.owned) fs.closeSync(this.fd);
-    this.open = false;
+    if (this.#open && this.#owned) fs.closeSync(this.#fd);
+    this.#open = false;
   }
 }
 

@@ -45,16 +45,16 @@ function storeHalf(key: string, column: TensorColumn, values: Float32Array, out:
 
 export class TensorWriter {
   readonly schema: StreamSchema;
-  private readonly sink: ByteSink;
-  private readonly rowsPerBatch: number;
-  private readonly columns: readonly Pending[];
-  private keys: string[] = [];
-  private readonly labels: Int32Array;
-  private flushed = 0;
+  readonly #sink: ByteSink;
+  readonly #rowsPerBatch: number;
+  readonly #columns: readonly Pending[];
+  #keys: string[] = [];
+  readonly #labels: Int32Array;
+  #flushed = 0;
   /** Of all messages written so far. */
-  private link = '';
-  private readonly allKeys = new KeyTable();
-  private state: 'new' | 'open' | 'ended' = 'new';
+  #link = '';
+  readonly #allKeys = new KeyTable();
+  #state: 'new' | 'open' | 'ended' = 'new';
 
   /**
    * @param options.batchBytes size at which a batch is written (4 MiB); all of it is held in memory until then.
@@ -63,13 +63,13 @@ export class TensorWriter {
   constructor(sink: ByteSink, schema: StreamSchema, options: { batchBytes?: number } = {}) {
     const problem = columnsProblem(schema.columns);
     if (problem !== undefined) throw new RangeError(problem);
-    this.sink = sink;
+    this.#sink = sink;
     this.schema = schema;
     const bytesPerRow = schema.columns.reduce((sum, column) => sum + rowBytes(column), KEY_AND_LABEL_BYTES);
     const rows = Math.max(1, Math.floor((options.batchBytes ?? DEFAULT_BATCH_BYTES) / bytesPerRow));
-    this.rowsPerBatch = rows;
-    this.labels = new Int32Array(rows);
-    this.columns = schema.columns.map((column) => {
+    this.#rowsPerBatch = rows;
+    this.#labels = new Int32Array(rows);
+    this.#columns = schema.columns.map((column) => {
       const size = sizeOf(column.shape);
       return { column, size, values: new STORAGE[column.dtype](rows * size) };
     });
@@ -77,16 +77,16 @@ export class TensorWriter {
 
   /** Rows appended so far. */
   get rows(): number {
-    return this.flushed + this.keys.length;
+    return this.#flushed + this.#keys.length;
   }
 
   /** Writes the schema if it is not written yet, so that whoever reads can object before the work begins. */
   async start(): Promise<void> {
-    if (this.state !== 'new') return;
-    this.state = 'open';
+    if (this.#state !== 'new') return;
+    this.#state = 'open';
     const { head, link } = encodeSchemaMessage(this.schema);
-    this.link = link;
-    await this.sink.write([head]);
+    this.#link = link;
+    await this.#sink.write([head]);
   }
 
   /**
@@ -98,21 +98,21 @@ export class TensorWriter {
    *   before (when its batch is written).
    */
   async append(key: string, label: number, tensors: Readonly<Record<string, TypedArray>>): Promise<void> {
-    if (this.state === 'new') await this.start();
-    if (this.state === 'ended') throw new Error('append after end');
-    const row = this.keys.length;
-    const all = this.compacted(key, tensors);
-    for (const pending of this.columns) this.store(pending, row, key, all[pending.column.name]);
+    if (this.#state === 'new') await this.start();
+    if (this.#state === 'ended') throw new Error('append after end');
+    const row = this.#keys.length;
+    const all = this.#compacted(key, tensors);
+    for (const pending of this.#columns) this.#store(pending, row, key, all[pending.column.name]);
     if ((label | 0) !== label) throw new RangeError(`label ${label} of '${key}' is no 32-bit integer`);
-    this.labels[row] = label;
-    this.keys.push(key);
-    if (this.keys.length === this.rowsPerBatch) await this.flush(false);
+    this.#labels[row] = label;
+    this.#keys.push(key);
+    if (this.#keys.length === this.#rowsPerBatch) await this.#flush(false);
   }
 
   /** The tensors, with floats for i8 columns converted to integers and scales. */
-  private compacted(key: string, given: Readonly<Record<string, TypedArray>>): Readonly<Record<string, TypedArray>> {
+  #compacted(key: string, given: Readonly<Record<string, TypedArray>>): Readonly<Record<string, TypedArray>> {
     const tensors = { ...given };
-    for (const { column } of this.columns) {
+    for (const { column } of this.#columns) {
       const floats = given[column.name];
       if (column.dtype !== 'i8' || !(floats instanceof Float32Array)) continue;
       const { values, scales } = compactVectors(floats, column.shape.at(-1)!);
@@ -128,7 +128,7 @@ export class TensorWriter {
     return tensors;
   }
 
-  private store({ column, size, values }: Pending, row: number, key: string, given: TypedArray | undefined): void {
+  #store({ column, size, values }: Pending, row: number, key: string, given: TypedArray | undefined): void {
     if (given?.length !== size) {
       throw new RangeError(`'${column.name}' of '${key}' has ${given?.length ?? 'no'} values, its schema says ${size}`);
     }
@@ -141,40 +141,40 @@ export class TensorWriter {
   /** Writes what is left and the end-of-stream marker, and closes the sink. Not to be called after a failure. */
   async end(): Promise<void> {
     await this.start();
-    if (this.state === 'ended') throw new Error('the stream has ended already');
-    this.state = 'ended';
-    await this.flush(true);
-    await this.sink.write([END_OF_STREAM]);
-    await this.sink.close();
+    if (this.#state === 'ended') throw new Error('the stream has ended already');
+    this.#state = 'ended';
+    await this.#flush(true);
+    await this.#sink.write([END_OF_STREAM]);
+    await this.#sink.close();
   }
 
-  private async flush(last: boolean): Promise<void> {
-    const rows = this.keys.length;
-    this.checkKeys();
-    const keys = this.keys.map((key) => Buffer.from(key));
+  async #flush(last: boolean): Promise<void> {
+    const rows = this.#keys.length;
+    this.#checkKeys();
+    const keys = this.#keys.map((key) => Buffer.from(key));
     const offsets = new Int32Array(rows + 1);
     for (let row = 0; row < rows; row++) offsets[row + 1] = offsets[row] + keys[row].byteLength;
     const parts = [
       bytesOf(offsets),
       Buffer.concat(keys),
-      bytesOf(this.labels.subarray(0, rows)),
-      ...this.columns.map(({ values, size }) => bytesOf(values.subarray(0, rows * size))),
+      bytesOf(this.#labels.subarray(0, rows)),
+      ...this.#columns.map(({ values, size }) => bytesOf(values.subarray(0, rows * size))),
     ];
     const body = parts.flatMap((part) => [part, PADDING.subarray(0, padded(part.byteLength) - part.byteLength)]);
     const layout = batchLayout(this.schema.columns, rows, offsets[rows]);
-    const place = { row: this.flushed, last, after: this.link };
+    const place = { row: this.#flushed, last, after: this.#link };
     const { head, link } = encodeBatchHead(layout, body, INDEX_PIECES, place);
-    this.link = link;
-    await this.sink.write([head, ...body]);
-    this.flushed += rows;
-    this.keys = [];
+    this.#link = link;
+    await this.#sink.write([head, ...body]);
+    this.#flushed += rows;
+    this.#keys = [];
   }
 
   /** A stream that no reader takes is not written either. */
-  private checkKeys(): void {
-    this.allKeys.add(hashKeys(this.keys));
-    if (!this.allKeys.duplicate) return;
-    const { first, second } = this.allKeys.duplicate;
-    throw new DataError(sameKey(first, second, this.keys[second - this.flushed]), UNIQUE_KEYS);
+  #checkKeys(): void {
+    this.#allKeys.add(hashKeys(this.#keys));
+    if (!this.#allKeys.duplicate) return;
+    const { first, second } = this.#allKeys.duplicate;
+    throw new DataError(sameKey(first, second, this.#keys[second - this.#flushed]), UNIQUE_KEYS);
   }
 }
