@@ -4,7 +4,7 @@
 #
 #     bench/gpu.sh                            the first plugin that is installed
 #     REPA_PJRT_PLUGIN=FILE bench/gpu.sh
-#     MODELS='SiT-S/2' BATCH=2 STEPS=2 bench/gpu.sh      smaller, for a dry run on a plugin of the CPU (with .ci/xla's XLA_FLAGS)
+#     MODELS='SiT-S/2' BATCH=2 STEPS=2 bench/gpu.sh      smaller, for a dry run on a plugin of the CPU
 #
 #     bench/gpu.sh --pack FILE.tar.xz      what such a machine needs besides the plugin, Node among it, in one file of 55 MB:
 #                                          tar xJf FILE.tar.xz && PATH=$PWD:$PATH bench/gpu.sh

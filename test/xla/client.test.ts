@@ -47,10 +47,10 @@ describe('a PJRT client', () => {
     empty.read(new Float32Array(0));
   });
 
-  test('runs beside the event loop: what is uploaded, compiled and read so', async () => {
+  test('runs beside the event loop: what is uploaded and read so', async () => {
     const data = Float32Array.from({ length: 1000 }, (_, i) => i);
     const buffer = client.beginUpload(data, [1000], 'float32');
-    const executable = await client.compileAsync(square(1000));
+    const executable = client.compile(square(1000));
     const [[result]] = executable.run([[buffer]]);
     const back = new Float32Array(1000);
     await result.readAsync(back);
@@ -70,6 +70,21 @@ describe('a PJRT client', () => {
     assert.throws(() => executable.run([[buffer]]));
     buffer.dispose();
     assert.throws(() => buffer.handle, /after its end/);
+  });
+
+  // In XLA of TensorFlow 2.21, left to its YNNPACK emitter, such a program ends the process.
+  test('sums up a product of bfloat16', () => {
+    const executable = client.compile(`module @m {
+func.func public @main(%x: tensor<256x256xf32>) -> tensor<f32> {
+%a = stablehlo.convert %x : (tensor<256x256xf32>) -> tensor<256x256xbf16>
+%p = stablehlo.dot_general %a, %a, contracting_dims = [1] x [0] : (tensor<256x256xbf16>, tensor<256x256xbf16>) -> tensor<256x256xf32>
+%zero = stablehlo.constant dense<0.0> : tensor<f32>
+%s = stablehlo.reduce(%p init: %zero) applies stablehlo.add across dimensions = [0, 1] : (tensor<256x256xf32>, tensor<f32>) -> tensor<f32>
+return %s : tensor<f32> } }`);
+    const [[result]] = executable.run([[client.upload(new Float32Array(65536).fill(0.5), [256, 256], 'float32')]]);
+    const back = new Float32Array(1);
+    result.read(back);
+    assert.equal(back[0], 256 ** 3 / 4);
   });
 
   test('says what a program takes', () => {

@@ -76,6 +76,12 @@ describe('a plugin', { skip }, () => {
     assert.equal(deviceSpace(), null);
   });
 
+  test('of the processor whose compiler does not know our flag compiles without it', () => {
+    const client = clientThatFails('old cpu');
+    assert.ok(client.isCpu);
+    assert.equal(client.compile('module {}').outputs, 0);
+  });
+
   test('that lacks an operation is told of by its first line', () => {
     const client = clientThatFails('compile');
     assertSays(

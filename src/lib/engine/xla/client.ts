@@ -1,7 +1,7 @@
 /** A plugin's devices: memory on them, programs for them. */
 import type { TypedArray } from '../../numbers/typed-array.js';
 import { addressOf, bytes, PjrtApi, PjrtError, STATUS, text, words } from './c-api.js';
-import { compileOptions } from './compile-options.js';
+import { CPU_FLAGS, compileOptions, type Flags, NO_FLAGS } from './compile-options.js';
 import { asRepaError } from './errors.js';
 
 /** The element types of device memory (PJRT_Buffer_Type). */
@@ -148,6 +148,8 @@ export class Client {
   readonly platformVersion: string;
   /** Those that programs run on. */
   devices: readonly Device[];
+  /** Of XLA, for all programs. */
+  flags: Flags;
   readonly #handle: bigint;
 
   /** @throws UnavailableError when the plugin does not load or finds no device */
@@ -160,6 +162,7 @@ export class Client {
     };
     this.platform = named('Client_PlatformName');
     this.platformVersion = named('Client_PlatformVersion');
+    this.flags = this.isCpu ? CPU_FLAGS : NO_FLAGS;
     const [, list, count] = this.api.call('Client_AddressableDevices', [this.#handle]);
     this.devices = Array.from(words(list, Number(count)), (handle) => ({ handle, kind: this.#kindOf(handle) }));
   }
@@ -217,19 +220,13 @@ export class Client {
    * @throws PjrtError when it does not compile
    */
   compile(program: string, replicas = 1): Executable {
-    const { words: given, held } = this.#compileArguments(program, replicas);
-    return new Executable(
-      this,
-      this.guard(() => this.api.call('Client_Compile', given, held)[4]),
-      replicas,
-    );
-  }
-
-  /** The same, beside the event loop. */
-  async compileAsync(program: string, replicas = 1): Promise<Executable> {
-    const { words: given, held } = this.#compileArguments(program, replicas);
-    const result = await this.guardAsync(() => this.api.callAsync('Client_Compile', given, held));
-    return new Executable(this, result[4], replicas);
+    try {
+      return new Executable(this, this.#compile(program, replicas), replicas);
+    } catch (error) {
+      if (!isUnknownFlag(error) || this.flags === NO_FLAGS) throw error;
+      this.flags = NO_FLAGS; // another version's XLA
+      return this.compile(program, replicas);
+    }
   }
 
   /**
@@ -280,14 +277,16 @@ export class Client {
     return { buffer: new DeviceBuffer(this, result[12]), done: result[11] };
   }
 
-  #compileArguments(program: string, replicas: number) {
+  #compile(program: string, replicas: number): bigint {
     const code = Buffer.from(program);
     const format = Buffer.from('mlir');
-    const options = compileOptions(replicas);
+    const options = compileOptions(replicas, this.flags);
     const structure = BigInt64Array.of(48n, 0n, addressOf(code), BigInt(code.length), addressOf(format), 4n); // PJRT_Program
-    return {
-      words: [this.#handle, addressOf(structure), addressOf(options), options.length],
-      held: [code, format, options, structure],
-    };
+    const given = [this.#handle, addressOf(structure), addressOf(options), options.length];
+    const held = [code, format, options, structure];
+    return this.guard(() => this.api.call('Client_Compile', given, held)[4]);
   }
 }
+
+const isUnknownFlag = (error: unknown): boolean =>
+  error instanceof PjrtError && /no such compile option/i.test(error.message);

@@ -45,6 +45,7 @@ export class ProgramCache {
       mtimeMs,
       devices,
       process.env.XLA_FLAGS ?? '',
+      client.flags,
     ]);
   }
 
