@@ -43,7 +43,7 @@ part doctor
 repa doctor || true
 
 part parity with the engine of the processor
-node dist/bench/parity.js
+node dist/bench/parity.js || echo 'parity: failed'
 
 # One line for each step that is asked for, the first with the compilation; the median of the others is told.
 median() {

@@ -1,5 +1,6 @@
 /** What every backend offers beyond the kernels that it registers with tfjs. */
 import type { TypedArray } from '../numbers/typed-array.js';
+import type { Space } from './space.js';
 import type * as tf from './tfjs.js';
 
 export type BackendName = 'onnx' | 'webgpu' | 'xla' | 'tensorflow' | 'tensorflow-gpu';
@@ -77,30 +78,10 @@ export interface RowProgram {
   dispose(): void;
 }
 
-/**
- * Arithmetic on rows that stay on the devices, in f64: what samplers do between two passes of a network (see Space in
- * diffusion/space.ts, which says what each function means).
- */
-export interface DeviceSpace {
+/** Rows that stay on the devices, with arithmetic in f64, and the networks between. */
+export interface DeviceSpace extends Space<DeviceRows, DeviceRows> {
   /** @param inputs for so many rows; each row of the results depends on that row of the inputs alone */
   program(fn: TensorFunction, inputs: (rows: number) => readonly TensorSpec[], constants: Constants): RowProgram;
-  from(values: Float32Array | Float64Array, rows: number): DeviceRows;
-  single(state: DeviceRows): DeviceRows;
-  combine(weights: readonly (number | Float64Array)[], terms: readonly DeviceRows[]): DeviceRows;
-  choose(first: readonly boolean[], a: DeviceRows, b: DeviceRows): DeviceRows;
-  ratios(
-    values: DeviceRows,
-    sizes: readonly [DeviceRows, DeviceRows],
-    tolerance: { absolute: number; relative: number },
-    rows: number,
-  ): Promise<Float64Array>;
-  twice(rows: DeviceRows): DeviceRows;
-  halves(rows: DeviceRows): [DeviceRows, DeviceRows];
-  sizeOf(rows: DeviceRows): number;
-  columns(rows: DeviceRows, start: number, end: number): DeviceRows;
-  join(parts: readonly DeviceRows[]): DeviceRows;
-  read(rows: DeviceRows): Promise<Float64Array>;
-  keep(...rows: readonly DeviceRows[]): void;
 }
 
 /**
