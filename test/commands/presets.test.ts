@@ -22,6 +22,7 @@ const MORE: Record<string, string[]> = {
   'sr-dit': ['--depth', '5'],
   jit: ['--bottleneck', '8', '--context-tokens', '2'],
   rae: ['--wide-head', '1x32x2'],
+  'rae-2': ['--wide-head', '1x32x2', '--internal-block', '1'],
 };
 
 /** The terms of each, as the log has them, and their weights in the loss. */
@@ -48,6 +49,7 @@ const TERMS: Record<string, Record<string, number>> = {
   jit: {},
   'pixel-repa': { adapter: 0.1 },
   rae: {},
+  'rae-2': { internal: 1 },
   rjf: {},
   'sr-dit': { class_token: 0.03, contrastive: -0.05, projection: 0.5 },
 };

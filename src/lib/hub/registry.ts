@@ -20,6 +20,9 @@ const SIZES = ['s', 'b', 'l', 'g'] as const;
 /** Decoders, statistics and diffusion transformers of RAE (arXiv 2510.11690). */
 const RAE = 'nyu-visionx/RAE-collections';
 
+/** Of RAEv2 (arXiv 2605.18324). */
+const RAE_2 = 'nyu-visionx/RAEv2-models';
+
 const web = (name: string, url: string, more: { sha256?: string; model?: string } = {}): [string, PublishedWeights] => {
   const { model, ...rest } = more;
   return [name, { source: { url, ...rest }, ...(model && { model }) }];
@@ -66,6 +69,7 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
   hub('taef2', 'madebyollin/taef2', 'taef2.safetensors'),
   hub('rae-ditdh-xl', RAE, 'DiTs/Dinov2/wReg_base/ImageNet256/DiTDH-XL/stage2_model.pt', 'SiT-XL/1'),
   hub('rae-ditdh-s', RAE, 'DiTs/Dinov2/wReg_base/ImageNet256/DiTDH-S_ep14/stage2_model.pt', 'SiT-S/1'),
+  hub('rae-2-xl', RAE_2, 'stage2/imagenet/dinov3l-k7/checkpoint.pt', 'SiT-XL/1'),
   hub('rae-dinov2reg-vit-b-decoder', RAE, 'decoders/dinov2/wReg_base/ViTXL_n08/model.pt'),
   hub('rae-dinov2reg-vit-b-statistics', RAE, 'stats/dinov2/wReg_base/imagenet1k/stat.pt'),
   web(

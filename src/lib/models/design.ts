@@ -15,6 +15,8 @@ export interface Design {
   bottleneck?: number;
   /** Copies of the class's embedding, each with a learned position, before the patches from this block on (JiT). */
   context?: { tokens: number; block: number };
+  /** Tokens of time and of the class beside the patches, in place of what modulates the blocks before a wide head (RAEv2, arXiv 2605.18324). */
+  conditionTokens?: { time: number; label: number };
   /** Time by random Fourier features, in place of sinusoids of fixed periods. */
   timeEmbedding?: 'fourier';
   /** Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv 2504.05741). */
@@ -25,12 +27,15 @@ export interface Design {
 
 /** Whether a network is a SiT or DiT as published but for its kinds of norms, perceptrons and positions. */
 export const isPlain = (design: Design): boolean =>
-  (['prediction', 'bottleneck', 'context', 'timeEmbedding', 'head', 'lead'] as const).every(
+  (['prediction', 'bottleneck', 'context', 'conditionTokens', 'timeEmbedding', 'head', 'lead'] as const).every(
     (part) => design[part] === undefined,
   );
 
 /** The wide head of RAE's DiT^DH (arXiv 2510.11690, section 5). */
 export const WIDE_HEAD = { depth: 2, hiddenSize: 2048, numHeads: 16 } as const;
+
+/** The blocks before it in RAEv2 (arXiv 2605.18324; its published configuration). */
+export const RAE_2 = { hiddenSize: 1440, numHeads: 20 } as const;
 
 /** Published: JiT's class tokens enter at block 5 of 12, 9 of 24 and 11 of 32. */
 export const contextBlockOf = (depth: number): number => 1 + Math.min(Math.round(depth / 3), 10);
@@ -42,6 +47,7 @@ export function checkDesign({
   positions,
   valueResidual,
   context,
+  conditionTokens,
   head,
 }: Design & { depth: number; rotary: boolean }): void {
   if (positions === 'none' && !rotary) {
@@ -59,6 +65,14 @@ export function checkDesign({
   if (context && (context.block < 1 || context.block > depth)) {
     throw new UsageError(
       `there is no block ${context.block} for class tokens to enter: the model has blocks 1 to ${depth}`,
+    );
+  }
+  if (conditionTokens && (!head || context)) {
+    throw new UsageError(
+      head
+        ? '--condition-tokens and --context-tokens both put tokens of the class before the patches'
+        : '--condition-tokens without --wide-head: nothing behind the blocks would know the time',
+      head ? 'Drop one of them.' : 'Add --wide-head 2x2048x16, or take --preset rae-2.',
     );
   }
   if (!head) return;

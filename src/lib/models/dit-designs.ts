@@ -1,6 +1,6 @@
 /**
- * What other designs add to the transformer: the class as tokens in the context (JiT, arXiv 2511.13720) and a wide head (DDT,
- * arXiv 2504.05741). Shapes: B images of T tokens of width D.
+ * What other designs add to the transformer: the class as tokens in the context (JiT, arXiv 2511.13720), with it the time (RAEv2,
+ * arXiv 2605.18324), and a wide head (DDT, arXiv 2504.05741). Shapes: B images of T tokens of width D.
  */
 import { tf } from '../engine/index.js';
 import { silu } from '../nn/functional.js';
@@ -18,40 +18,56 @@ export const contextPlan = (tokens: number, hiddenSize: number): PlannedParamete
 ];
 
 /** The class `label` [B, D] as the tokens of the context, [B, K, D]. */
-const contextTokens = (p: Parameters, label: tf.Tensor): tf.Tensor =>
+export const contextTokens = (p: Parameters, label: tf.Tensor): tf.Tensor =>
   tf.add(tf.expandDims(label, 1), parameter(p, 'in_context_posemb'));
 
-/** The stream behind the tokens of the context, which do not turn. */
+/** Time and class, [B, D] each, as tokens of the context, [B, K, D]: each added to learned ones. */
+const conditionTokens = (p: Parameters, { time, label }: Pick<Condition, 'time' | 'label'>): tf.Tensor =>
+  tf.concat(
+    [
+      tf.add(tf.expandDims(time, 1), parameter(p, 't_embedder.learnable_tokens')),
+      tf.add(tf.expandDims(label, 1), parameter(p, 'y_embedder.learnable_tokens')),
+    ],
+    1,
+  );
+
+/** The stream behind the tokens of a `context` [B, K, D], which do not turn. */
 export function withContext(
-  p: Parameters,
   config: TransformerConfig,
   { tokens, angles }: Stream,
-  label: tf.Tensor,
+  context: tf.Tensor,
   prefix = 0,
 ): Stream {
-  const context = contextTokens(p, label); // [B, K, D]
   return {
     tokens: tf.concat([context, tokens], 1), // [B, K + P + T, D]
     angles: angles && gridAngles(config, context.shape[1]! + prefix),
   };
 }
 
-/** The class as tokens before the others, from one block on; no passage where there is no context. */
-export function contextPassages(p: Parameters, config: TransformerConfig, label: tf.Tensor, prefix = 0): Passage[] {
-  const { context, depth } = config;
-  if (!context) return [];
-  const without = (tokens: tf.Tensor): tf.Tensor => splitFirst(tokens, context.tokens)[1]; // [B, P + T, D]
+/** The class, or time and class, as tokens before the others, from one block on; no passage where there is no context. */
+export function contextPassages(
+  p: Parameters,
+  config: TransformerConfig,
+  c: Pick<Condition, 'time' | 'label'>,
+  prefix = 0,
+): Passage[] {
+  const { context, conditionTokens: counts, depth } = config;
+  const count = context?.tokens ?? (counts ? counts.time + counts.label : 0);
+  if (count === 0) return [];
+  const first = context?.block ?? 1;
+  const tokensOf = () => (context ? contextTokens(p, c.label) : conditionTokens(p, c)); // [B, K, D]
+  const without = (tokens: tf.Tensor): tf.Tensor => splitFirst(tokens, count)[1]; // [B, P + T, D]
   return [
     {
-      enter: (stream, block) => (block === context.block ? withContext(p, config, stream, label, prefix) : stream),
-      shown: (tokens, block) => (block >= context.block ? without(tokens) : tokens),
+      enter: (stream, block) => (block === first ? withContext(config, stream, tokensOf(), prefix) : stream),
+      shown: (tokens, block) => (block >= first ? without(tokens) : tokens),
       leave: (stream, block) => (block === depth ? { ...stream, tokens: without(stream.tokens) } : stream),
     },
   ];
 }
 
 /** The sizes of the wide head; undefined where there is none. */
-export const headConfig = ({ head, ...config }: TransformerConfig): TransformerConfig | undefined =>
+export const headConfig = ({ head, conditionTokens: _, ...config }: TransformerConfig): TransformerConfig | undefined =>
   head && { ...config, ...head };
 
 /** The parameters of the wide head: those before the blocks of the others, and its blocks. */

@@ -8,7 +8,7 @@ import { dense, type Parameters, parameter, selfAttention } from '../nn/layers.j
 import type { RotaryAngles } from '../nn/rotary.js';
 import { feedForward, feedForwardPlan, headNorm, normalised, plainNormPlan } from './block-kinds.js';
 import type { TransformerConfig } from './dit-sizes.js';
-import { hiddenMaps, linearPlan, normPlan, type PlannedParameter } from './start.js';
+import { hiddenMaps, linearPlan, normPlan, type ParameterPlan, type PlannedParameter } from './start.js';
 import { timeEmbedding, timePlan } from './time-embedding.js';
 import { type FirstValues, valueSharePlan, withFirstValues } from './value-residual.js';
 
@@ -18,14 +18,29 @@ export const conditionPlan = (config: TransformerConfig): PlannedParameter[] => 
     'y_embedder.embedding_table.weight',
     { shape: [config.numClasses + Number(config.nullClass), config.hiddenSize], start: 'normal' },
   ],
+  ...conditionTokensPlan(config),
 ];
+
+/** The tokens that time and class are added to, where they are tokens beside the patches. */
+function conditionTokensPlan({ conditionTokens, hiddenSize }: TransformerConfig): PlannedParameter[] {
+  if (!conditionTokens) return [];
+  const { time, label } = conditionTokens;
+  const tokens = (count: number): ParameterPlan => ({
+    ...{ shape: [count, hiddenSize], start: 'normal' },
+    deviation: hiddenSize ** -0.5,
+  });
+  return [
+    ['t_embedder.learnable_tokens', tokens(time)],
+    ['y_embedder.learnable_tokens', tokens(label)],
+  ];
+}
 
 /** What time and class say to the network. */
 export interface Condition {
   /** The embeddings of time and of the class, [B, D] each. */
   time: tf.Tensor;
   label: tf.Tensor;
-  /** Their sum, past the SiLU that every modulation starts with: [B, D]. */
+  /** Their sum, past the SiLU that every modulation starts with: [B, D]. Time alone where the blocks are not modulated. */
   modulating: tf.Tensor;
 }
 
@@ -33,6 +48,7 @@ export interface Condition {
 export function condition(p: Parameters, config: TransformerConfig, t: tf.Tensor, y: tf.Tensor): Condition {
   const time = timeEmbedding(p, config, t); // [B, D] or [B, T, D]
   const label = embedding(parameter(p, 'y_embedder.embedding_table.weight'), y); // [B, D]
+  if (config.conditionTokens) return { time, label, modulating: time };
   const sum = silu(tf.add(time, t.rank === 1 ? label : tf.expandDims(label, 1))); // [B, D] or [B, T, D]
   return { time, label, modulating: config.head ? silu(sum) : sum }; // DDT's code takes SiLU of the sum, and each block once more
 }
@@ -50,7 +66,7 @@ function modulation(p: Parameters, name: string, c: tf.Tensor, count: number): t
 export const blockName = (number: number): string => `blocks.${number - 1}`;
 
 export function blockPlan(number: number, config: TransformerConfig): PlannedParameter[] {
-  const { hiddenSize, numHeads, valueResidual } = config;
+  const { hiddenSize, numHeads, valueResidual, conditionTokens } = config;
   const name = blockName(number);
   const norm = headNorm(config);
   const headNorms = norm ? ['q_norm', 'k_norm'] : [];
@@ -62,7 +78,7 @@ export function blockPlan(number: number, config: TransformerConfig): PlannedPar
     ...linearPlan(`${name}.attn.proj`, hiddenSize, hiddenSize, 'xavier'),
     ...plainNormPlan(`${name}.norm2`, config),
     ...feedForwardPlan(`${name}.mlp`, config),
-    ...modulationPlan(name, hiddenSize, 6),
+    ...(conditionTokens ? [] : modulationPlan(name, hiddenSize, 6)),
   ]);
 }
 
@@ -72,7 +88,7 @@ export interface BlockInputs extends FirstValues {
   rotary?: RotaryAngles;
 }
 
-/** One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D]. */
+/** One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D], unless tokens tell what that would. */
 export function block(
   p: Parameters,
   name: string,
@@ -81,12 +97,16 @@ export function block(
   c: tf.Tensor,
   { rotary, values, keep }: BlockInputs = {},
 ): tf.Tensor {
-  const [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = modulation(p, name, c, 6); // each [B, 1 or T, D]
   const mix = (own: tf.Tensor): tf.Tensor => {
     keep?.(tf.reshape(own, x.shape));
     return values ? withFirstValues(p, name, own, values) : own; // [B, T, H, d]
   };
   const heads = { heads: config.numHeads, qkNorm: headNorm(config), rotary, values: mix };
+  if (config.conditionTokens) {
+    const own = tf.add(x, selfAttention(p, `${name}.attn`, normalised(p, `${name}.norm1`, config, x), heads)); // [B, T, D]
+    return tf.add(own, feedForward(p, `${name}.mlp`, config, normalised(p, `${name}.norm2`, config, own))); // [B, T, D]
+  }
+  const [shiftA, scaleA, gateA, shiftM, scaleM, gateM] = modulation(p, name, c, 6); // each [B, 1 or T, D]
   const seen = modulate(normalised(p, `${name}.norm1`, config, x), shiftA, scaleA); // [B, T, D]
   const mixed = tf.add(x, tf.mul(gateA, selfAttention(p, `${name}.attn`, seen, heads))); // [B, T, D]
   const input = modulate(normalised(p, `${name}.norm2`, config, mixed), shiftM, scaleM); // [B, T, D]

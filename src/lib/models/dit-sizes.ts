@@ -1,7 +1,7 @@
 /** The sizes of SiT and DiT by their names, such as SiT-XL/2. */
 import { UsageError } from '../errors.js';
 import type { NormKind } from '../nn/layers.js';
-import { checkDesign, type Design, isPlain, WIDE_HEAD } from './design.js';
+import { checkDesign, type Design, isPlain, RAE_2, WIDE_HEAD } from './design.js';
 
 export type Architecture = 'SiT' | 'DiT';
 
@@ -48,7 +48,7 @@ const HEAD_DIM = 64;
 
 /** Heads of a width: those of the published model that has it. */
 export const headsOf = (hiddenSize: number): number =>
-  [...Object.values(SIZES), WIDE_HEAD].find((size) => size.hiddenSize === hiddenSize)?.numHeads ??
+  [...Object.values(SIZES), WIDE_HEAD, RAE_2].find((size) => size.hiddenSize === hiddenSize)?.numHeads ??
   Math.max(1, Math.round(hiddenSize / HEAD_DIM));
 
 /** Block 8 of L and XL, 4 of the 12 blocks of B (REPA, table 2 and the recipes of the paper); a third of the depth of others. */

@@ -44,7 +44,8 @@ export function inferTransformer(
   const embedder = `${design.head ? 's' : 'x'}_embedder.${design.bottleneck ? 'proj1' : 'proj'}`;
   const [, inChannels, patchSize] = shapeOf(`${embedder}.weight`);
   // Without stored positions, nothing tells how many patches there are: those of the published models of 256 pixels.
-  const patches = ((known.inputSize ?? 32) / patchSize) ** 2;
+  const side = known.inputSize ?? (design.conditionTokens ? 16 : 32);
+  const patches = (side / patchSize) ** 2;
   const [, tokens] = design.positions ? [1, prefix + patches] : shapeOf('pos_embed');
   const [, hiddenSize] = shapeOf('y_embedder.embedding_table.weight');
   const headDim = shapes.get('blocks.0.attn.q_norm.weight')?.shape[0];
@@ -79,8 +80,8 @@ export function inferTransformer(
   });
 }
 
-/** Tables of cosines and sines that the published code of RAE keeps in its state dict: they follow from the sizes. */
-const isBuffer = (name: string): boolean => /(^|\.)(enc_|dec_)?feat_rope(_incontext)?\.freqs_(cos|sin)$/.test(name);
+/** Tables of cosines and sines that the published codes of RAE and RAEv2 keep in its state dict: they follow from the sizes. */
+const isBuffer = (name: string): boolean => /(^|\.)(enc_|dec_)?(feat_)?rope(_incontext)?\.freqs_(cos|sin)$/.test(name);
 
 /** Whether a name is of PixelREPA's mask, which is trained with an adapter that lies elsewhere in its checkpoints. */
 const isLoneMask = (names: ReadonlyMap<string, unknown>, name: string): boolean =>
@@ -94,6 +95,7 @@ type Design = Pick<
   | 'prediction'
   | 'bottleneck'
   | 'context'
+  | 'conditionTokens'
   | 'timeEmbedding'
   | 'head'
   | 'lead'
@@ -115,7 +117,9 @@ function inferDesign(
   const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
   const bottleneck = shapes.get('x_embedder.proj1.weight')?.shape[0];
   const tokens = shapes.get('in_context_posemb')?.shape[1];
-  const predictsData = known.prediction === 'data' || (tokens !== undefined && bottleneck !== undefined); // JiT
+  const conditionTokens = inferConditionTokens(shapes);
+  const published = (tokens !== undefined && bottleneck !== undefined) || conditionTokens !== undefined; // JiT, RAEv2
+  const predictsData = known.prediction === 'data' || published;
   const qkNormKind = shapes.has('blocks.0.attn.q_norm.bias') ? 'layer' : 'rms';
   const hasOtherNorm =
     shapes.has('blocks.0.attn.q_norm.weight') && qkNormKind !== affineNorm({ norm: normOf(shapes, known) });
@@ -126,18 +130,29 @@ function inferDesign(
     ...(predictsData && { prediction: 'data' }),
     ...(bottleneck !== undefined && { bottleneck }),
     ...(tokens !== undefined && { context: known.context ?? { tokens, block: contextBlockOf(depth) } }),
+    ...(conditionTokens && { conditionTokens }),
     ...(shapes.has('t_embedder_sem.mlp.0.weight') && { lead: known.lead ?? PUBLISHED_LEAD }),
     ...(shapes.has('t_embedder.W') && { timeEmbedding: 'fourier' }),
-    ...(shapes.has('s_embedder.proj.weight') && { head: known.head ?? inferHead(depth, shapeOf) }),
+    ...(shapes.has('s_embedder.proj.weight') && { head: known.head ?? inferHead(depth, shapes, shapeOf) }),
   };
 }
 
+function inferConditionTokens(shapes: Shapes): TransformerConfig['conditionTokens'] {
+  const [time, label] = ['t', 'y'].map((name) => shapes.get(`${name}_embedder.learnable_tokens`)?.shape[0]);
+  return time === undefined || label === undefined ? undefined : { time, label };
+}
+
 /** The wide head of a state dict of `blocks` blocks in all. */
-function inferHead(blocks: number, shapeOf: (name: string) => readonly number[]): TransformerConfig['head'] {
+function inferHead(
+  blocks: number,
+  shapes: Shapes,
+  shapeOf: (name: string) => readonly number[],
+): TransformerConfig['head'] {
   const [[narrow], [hiddenSize]] = ['s', 'x'].map((name) => shapeOf(`${name}_embedder.proj.weight`));
   const widths = Array.from({ length: blocks }, (_, i) => shapeOf(`blocks.${i}.attn.qkv.weight`)[1]);
   const depth = narrow === hiddenSize ? WIDE_HEAD.depth : widths.filter((width) => width === hiddenSize).length;
-  return { depth, hiddenSize, numHeads: headsOf(hiddenSize) };
+  const headDim = shapes.get(`blocks.${blocks - 1}.attn.q_norm.weight`)?.shape[0];
+  return { depth, hiddenSize, numHeads: headDim ? hiddenSize / headDim : headsOf(hiddenSize) };
 }
 
 /** The parameter by which the weights of such a network are found among others. */

@@ -75,7 +75,7 @@ export interface TransformerOutput {
   prefix?: tf.Tensor;
   /** The tokens after each block, [B, T, D], or fewer where some skipped it; block number n of 1..depth is at n - 1. */
   hidden: tf.Tensor[];
-  /** What modulates every block: [B, D]. */
+  /** What modulates every block, [B, D]; the embedding of time alone where tokens tell it to the blocks. */
   condition: tf.Tensor;
 }
 
@@ -101,7 +101,7 @@ export function transformer(
     tokens: config.positions === 'none' ? all : tf.add(all, parameter(p, 'pos_embed')), // [B, P + T, D]
     angles: config.rotary ? gridAngles(config, prefix?.shape[1]) : undefined,
   };
-  const passages = [...contextPassages(p, config, c.label, prefix?.shape[1]), ...given];
+  const passages = [...contextPassages(p, config, c, prefix?.shape[1]), ...given];
   const leaving = passages.toReversed();
   const firstValues = valuesOfFirst(config, passages);
   const hidden: tf.Tensor[] = [];

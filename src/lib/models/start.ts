@@ -11,6 +11,8 @@ export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'half' | 'ones' 
 export interface ParameterPlan {
   shape: readonly number[];
   start: Start;
+  /** Of `normal`, if not the usual one. */
+  deviation?: number;
   /** Of a bias that starts as its weight does: inputs of the layer. */
   inputs?: number;
   /** Whether it stays as it starts, though not computed. */
@@ -54,7 +56,11 @@ const xavierBound = ([outputs, ...inputs]: readonly number[]): number => Math.sq
 const kaimingBound = ([, ...sides]: readonly number[], inputs = sizeOf(sides)): number => 1 / Math.sqrt(inputs);
 
 /** The first values of one parameter; `row` numbers the parameters that are drawn. */
-function firstValues({ shape, start, inputs }: ParameterPlan, seed: number, row: number): Float32Array {
+function firstValues(
+  { shape, start, inputs, deviation = NORMAL_STD }: ParameterPlan,
+  seed: number,
+  row: number,
+): Float32Array {
   const values = new Float32Array(sizeOf(shape));
   switch (start) {
     case 'xavier':
@@ -65,7 +71,7 @@ function firstValues({ shape, start, inputs }: ParameterPlan, seed: number, row:
     }
     case 'normal':
       fillNormal(values, seed, PURPOSE.init, row);
-      return values.map((e) => NORMAL_STD * e);
+      return values.map((e) => deviation * e);
     case 'frequencies':
       fillNormal(values, seed, PURPOSE.init, row);
       return values;

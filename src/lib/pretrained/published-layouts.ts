@@ -1,10 +1,12 @@
 /**
  * Published checkpoints of diffusion transformers that hold the same network in another layout than the official SiT: those of SPRINT
- * (three lists of blocks, patches by a linear map, the fusion's halves and the patches' values the other way round) and of Self-Flow
- * (patches by a linear map). Checked against networks of their published code with random weights.
+ * (three lists of blocks, patches by a linear map, the fusion's halves and the patches' values the other way round), of Self-Flow
+ * (patches by a linear map) and of RAEv2 (maps apart that are one here, and other names). Checked against networks of their published
+ * code with random weights.
  */
+import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
-import { sizeOf, type TypedArray } from '../numbers/typed-array.js';
+import { concatenated, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import type { StateDict, StoredTensor } from './state-dict.js';
 
 /** A tensor of the same type in another shape, its values moved. */
@@ -81,10 +83,65 @@ function sprintNames(names: Iterable<string>): (name: string) => string {
       .replace(/^projectors\.(\d)\./, 'projectors.0.$1.');
 }
 
+/** Maps that RAEv2 keeps apart: the first of each and those that follow it, and the one that they are here. */
+const APART: readonly [first: RegExp, parts: readonly string[], whole: string][] = [
+  [/\.attn\.q\.(weight|bias)$/, ['q', 'k', 'v'], 'qkv'],
+  [/\.mlp\.w1\.(weight|bias)$/, ['w1', 'w2'], 'w12'],
+];
+
+/** Rows of several tensors of one width, one after another. */
+const stacked = (parts: readonly StoredTensor[]): StoredTensor => {
+  const shape = [parts.reduce((rows, part) => rows + part.shape[0], 0), ...parts[0].shape.slice(1)];
+  const read = (): HostTensor => {
+    const tensors = parts.map((part) => part.read());
+    const type = tensors[0].data.constructor as Float32ArrayConstructor; // that of each, as they are of one file
+    return {
+      ...tensors[0],
+      shape,
+      data: concatenated(
+        tensors.map(({ data }) => data as Float32Array),
+        type,
+      ),
+    } as HostTensor;
+  };
+  return { ...parts[0], shape, read };
+};
+
+/** RAEv2's names as ours: of the head of its early block those of Internal Guidance. */
+const tokenNames = (name: string): string =>
+  name
+    .replace(/^ctx_embedder\./, 'y_embedder.')
+    .replace(/^base_final_layer\./, 'final_layer_xr.')
+    .replace(/^(final_layer|final_layer_xr)\.norm\./, '$1.norm_final.')
+    .replace('adaln_modulation', 'adaLN_modulation');
+
+/** @throws DataError for a map of which a part is missing */
+function fromTokenLayout(tensors: StateDict): StateDict {
+  const own = new Map<string, StoredTensor>();
+  for (const [name, stored] of tensors) {
+    if (/\.attn\.[kv]\.|\.mlp\.w2\./.test(name)) continue;
+    const joined = APART.find(([first]) => first.test(name));
+    if (!joined) {
+      own.set(tokenNames(name), stored);
+      continue;
+    }
+    const [, names, whole] = joined;
+    const nameOf = (part: string): string => name.replace(`.${names[0]}.`, `.${part}.`);
+    const parts = names.map((part) => {
+      const found = tensors.get(nameOf(part));
+      if (found) return found;
+      throw new DataError(`the weights have ${name}, but no ${nameOf(part)}`);
+    });
+    own.set(nameOf(whole), stacked(parts));
+  }
+  return own;
+}
+
 const FINAL = /^final_layer\.linear\.(weight|bias)$/;
 
 /** A state dict in our layout, of whatever published one. */
 export function toOwnLayout(tensors: StateDict): StateDict {
+  if (tensors.has('ctx_embedder.learnable_tokens')) return fromTokenLayout(tensors);
   const embedding = tensors.get('x_embedder.proj.weight');
   if (embedding?.shape.length !== 2 || embedding.shape[1] % PATCH ** 2 !== 0) return tensors;
   const isSprint = tensors.has('renoise_linear.weight');

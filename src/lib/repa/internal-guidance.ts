@@ -1,7 +1,7 @@
 /**
  * Internal Guidance (arXiv 2512.24176): an early block has an output head of its own, trained on the same target. Sampling then moves
  * away from what that head predicts, as from a weaker network, which costs no second pass. Checked against the published code: outputs,
- * loss and gradients (fixture published/internal-guidance).
+ * loss and gradients (fixtures published/internal-guidance and rae-2).
  */
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
@@ -9,6 +9,7 @@ import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import { outputHead, outputHeadPlan } from '../models/output-head.js';
 import type { Parameters } from '../models/parameters.js';
+import { silu } from '../nn/functional.js';
 import { integer, number } from '../options/option.js';
 import { options } from '../options/table.js';
 import { ofPatches } from './blocks.js';
@@ -22,9 +23,15 @@ const BLOCK = 8 / 28;
 
 const SETTINGS = fields({ weight: numeric, block: count });
 
-/** What the early head predicts of a block's tokens [B, P + T, D], those before the patches left out: [B, C, h, w]. */
+/**
+ * What the early head predicts of a block's tokens [B, P + T, D], those before the patches left out: [B, C, h, w]. Where no block is
+ * modulated, each token modulates itself, with the time (RAEv2, arXiv 2605.18324; from its published code).
+ */
 function early(p: Parameters, model: TransformerConfig, tokens: tf.Tensor, condition: tf.Tensor): tf.Tensor {
-  return outputHead(p, HEAD, model, ofPatches(tokens, model), condition);
+  const own = ofPatches(tokens, model); // [B, T, D]
+  if (!model.conditionTokens) return outputHead(p, HEAD, model, own, condition);
+  const timed = silu(tf.add(tf.expandDims(condition, 1), own)); // [B, T, D]
+  return outputHead(p, HEAD, model, timed, silu(timed));
 }
 
 /** Everything that the network is to predict, with the channels that methods add: [B, C + K, h, w]. */

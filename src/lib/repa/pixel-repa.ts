@@ -7,7 +7,7 @@ import type { Draw } from '../diffusion/draws.js';
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
-import { contextPlan, gridAngles, splitFirst, withContext } from '../models/dit-designs.js';
+import { contextPlan, contextTokens, gridAngles, splitFirst, withContext } from '../models/dit-designs.js';
 import { block, blockName, blockPlan, condition, conditionPlan } from '../models/dit-parts.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import type { Parameters } from '../models/parameters.js';
@@ -84,7 +84,7 @@ function adapted(
   const config = adapterConfig(model);
   const { label, modulating } = condition(p, config, t, y);
   const angled = { tokens: x, angles: config.rotary ? gridAngles(config) : undefined };
-  const { tokens, angles } = withContext(p, config, angled, label);
+  const { tokens, angles } = withContext(config, angled, contextTokens(p, label));
   let state = tokens; // [B, K + T, D]
   for (let number = 1; number <= ADAPTER_BLOCKS; number++) {
     state = block(p, blockName(number), config, state, modulating, { rotary: angles }); // [B, K + T, D]

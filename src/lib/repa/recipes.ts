@@ -22,6 +22,9 @@ const RAE_RATE: Preset = {
   'lr-decay': '50040-1000800',
 };
 
+/** Of RAEv2: from the 25th to the 50th. */
+const RAE_2_DECAY = '31275-62550';
+
 /** What networks of encoder tokens have in common: of RAE, and of RJF, which leaves out its wide head. */
 const ENCODER_TOKENS: Preset = {
   lambda: 0,
@@ -72,6 +75,21 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
   'pixel-repa': { ...JIT, 'pixel-repa': 0.1 },
   /** DiT^DH of RAE (arXiv 2510.11690), on latents that are encoder tokens. */
   rae: { ...ENCODER_TOKENS, model: 'SiT-XL/1', 'wide-head': '2x2048x16' },
+  /** RAEv2 (arXiv 2605.18324); sampled with --internal-cfg 1.78 --internal-low 0.1. */
+  'rae-2': {
+    ...ENCODER_TOKENS,
+    model: 'SiT-XL/1',
+    width: 1440,
+    'wide-head': '2x2048x16',
+    'condition-tokens': '4+8',
+    'qk-norm': true,
+    positions: 'none',
+    prediction: 'data',
+    internal: 1,
+    'internal-block': 8,
+    optimizer: 'muon',
+    'lr-decay': RAE_2_DECAY,
+  },
   /** RJF (arXiv 2602.10099): encoder tokens without statistics, along the sphere, through a plain network. */
   rjf: { ...ENCODER_TOKENS, model: 'SiT-B/1', path: 'geodesic' },
   /** SR-DiT (arXiv 2512.12386); sampled with --path-drop-guidance. */

@@ -6,9 +6,9 @@ import type { ActiveMethod } from './method.js';
 /** @throws UsageError for a method that needs all tokens of a block which only some see */
 export function checkWholeBlocks(active: readonly ActiveMethod[], model: TransformerConfig): void {
   const partial = active.flatMap(({ method, settings }) => method.partial?.(settings) ?? []);
-  if (model.context && partial.length > 0) {
+  if ((model.context || model.conditionTokens) && partial.length > 0) {
     throw new UsageError(
-      `--context-tokens puts tokens of the class before the patches, which ${partial[0].option} would let skip blocks`,
+      `${model.context ? '--context-tokens' : '--condition-tokens'} puts tokens of the class before the patches, which ${partial[0].option} would let skip blocks`,
       'Leave one of the two out.',
     );
   }

@@ -13,6 +13,13 @@ function wideHead(value: string): NonNullable<TransformerConfig['head']> {
   throw new ValueProblem('It takes blocks, width and heads, such as 2x2048x16.');
 }
 
+/** Reads tokens of time + tokens of the class. @throws ValueProblem */
+function conditionTokens(value: string): NonNullable<TransformerConfig['conditionTokens']> {
+  const [, time, label] = /^(\d+)\+(\d+)$/.exec(value)?.map(Number) ?? [];
+  if (time > 0 && label > 0) return { time, label };
+  throw new ValueProblem('It takes how many of time and how many of the class, such as 4+8.');
+}
+
 export const DESIGN = options({
   qkNorm: flag('--qk-norm', 'normalise queries and keys'),
   qkNormKind: choice('--qk-norm-kind <kind>', 'by which norm', ['layer', 'rms'], {
@@ -49,6 +56,12 @@ export const DESIGN = options({
     defaultText: 'behind a third of the blocks',
     needs: 'contextTokens',
   }),
+  conditionTokens: parsed(
+    '--condition-tokens <n+m>',
+    'tokens of time and of the class beside the patches, whose blocks are then not modulated (RAEv2: 4+8)',
+    conditionTokens,
+    { onlyFor: 'SiT', needs: 'wideHead' },
+  ),
   timeEmbedding: choice(
     '--time-embedding <kind>',
     'sinusoids of fixed periods, or random Fourier features (RAE)',
@@ -83,7 +96,7 @@ export function settledDesign(
   depth: number,
 ): Partial<TransformerConfig> {
   const { prediction, path, bottleneck, contextTokens, contextBlock, timeEmbedding, wideHead } = options;
-  const { qkNormKind, positions, valueResidual } = options;
+  const { qkNormKind, positions, valueResidual, conditionTokens } = options;
   if (prediction === 'data' && path !== 'linear') {
     throw new UsageError(`--prediction data is for --path linear, not ${path}`);
   }
@@ -100,6 +113,7 @@ export function settledDesign(
     ...(contextTokens !== undefined && {
       context: { tokens: contextTokens, block: contextBlock ?? contextBlockOf(depth) },
     }),
+    ...(conditionTokens && { conditionTokens }),
     ...(timeEmbedding === 'fourier' && { timeEmbedding }),
     ...(wideHead && { head: wideHead }),
   };

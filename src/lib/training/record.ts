@@ -41,6 +41,7 @@ const DESIGN = {
   prediction: oneOf('data'),
   bottleneck: count,
   context: fields({ tokens: count, block: count }),
+  conditionTokens: fields({ time: count, label: count }),
   timeEmbedding: oneOf('fourier'),
   head: fields({ depth: blocks, hiddenSize: count, numHeads: count }),
   text: fields({ tokens: count, dim: count }),

@@ -7,6 +7,7 @@ import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { publishedName, sitConfig } from '../../../src/lib/models/dit-sizes.js';
 import { forward } from '../../../src/lib/repa/network.js';
 import type { LossInputs } from '../../../src/lib/repa/pass.js';
+import { weakerPrediction } from '../../../src/lib/repa/weaker.js';
 import { loadDiffusionModel, type ModelOptions } from '../../../src/lib/sampling/load.js';
 import type { DiffusionModel } from '../../../src/lib/sampling/model.js';
 import { writeWeights } from '../../fixture-weights.js';
@@ -114,6 +115,40 @@ describe('the wide head of DDT, as RAE has it', () => {
     fixture.checkSamples({ steps: 5 }, { timeShift: fixture.expected('inputs.shift')[0] }));
 });
 
+describe('RAEv2: time and class as tokens, a wide head, and an early head that guides', () => {
+  const methods = { 'internal-guidance': { weight: 1, block: 1 } };
+  const fixture = new Fixture('rae-2', { inputSize: 4, head: { depth: 2, hiddenSize: 24, numHeads: 3 }, methods });
+
+  test('predicts what the published network does, early and late', () => {
+    const { conditionTokens, positions, prediction, rotary, qkNorm, norm } = fixture.network.model;
+    assert.deepEqual(
+      { conditionTokens, positions, prediction, rotary, qkNorm, norm },
+      {
+        ...{ conditionTokens: { time: 2, label: 3 }, positions: 'none', prediction: 'data' },
+        ...{ rotary: true, qkNorm: true, norm: 'rms' },
+      },
+    );
+    const outputs = fixture.outputs(['x', 'noise', 't', 'y'], (p, { x, noise, t, y }) => {
+      const pass = forward(p, fixture.network, { x: noisy(x, noise, t), t, y });
+      return [pass.output, weakerPrediction(p, fixture.network, pass)];
+    });
+    for (const [i, name] of ['velocity', 'base'].entries()) {
+      const wanted = fixture.expected(`outputs.${name}`);
+      assertClose(outputs[i], wanted, TOLERANCE * largestMagnitude(wanted), name);
+    }
+  });
+
+  test('losses and gradients, of both heads', () => {
+    const inputs = ({ x, noise, t, y }: Record<string, tf.Tensor>): LossInputs => ({ x, noise, t, y });
+    fixture.checkLoss(['x', 'noise', 't', 'y'], inputs, { velocity: 'loss', internal: 'base_loss' });
+  });
+
+  test('samples by Euler in shifted steps, away from the early head at times from 0.1 on', () => {
+    const guidance = { scale: 1.78, low: 0.1, high: 1 };
+    return fixture.checkSamples({ steps: 5 }, { timeShift: 1.5, internal: guidance, wanted: 'guided_samples' });
+  });
+});
+
 describe('the geodesic path of RJF', () => {
   const fixture = new Fixture('rjf', {});
 
@@ -186,6 +221,12 @@ describe('layouts of published checkpoints', () => {
     const { record } = predicts('sprint-layout', {});
     assert.deepEqual([record.model.depth, record.model.positions, record.model.qkNormKind], [5, 'none', 'rms']);
     assert.deepEqual(Object.keys(record.methods), ['sprint']);
+  });
+
+  test('RAEv2: maps apart, other names, and the early head', () => {
+    const { record } = predicts('rae-2-layout', { codec: { name: 'rae:dinov3-vit-l', scale: [1] } });
+    assert.deepEqual([record.model.depth, record.model.head], [2, { depth: 2, hiddenSize: 24, numHeads: 3 }]);
+    assert.deepEqual(Object.keys(record.methods), ['internal-guidance']);
   });
 
   test('Self-Flow: patches by a linear map, and time the other way round', () => {

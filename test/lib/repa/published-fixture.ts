@@ -12,6 +12,8 @@ import { captureGradients, type ParameterStore } from '../../../src/lib/optim/in
 import { inferNetwork, type KnownNetwork } from '../../../src/lib/repa/infer.js';
 import { forward, type Network } from '../../../src/lib/repa/network.js';
 import type { LossInputs } from '../../../src/lib/repa/pass.js';
+import { weakerPrediction } from '../../../src/lib/repa/weaker.js';
+import { guidedInside, type InternalGuidance } from '../../../src/lib/sampling/internal-guidance.js';
 import { trainingLoss } from '../../../src/lib/training/loss.js';
 import { modelStore } from '../../../src/lib/training/store.js';
 import { writeWeights } from '../../fixture-weights.js';
@@ -119,7 +121,13 @@ export class Fixture {
   /** Compares samples, from the noise and the labels of the fixture on. */
   async checkSamples(
     options: SamplerOptions,
-    { cfg = 1, timeShift = 1, path = 'linear' as TrainingPath } = {},
+    {
+      cfg = 1,
+      timeShift = 1,
+      path = 'linear' as TrainingPath,
+      internal = undefined as InternalGuidance | undefined,
+      wanted: output = 'samples',
+    } = {},
   ): Promise<void> {
     const { shape, data } = this.#tensors.get('inputs.sample_noise')!;
     const labels = Int32Array.from(this.expected('inputs.labels'));
@@ -131,7 +139,13 @@ export class Fixture {
         { shape: [rows], dtype: 'float32' },
         { shape: [rows], dtype: 'int32' },
       ] as const;
-      const program = capture((x, t, y) => [forward(parameters, this.network, { x, t, y }).output], specs);
+      const predicted = (x: tf.Tensor, t: tf.Tensor, y: tf.Tensor): tf.Tensor => {
+        const pass = forward(parameters, this.network, { x, t, y });
+        return internal
+          ? guidedInside(pass.output, weakerPrediction(parameters, this.network, pass), t, internal)
+          : pass.output;
+      };
+      const program = capture((x, t, y) => [predicted(x, t, y)], specs);
       const [velocity] = program.run(x, timesOfRows(t, rows), y) as Float32Array[];
       program.dispose();
       return velocity;
@@ -142,7 +156,7 @@ export class Fixture {
     const { channelSize } = batch;
     const start = { states: Float32Array.from(data), rows: labels.length, channelSize, noise: () => {} };
     const samples = await sampler.sample(predictor, start);
-    const wanted = this.expected('outputs.samples');
+    const wanted = this.expected(`outputs.${output}`);
     assertClose(samples, wanted, TOLERANCE * largestMagnitude(wanted), 'samples');
   }
 
