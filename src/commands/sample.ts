@@ -1,6 +1,6 @@
 /** repa sample: a checkpoint to a stream of images. */
 import path from 'node:path';
-import { DRY_RUN, printEstimate } from '../lib/cli/estimate.js';
+import { announce, DRY_RUN, printEstimate } from '../lib/cli/estimate.js';
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
 import { batchSize, ENGINE, OUT, ROUNDING, SEED, SHARD } from '../lib/cli/shared-options.js';
@@ -14,7 +14,7 @@ import type { Job } from '../lib/sampling/job.js';
 import { DIFFUSION_MODEL, SAMPLING } from '../lib/sampling/options.js';
 import type { Range } from '../lib/sampling/parts.js';
 import type { PictureOutput } from '../lib/sampling/picture-output.js';
-import type { StreamSchema } from '../lib/stream/schema.js';
+import { rowBytes, type StreamSchema, showColumn } from '../lib/stream/schema.js';
 import type { TensorWriter } from '../lib/stream/writer.js';
 
 const description = `Samples images from a checkpoint: noise, integrated along the learned velocity from t = 1 to 0, decoded.
@@ -128,6 +128,7 @@ export const command = verb({
     const progress = new Progress('sample', {
       unit: 'images',
       total: share.end - share.first,
+      batch: options.batchSize,
       quiet: options.quiet,
     });
     const sheet = new PictureOutput(options);
@@ -140,6 +141,16 @@ export const command = verb({
     };
     const { kind, column, metadata } = headerOf(job, options, total);
     const schema = { columns: [column], metadata: provenance(kind, metadata) };
+    const count = share.end - share.first;
+    announce(progress, {
+      unit: 'images',
+      total: count,
+      bytes: streams ? count * rowBytes(column) : undefined,
+      output: streams
+        ? `${showColumn(column)} of each`
+        : `drawn as ${options.png === undefined ? 'a sheet' : 'PNG files'}`,
+      out: streams ? (options.out ?? '-') : (options.png ?? options.grid!),
+    });
     if (!streams) await produce(share);
     else if (isShardFolder(options.out ?? '-')) await writeParts(options, schema, total, { produce, sheet, progress });
     else await writeStream(options, schema, (writer) => produce(share, writer));
@@ -196,7 +207,7 @@ async function writeParts(options: Options, schema: StreamSchema, total: number,
     if (await writeStream({ ...options, shard }, schema, (writer) => produce(range, writer))) continue;
     finished++;
     await sheet.addPart(path.join(options.out!, partName(shard)));
-    progress.advance(range.end - range.first);
+    progress.skip(range.end - range.first);
   }
   if (finished > 0) progress.say(`${options.out}: ${finished} of ${parts.length} parts were finished already`);
 }

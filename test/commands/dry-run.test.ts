@@ -17,6 +17,10 @@ test('a dry run tells what a job takes and writes nothing; the run then does', a
   assert.equal(train.code, 0, train.stderr);
   assert.match(train.stdout.toString(), /^steps {3}6\noutput {2}.* 1 checkpoint of \d+ bytes at a time, to ckpt/);
   assert.deepEqual(readdirSync(cwd).sort(), before);
+  const small = ['encode-vae', 'imgs/', '--vae', 'pixels', '--size', '16', '-o', 'l'];
+  const encoded = await repa(small, { cwd });
+  assert.match(encoded.stderr, /^10 images: latent: f16 \[3, 16, 16\] of each, 15 kB in all, to l \(.* free\)\n/m);
+  assert.equal((await repa([...small, '--quiet'], { cwd })).stderr, '');
 
   const run = await repa(['train', ...RUN, '--steps', '1'], { cwd });
   assert.match(run.stderr, /weights, gradients and averages take .* of memory/);
@@ -30,6 +34,8 @@ test('a dry run tells what a job takes and writes nothing; the run then does', a
   const sample = await repa(['sample', '--num', '3', '--dry-run', '--threads', '1'], { cwd });
   assert.equal(sample.code, 0, sample.stderr);
   assert.match(sample.stdout.toString(), /^images {2}3\noutput {2}.* to stdout\n/);
+  const sampled = await repa(['sample', '--num', '3', '--steps', '1', '--threads', '1', '--grid', 'x.png'], { cwd });
+  assert.match(sampled.stderr, /^3 images: drawn as a sheet, to x.png \(.* free\)\n/m);
 });
 
 test('a dry run ends with the error of the run', async (t) => {

@@ -2,7 +2,7 @@
 import { UnavailableError } from '../errors.js';
 import { freeBytes, showBytes } from '../files/space.js';
 import { flag } from '../options/option.js';
-import { showDuration } from '../progress.js';
+import { type Progress, showDuration } from '../progress.js';
 
 export const DRY_RUN = flag(
   '--dry-run',
@@ -45,6 +45,18 @@ export function printEstimate({ unit, total, seconds, measured, bytes, output, o
     `${out}: ${showBytes(bytes)} are to be written where ${showBytes(free)} are free`,
     'Make room.',
   );
+}
+
+/** Says what a job will write, before it is begun: how many, how much, where, and whether there is room. */
+export function announce(
+  progress: Progress,
+  { unit, total, bytes, output, out }: Pick<Estimate, 'unit' | 'total' | 'bytes' | 'output' | 'out'>,
+): void {
+  const count = total === undefined ? `${unit}, as many as come` : `${total} ${unit}`;
+  const size = bytes === undefined ? '' : `, ${showBytes(bytes)} in all`;
+  const free = out === '-' ? undefined : freeBytes(out);
+  const room = free === undefined ? '' : ` (${showBytes(free)} free${(bytes ?? 0) > free ? ', too little' : ''})`;
+  progress.say(`${count}: ${output}${size}, to ${out === '-' ? 'stdout' : out}${room}`);
 }
 
 function timeOf(total: number | undefined, seconds: number | undefined, unit: string, measured: string): string {

@@ -7,8 +7,8 @@ import type { ImageInput } from '../images/open-images.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { firstNonFinite } from '../numbers/finite.js';
 import { sizeOf } from '../numbers/typed-array.js';
-import { rowBytes, type TensorColumn, withScales } from '../stream/schema.js';
-import { printEstimate } from './estimate.js';
+import { rowBytes, showColumn, type TensorColumn, withScales } from '../stream/schema.js';
+import { announce, printEstimate } from './estimate.js';
 import { type ImageOptions, imageInput } from './image-input.js';
 import { Progress } from './progress.js';
 import { provenance } from './provenance.js';
@@ -106,8 +106,14 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
     'repa.classes': classes,
     'repa.reference': reference,
   });
-  const progress = new Progress(name, { unit: 'images', total: source.total, quiet: options.quiet });
-  const written = await writeStream(options, { columns: withScales(columns), metadata }, async (writer) => {
+  const { total } = source;
+  const progress = new Progress(name, { unit: 'images', total, batch: options.batchSize, quiet: options.quiet });
+  const stored = withScales(columns);
+  const written = await writeStream(options, { columns: stored, metadata }, async (writer) => {
+    const row = stored.reduce((sum, column) => sum + rowBytes(column), 0);
+    const output = `${columns.map(showColumn).join(', ')} of each`;
+    const bytes = total === undefined ? undefined : total * row;
+    announce(progress, { unit: 'images', total, bytes, output, out: options.out ?? '-' });
     const rows = computedRows(source.images, options, job, (count) => progress.advance(count));
     for await (const { key, label, tensors } of rows) await writer.append(key, label, tensors);
   });

@@ -1,4 +1,5 @@
 /** Progress on stderr: a bar with rate and time left on a terminal, a line every 30 s elsewhere, nothing when quiet. */
+import { forecast } from '../diagnosis/forecast.js';
 import { type Progress as Meter, showDuration } from '../progress.js';
 import { isInteractive, isSecondaryRank, printable, styleErr } from './terminal.js';
 
@@ -14,16 +15,20 @@ export interface ProgressOptions {
   total?: number;
   /** Units done before this run (a resumed one): shown, but no part of the rate. */
   done?: number;
+  /** Units that are computed at once: after two such batches, of which the first compiles, what is left is forecast. */
+  batch?: number;
   quiet?: boolean;
 }
 
 export class Progress implements Meter {
   #done: number;
-  readonly #first: number;
+  #first: number;
   readonly #started = performance.now();
   readonly #mode: 'bar' | 'lines' | 'silent';
   #shownAt = 0;
   #note = '';
+  /** When the first batch was there; null once the second was measured. */
+  #compiled: { done: number; at: number } | null | undefined;
 
   constructor(
     readonly label: string,
@@ -41,6 +46,7 @@ export class Progress implements Meter {
     this.#done += n;
     if (note !== undefined) this.#note = note;
     const now = performance.now();
+    this.#measure(now);
     if (this.#mode === 'bar' && now - this.#shownAt >= REDRAW_MS) {
       this.#shownAt = now;
       process.stderr.write(CLEAR_LINE + this.#line(now, true));
@@ -48,6 +54,28 @@ export class Progress implements Meter {
       this.#shownAt = now;
       process.stderr.write(`${this.#line(now, false)}\n`);
     }
+  }
+
+  /** Counts `n` units that were there before. */
+  skip(n: number): void {
+    this.#done += n;
+    this.#first += n;
+    if (this.#compiled) this.#compiled.done += n;
+  }
+
+  /** Says once how long the rest takes. */
+  #measure(now: number): void {
+    const { batch, total, unit } = this.options;
+    if (batch === undefined || total === undefined || this.#compiled === null) return;
+    if (this.#compiled === undefined) {
+      if (this.#done - this.#first >= batch) this.#compiled = { done: this.#done, at: now };
+      return;
+    }
+    const { done, at } = this.#compiled;
+    if (this.#done - done < batch) return;
+    this.#compiled = null;
+    const line = forecast(total - this.#done, unit, (now - at) / 1000 / (this.#done - done));
+    if (line !== undefined) this.say(line);
   }
 
   /** Prints a line of words without tearing the bar. */

@@ -1,6 +1,6 @@
 /** How much work the steps of a run are, how fast they go, and what is said of the time ahead. */
+import { forecast } from '../diagnosis/forecast.js';
 import { productSpeed } from '../diagnosis/product-speed.js';
-import { showBytes } from '../files/space.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import { showDuration } from '../progress.js';
 import type { CompiledLoss } from './compiled-loss.js';
@@ -9,8 +9,6 @@ import type { CompiledLoss } from './compiled-loss.js';
 const LONG_RUN = 3e12;
 /** Steps that a forecast is made of, after one that compiles. */
 export const MEASURED_STEPS = 3;
-/** Seconds ahead for which a forecast is worth a line. */
-const LONG_WAIT = 60;
 
 interface PaceOptions {
   /** Steps that are left of the run. */
@@ -63,12 +61,8 @@ export class Pace {
 
   #forecast(): void {
     const mean = this.#times.slice(1).reduce((sum, time) => sum + time, 0) / MEASURED_STEPS;
-    const left = this.#options.steps - this.#times.length;
-    if (left * mean < LONG_WAIT) return;
-    const memory = showBytes(process.resourceUsage().maxRSS * 1024);
-    this.#options.say(
-      `about ${showDuration(left * mean)} for ${left} steps, at ${(1 / mean).toPrecision(3)} a second; ${memory} of memory so far`,
-    );
+    const line = forecast(this.#options.steps - this.#times.length, 'steps', mean);
+    if (line !== undefined) this.#options.say(line);
   }
 
   /** Of the global batch. */

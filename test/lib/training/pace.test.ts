@@ -42,7 +42,7 @@ test('a long run is told what it takes before its first step, and how long after
     assert.equal(rate, 6e12 / seconds);
     assert.ok(Math.abs(share! / (rate! / (3 * speed)) - 1) < 1e-6, `${share} of ${speed}`);
   }
-  assert.match(said[1], /^about 50:00 for 1000 steps, at 0\.333 a second; .* of memory so far$/); // of 2, 3 and 4 seconds
+  assert.match(said[1], /^about 50:00 for the 1000 steps that are left, at 0\.333 a second; .* of memory so far$/); // of 2, 3 and 4 seconds
   assert.equal(said.length, 2);
 });
 
