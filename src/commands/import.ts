@@ -74,14 +74,13 @@ export const command = verb({
     if (!options.quiet) for (const note of notes) say(`note: ${note}`);
     const metadata = provenance(kindOf(columns), { ...told, ...latentMetadata(columns, codec, input, told) });
     const progress = new Progress('import', { unit: 'rows', total, quiet: options.quiet });
-    const written = await writeStream(options, { columns, metadata }, async (writer) => {
+    await writeStream(options, { columns, metadata }, async (writer) => {
       for await (const { key, label, tensors } of rows) {
         await writer.append(key, label, tensors);
         progress.advance();
       }
     });
-    if (written) progress.finish();
-    else progress.say(`${options.out}: this part is finished already`);
+    progress.finish();
   },
 });
 

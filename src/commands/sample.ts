@@ -4,7 +4,7 @@ import { announce, DRY_RUN, printEstimate } from '../lib/cli/estimate.js';
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
 import { batchSize, ENGINE, OUT, ROUNDING, SEED, SHARD } from '../lib/cli/shared-options.js';
-import { checkBinaryOutput, isShardFolder, shardOf, writeStream } from '../lib/cli/tensor-output.js';
+import { checkBinaryOutput, continueStream, isShardFolder, shardOf, writeStream } from '../lib/cli/tensor-output.js';
 import { say } from '../lib/cli/terminal.js';
 import { verb } from '../lib/cli/verb.js';
 import { choice, flag, integer, text } from '../lib/options/option.js';
@@ -204,7 +204,7 @@ async function writeParts(options: Options, schema: StreamSchema, total: number,
   let finished = 0;
   for (const shard of parts) {
     const range = rangeOf(shard, total);
-    if (await writeStream({ ...options, shard }, schema, (writer) => produce(range, writer))) continue;
+    if (await continueStream({ ...options, shard }, schema, (writer) => produce(range, writer))) continue;
     finished++;
     await sheet.addPart(path.join(options.out!, partName(shard)));
     progress.skip(range.end - range.first);

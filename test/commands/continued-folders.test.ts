@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { openTensorFile } from '../../src/lib/stream/file.js';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
 import { repa, temporaryFolder } from './binary.js';
 import { makeImages } from './support.js';
@@ -38,4 +39,17 @@ test('a part is added to a folder only by the job that began it', async (t) => {
   assert.equal((await repa(more, { cwd })).code, 0);
   const joined = await repa(['cat', 'z', 'more.arrows', '-o', 'all'], { cwd });
   assert.doesNotMatch(joined.stderr, /repa\.images|repa\.engine/);
+});
+
+test('what is not made in parts is written anew, and no other result is taken for it', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeImages(path.join(cwd, 'imgs'), 4, { side: 8 });
+  const rowsOf = async (...args: string[]): Promise<number> => {
+    const { code, stderr } = await repa([...args, '-q', '-o', 'out/'], { cwd });
+    assert.equal(code, 0, stderr);
+    return (await openTensorFile(path.join(cwd, 'out'))).rows;
+  };
+  assert.equal(await rowsOf('import', 'imgs'), 4);
+  assert.equal(await rowsOf('head', '-n', '3', 'out'), 3, 'of itself');
+  assert.equal(await rowsOf('head', '-n', '2', 'out'), 2);
 });

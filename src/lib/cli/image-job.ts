@@ -12,7 +12,7 @@ import { announce, printEstimate } from './estimate.js';
 import { type ImageOptions, imageInput } from './image-input.js';
 import { Progress } from './progress.js';
 import { provenance } from './provenance.js';
-import { type OutputOptions, writeStream } from './tensor-output.js';
+import { continueStream, type OutputOptions } from './tensor-output.js';
 
 export interface ImageJob {
   /** Of the verb, for the progress. */
@@ -109,7 +109,7 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   const { total } = source;
   const progress = new Progress(name, { unit: 'images', total, batch: options.batchSize, quiet: options.quiet });
   const stored = withScales(columns);
-  const written = await writeStream(options, { columns: stored, metadata }, async (writer) => {
+  const written = await continueStream(options, { columns: stored, metadata }, async (writer) => {
     const row = stored.reduce((sum, column) => sum + rowBytes(column), 0);
     const output = `${columns.map(showColumn).join(', ')} of each`;
     const bytes = total === undefined ? undefined : total * row;

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { DataError, UsageError } from '../errors.js';
 import { shardFromEnvironment } from '../parallel/environment.js';
 import { FORMAT_KEY, type StreamSchema, sameColumns, showColumn } from '../stream/schema.js';
-import { firstFinishedPart, type Shard, shardSink } from '../stream/shards.js';
+import { firstFinishedPart, isFinished, partSink, type Shard } from '../stream/shards.js';
 import { atomicFileSink, type ByteSink, fdSink } from '../stream/sink.js';
 import type { TensorWriter } from '../stream/writer.js';
 
@@ -45,11 +45,11 @@ export function shardOf({ out = '-', shard }: OutputOptions): Shard | undefined 
   );
 }
 
-async function openSink({ out = '-', shard }: OutputOptions, schema: StreamSchema): Promise<ByteSink | undefined> {
+const WHOLE: Shard = { index: 0, count: 1 };
+
+function openSink({ out = '-' }: OutputOptions): ByteSink {
   if (out === '-') return fdSink(STDOUT);
-  if (!isShardFolder(out)) return atomicFileSink(out);
-  await checkSameJob(out, schema);
-  return shardSink(out, shard ?? { index: 0, count: 1 });
+  return isShardFolder(out) ? partSink(out, WHOLE) : atomicFileSink(out);
 }
 
 /** Header entries in which parts of one job may differ. */
@@ -84,19 +84,47 @@ async function checkSameJob(folder: string, { metadata, columns }: StreamSchema)
 }
 
 /**
- * Writes one stream through `produce`. An error in it leaves no end-of-stream marker and no file.
- * @returns false when this part of a shard folder was finished by an earlier run, and nothing was done
+ * Writes one stream through `produce`, in place of one that is there: of a shard folder, the only part. An error leaves no
+ * end-of-stream marker and no file.
+ * @throws DataError when the folder holds several parts
  */
 export async function writeStream(
+  options: Omit<OutputOptions, 'shard'>,
+  schema: StreamSchema,
+  produce: (writer: TensorWriter) => Promise<void>,
+): Promise<void> {
+  checkBinaryOutput(options);
+  await writeTo(openSink(options), schema, produce);
+}
+
+/**
+ * As {@link writeStream}, but goes on with a shard folder: its header has to tell everything that values depend on.
+ * @returns false when this part of the folder was finished by an earlier run, and nothing was done
+ * @throws DataError when the folder was begun by another job
+ */
+export async function continueStream(
   options: OutputOptions,
   schema: StreamSchema,
   produce: (writer: TensorWriter) => Promise<void>,
 ): Promise<boolean> {
-  checkBinaryOutput(options);
-  const { TensorWriter } = await import('../stream/writer.js'); // Arrow takes 30 ms that --help need not wait for
-  const sink = await openSink(options, schema);
-  if (!sink) return false;
+  const { out = '-', shard = WHOLE } = options;
+  if (out === '-' || !isShardFolder(out)) {
+    await writeStream(options, schema, produce);
+    return true;
+  }
+  await checkSameJob(out, schema);
+  if (isFinished(out, shard)) return false;
+  await writeTo(partSink(out, shard), schema, produce);
+  return true;
+}
+
+async function writeTo(
+  sink: ByteSink,
+  schema: StreamSchema,
+  produce: (writer: TensorWriter) => Promise<void>,
+): Promise<void> {
   try {
+    const { TensorWriter } = await import('../stream/writer.js'); // Arrow takes 30 ms that --help need not wait for
     const writer = new TensorWriter(sink, schema);
     await produce(writer);
     await writer.end();
@@ -104,5 +132,4 @@ export async function writeStream(
     await sink.abort();
     throw error;
   }
-  return true;
 }

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
 import { sha256Of, sha256OfText } from '../files/sha256.js';
+import { isParquet, parquetFiles } from '../formats/parquet.js';
 import { listImages } from '../images/list.js';
 import { isImageFolder } from '../images/open-images.js';
 import { archivesOf, isTarPattern } from '../images/tar-files.js';
@@ -34,6 +35,7 @@ export async function contentHash(input: string, folder: string): Promise<string
 
 function filesOf(input: string): string[] {
   if (isTarPattern(input)) return archivesOf(input);
+  if (isParquet(input)) return parquetFiles(input);
   if (isImageFolder(input)) return listImages(input).map((image) => image.path);
   if (statSync(input).isDirectory()) return listParts(input).map((part) => path.join(input, part));
   return [input];

@@ -60,17 +60,21 @@ const isParquetName = (name: string): boolean => /\.parquet$/i.test(name);
 export const isParquet = (input: string): boolean =>
   statSync(input).isDirectory() ? readdirSync(input).some(isParquetName) : isParquetName(input);
 
-/**
- * Opens a Parquet file, or all of a folder in the order of their names.
- * @throws DataError when one is damaged, or has other columns than the first
- */
-export async function openParquet(input: string): Promise<ParquetSet> {
-  const paths = statSync(input).isDirectory()
+/** The file itself, or those of a folder in the order of their names. */
+export const parquetFiles = (input: string): string[] =>
+  statSync(input).isDirectory()
     ? readdirSync(input)
         .filter(isParquetName)
         .sort()
         .map((name) => path.join(input, name))
     : [input];
+
+/**
+ * Opens a Parquet file, or all of a folder in the order of their names.
+ * @throws DataError when one is damaged, or has other columns than the first
+ */
+export async function openParquet(input: string): Promise<ParquetSet> {
+  const paths = parquetFiles(input);
   const files: ParquetFile[] = [];
   for (const file of paths) {
     const { buffer, metadata } = await reading(file, async () => {

@@ -50,7 +50,7 @@ const linesOf = (text: string): string[] =>
     .filter((line) => line !== '');
 
 function ofFile(file: string): Captions {
-  const text = readFileSync(file, 'utf8');
+  const text = new TextDecoder().decode(readFileSync(file)); // without a byte order mark
   const extension = path.extname(file);
   if (extension === '.jsonl' || extension === '.ndjson') {
     const lines = [...text.split('\n').entries()].filter(([, line]) => line.trim() !== '');

@@ -7,6 +7,7 @@ import { isParquet } from '../formats/parquet.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import { openTensorFile, type TensorFile } from '../stream/file.js';
 import { findColumn } from '../stream/schema.js';
+import { classNames } from './class-map.js';
 import { decodeImage } from './decode.js';
 import { noImages, openImageFolder } from './list.js';
 import { isImageFolder } from './open-images.js';
@@ -92,7 +93,7 @@ async function streamPictures(input: string): Promise<PlacedPictures> {
     return { key, label: labels[row], place: { kind: 'row', path: input, row } };
   });
   file.close();
-  return { pictures, classes: undefined };
+  return { pictures, classes: classNames(file.schema.metadata) };
 }
 
 /** Reads images at their places; archives and streams stay open between reads. */

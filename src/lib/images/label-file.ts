@@ -7,8 +7,11 @@ import { isImageName } from './image-names.js';
 /** What a file tells of pictures: a class number or a name of a class, by the picture's name. */
 export interface LabelList {
   readonly where: string;
-  /** @param name a picture's path in its set; it is known by that, by its last part, or by either without its ending */
-  of(name: string): string | undefined;
+  /**
+   * @param name a picture's path in its set; it is known by that, by its last part, or by either without its ending
+   * @returns the class, and what the list calls the picture
+   */
+  of(name: string): { label: string; called: string } | undefined;
 }
 
 /** What begins the second line or so of Kaggle's table. */
@@ -37,7 +40,11 @@ export function readLabelFile(file: string): LabelList {
   }
   return {
     where: file,
-    of: (name) => labels.get(withoutEnding(name)) ?? labels.get(withoutEnding(name.slice(name.lastIndexOf('/') + 1))),
+    of(name) {
+      const calls = [name, name.slice(name.lastIndexOf('/') + 1)].map(withoutEnding);
+      const called = calls.find((call) => labels.has(call));
+      return called === undefined ? undefined : { label: labels.get(called)!, called };
+    },
   };
 }
 
@@ -45,7 +52,7 @@ const withoutEnding = (name: string): string => (isImageName(name) ? name.slice(
 
 function textOf(file: string): string {
   try {
-    return readFileSync(file, 'utf8');
+    return new TextDecoder().decode(readFileSync(file)); // without a byte order mark
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') throw missingInput(file);

@@ -7,6 +7,7 @@ import { missingInput } from '../files/missing.js';
 import { type NpzFile, openNpz } from '../formats/npz.js';
 import { isParquet } from '../formats/parquet.js';
 import { showShape } from '../numbers/typed-array.js';
+import { openTensorFile } from '../stream/file.js';
 import { openTensorStream } from '../stream/reader.js';
 import { rawRow } from '../stream/rows.js';
 import { findColumn } from '../stream/schema.js';
@@ -28,7 +29,7 @@ export interface ImageInput {
   readonly total: number | undefined;
   /** The header of a tensor stream; of anything else, the names of its classes where they have some. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** SHA-256 of the keys and labels of the whole set, whatever the shard; undefined where they are not known beforehand. */
+  /** SHA-256 of the keys and labels of the whole set, whatever the shard; undefined for what comes through a pipe. */
   readonly names?: string;
   /** What was left out or is not as one may think, one sentence each. */
   readonly notes: readonly string[];
@@ -49,6 +50,13 @@ export interface ImageInputOptions {
 }
 
 const LEAST_AHEAD = 16;
+
+/** A picture by its name. */
+interface Named {
+  key: string;
+  /** -1 for none. */
+  label: number;
+}
 
 /**
  * @param input a folder of images (labels from its first level or dataset.json), a shard folder, a .tar, .tar.gz, .tgz or .zip, several
@@ -87,7 +95,7 @@ const decodeAhead = (
   { ahead = 0, crop, skip }: ImageInputOptions,
 ): AsyncIterable<DecodedImage> => decodeImages(sources, { ahead: Math.max(ahead, LEAST_AHEAD), crop, skip });
 
-function namesHash(pictures: readonly { key: string; label: number }[]): string {
+function namesHash(pictures: readonly Named[]): string {
   const hash = createHash('sha256');
   for (const line of pictures.map(({ key, label }) => `${key}\0${label}\n`).sort()) hash.update(line);
   return hash.digest('hex');
@@ -154,14 +162,21 @@ function zipImages(file: string, archive: ZipFiles, { shard, labels, ...options 
       archive.close();
     }
   }
-  return { total: run.length, metadata: classMetadata(classes), notes, images: decodeAhead(sources(), options) };
+  const names = namesHash(pictures);
+  return { total: run.length, metadata: classMetadata(classes), names, notes, images: decodeAhead(sources(), options) };
 }
 
 async function fromParquet(input: string, { shard, ...options }: ImageInputOptions): Promise<ImageInput> {
-  const { total, classes, notes, images } = await openParquetImages(input);
+  const { total, classes, notes, named, images } = await openParquetImages(input);
   const edge = (index: number): number => Math.floor((index * total) / (shard?.count ?? 1));
   const [from, to] = shard ? [edge(shard.index), edge(shard.index + 1)] : [0, total];
-  return { total: to - from, metadata: classMetadata(classes), notes, images: decodeAhead(images(from, to), options) };
+  return {
+    total: to - from,
+    metadata: classMetadata(classes),
+    names: namesHash(await named()),
+    notes,
+    images: decodeAhead(images(from, to), options),
+  };
 }
 
 async function fromStream(input: string, { shard, crop }: ImageInputOptions): Promise<ImageInput> {
@@ -179,7 +194,19 @@ async function fromStream(input: string, { shard, crop }: ImageInputOptions): Pr
       await reader.close();
     }
   }
-  return { total: undefined, metadata: reader.schema.metadata, notes: [], images: everyNth(rows(), shard) };
+  const { metadata } = reader.schema;
+  return { total: undefined, metadata, names: await streamNames(input), notes: [], images: everyNth(rows(), shard) };
+}
+
+/** Of a stream that can be read in any order; what comes through a pipe is not known beforehand. */
+async function streamNames(input: string): Promise<string | undefined> {
+  const found = input === '-' ? undefined : statSync(input);
+  if (!found?.isFile() && !found?.isDirectory()) return undefined;
+  const file = await openTensorFile(input);
+  const labels = file.labels();
+  const names = namesHash(file.keys().map((key, row) => ({ key, label: labels[row] })));
+  file.close();
+  return names;
 }
 
 const fromNpz = (file: string, options: ImageInputOptions): ImageInput =>
@@ -212,6 +239,9 @@ function npzImages(file: string, archive: NpzFile, { shard, crop }: ImageInputOp
   return {
     total: shard ? undefined : count,
     metadata: {},
+    names: namesHash(
+      Array.from({ length: count }, (_, row) => ({ key: numberedKey(row), label: labels?.[row] ?? -1 })),
+    ),
     notes: notTaken(archive, [ADM_IMAGES]),
     images: everyNth(rows(), shard),
   };

@@ -16,6 +16,8 @@ export interface ParquetImages {
   /** Names of the classes, in the order of their numbers. */
   readonly classes: readonly string[] | undefined;
   readonly notes: readonly string[];
+  /** Keys and labels of all rows. */
+  named(): Promise<{ key: string; label: number }[]>;
   /** The images from one row to another. */
   images(from: number, to: number): AsyncGenerator<ImageSource>;
 }
@@ -78,8 +80,15 @@ export async function openParquetImages(input: string): Promise<ParquetImages> {
       yield { ...names.of(row), bytes, path: row.where };
     }
   }
+  async function named(): Promise<{ key: string; label: number }[]> {
+    const all: { key: string; label: number }[] = [];
+    if (names.columns.length === 0)
+      return Array.from({ length: set.total }, (_, row) => names.of({ number: row, where: input, cells: {} }));
+    for await (const row of set.rows(names.columns)) all.push(names.of(row));
+    return all;
+  }
   const notes = others.length > 0 ? [`columns that are not taken: ${others.join(', ')}`] : [];
-  return { total: set.total, classes: names.classes, notes, images };
+  return { total: set.total, classes: names.classes, notes, named, images };
 }
 
 /** The names that datasets keeps of a column of class numbers. */

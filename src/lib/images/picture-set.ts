@@ -45,6 +45,12 @@ const LARGEST_CLASS = 2 ** 31 - 1;
 export const isClass = (label: unknown): label is number =>
   Number.isInteger(label) && (label as number) >= -1 && (label as number) <= LARGEST_CLASS;
 
+/** The class that a text writes in digits; NaN where it writes something else, or a number in another way. */
+const classOf = (label: string): number => {
+  const found = /^(-1|\d+)$/.test(label) ? Number(label) : Number.NaN;
+  return isClass(found) ? found : Number.NaN;
+};
+
 /**
  * The pictures of a set, in its order. Hidden files are left out.
  *
@@ -156,7 +162,8 @@ export function labelsFromFile(files: FileSet, members: readonly string[]): Labe
   const where = files.show(LABEL_FILE);
   const entries = parseLabels(files.read(LABEL_FILE), where);
   if (!entries) return { of: () => -1 };
-  const labels = new Map(entries);
+  const labels = new Map<string, number>();
+  for (const [name, label] of entries) setLabel(labels, name, label, where);
   const present = new Set(members);
   const absent = entries.filter(([name]) => !present.has(name));
   return {
@@ -192,36 +199,61 @@ function labelsFromMetadata(files: FileSet, members: readonly string[]): Labels 
   if (file === undefined) return undefined;
   const where = files.show(file);
   const rows = metadataRows(text(files.read(file)), where);
-  const values = new Map<string, unknown>();
+  const values = new Map<string, string>();
   for (const [i, { file_name: name, label }] of rows.entries()) {
     if (typeof name !== 'string') throw new DataError(`${where}: entry ${i + 1} has no file_name`);
-    if (label === undefined || label === null || label === '') continue;
+    if (label === undefined || label === null || (typeof label === 'string' && label.trim() === '')) continue;
     if (typeof label !== 'string' && typeof label !== 'number') {
       throw new DataError(`${where}: entry ${i + 1} has a label that is no text and no number`);
     }
-    values.set(name, label);
+    if (typeof label === 'number' && !isClass(label)) {
+      throw new DataError(`${where}: entry ${i + 1} has the label ${label}, which is no class number`);
+    }
+    setLabel(values, name, String(label).trim(), where);
   }
   if (values.size === 0) return undefined;
   return labelsOfValues(values, members, where);
 }
 
+/** @throws DataError for a picture that has another already */
+function setLabel<L>(labels: Map<string, L>, name: string, label: L, where: string): void {
+  const other = labels.get(name) ?? label;
+  if (other !== label) throw new DataError(`${where}: '${name}' is of class ${other} and of class ${label}`);
+  labels.set(name, label);
+}
+
 /** Class numbers as they are; names numbered in their sorted order, as folders are. */
-function labelsOfValues(values: ReadonlyMap<string, unknown>, members: readonly string[], where: string): Labels {
+function labelsOfValues(values: ReadonlyMap<string, string>, members: readonly string[], where: string): Labels {
   const missing = members.find((name) => !values.has(name));
   if (missing !== undefined) throw new DataError(`${where}: has no label for '${missing}'`);
-  const given = members.map((name) => values.get(name));
-  if (given.every((label) => isClass(Number(label)))) return { of: (name) => Number(values.get(name)) };
-  const classes = [...new Set(given.map(String))].sort(compareCodePoints);
+  const given = new Set(members.map((name) => values.get(name)!));
+  const bad = [...given].find((label) => Number.isNaN(classOf(label)));
+  if (bad === undefined) return { of: (name) => classOf(values.get(name)!) };
+  if ([...given].every((label) => label !== '' && !Number.isNaN(Number(label)))) {
+    throw new DataError(`${where}: '${bad}' is no class number`, 'A class is a whole number from 0 on, or -1.');
+  }
+  const classes = [...given].sort(compareCodePoints);
   const indices = new Map(classes.map((name, index) => [name, index]));
-  return { of: (name) => indices.get(String(values.get(name)))!, classes };
+  return { of: (name) => indices.get(values.get(name)!)!, classes };
 }
 
 function labelsGiven(list: LabelList, members: readonly string[]): Labels {
-  const told = members.flatMap((name): [string, string][] => {
-    const label = list.of(name);
-    return label === undefined ? [] : [[name, label]];
-  });
-  return labelsOfValues(new Map(told), members, list.where);
+  const labels = new Map<string, string>();
+  const pictures = new Map<string, string>();
+  for (const name of members) {
+    const found = list.of(name);
+    if (!found) continue;
+    const other = pictures.get(found.called);
+    if (other !== undefined) {
+      throw new DataError(
+        `${list.where}: '${found.called}' may be ${other} or ${name}`,
+        'Name them with their folders.',
+      );
+    }
+    pictures.set(found.called, name);
+    labels.set(name, found.label);
+  }
+  return labelsOfValues(labels, members, list.where);
 }
 
 /** Undefined where no picture has a `.cls` beside it. */
@@ -247,8 +279,8 @@ function labelsBeside(files: FileSet, members: readonly string[]): Labels | unde
 }
 
 function parseClass(bytes: Uint8Array, where: string): number {
-  const label = text(bytes) === '' ? Number.NaN : Number(text(bytes));
-  if (isClass(label)) return label;
+  const label = classOf(text(bytes));
+  if (!Number.isNaN(label)) return label;
   throw new DataError(`${where}: '${text(bytes)}' is no class number`, 'A class is a whole number from 0 on, or -1.');
 }
 

@@ -19,6 +19,8 @@ export interface Anchor {
   features: Float32Array;
   tokens: number;
   dim: number;
+  /** What the rows of its file hold, in digits. */
+  content: string;
   /** Lambda. */
   scale: number;
   /** Whether the mean over tokens is compared, not each. */
@@ -57,7 +59,7 @@ export function drawnTo(anchor: Anchor, seen: (x: tf.Tensor) => tf.Tensor, x: tf
 }
 
 /** The same before its features are read. */
-export interface AnchorSettings extends Omit<Anchor, 'features' | 'tokens' | 'dim'> {
+export interface AnchorSettings extends Omit<Anchor, 'features' | 'tokens' | 'dim' | 'content'> {
   /** The stream, and which of its rows. */
   file: string;
   row: number;
@@ -120,7 +122,7 @@ export async function readAnchor(
     const all = new Float32Array(tokens * dim);
     opened.read('feature', [row], all);
     const features = settings.mean ? tokenMean(all, dim) : all;
-    return { ...settings, features, tokens: features.length / dim, dim };
+    return { ...settings, features, tokens: features.length / dim, dim, content: opened.content };
   } finally {
     opened.close();
   }

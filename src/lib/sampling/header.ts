@@ -20,7 +20,7 @@ export interface SampleHeader {
 
 /** @param total images of the whole job, whatever the part that this process samples */
 export function headerOf(
-  { model, guide, settings, labels, prompts, decoder, noise }: Job,
+  { model, guide, settings, labels, prompts, anchor, decoder, noise }: Job,
   options: SamplingOptions,
   total: number,
 ): SampleHeader {
@@ -38,10 +38,13 @@ export function headerOf(
       : {}),
     labels: prompts ? 'text' : describeLabels(labels),
     ...(prompts && {
-      ...(options.text === undefined ? { prompt: options.prompt } : { text: portablePath(options.text) }),
+      ...(options.text === undefined
+        ? { prompt: options.prompt }
+        : { text: portablePath(options.text), text_content: prompts.content }),
       text_encoder: prompts.metadata['repa.model'],
       prompts: prompts.count,
     }),
+    ...(anchor && { anchor_content: anchor.content }),
     count: total,
     ...(options.noise === undefined
       ? {}

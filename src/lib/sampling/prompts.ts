@@ -17,6 +17,8 @@ const MOST_JOINED = 2;
 interface CaptionSource {
   count: number;
   metadata: Readonly<Record<string, string>>;
+  /** What the rows of its stream hold, in digits. */
+  content?: string;
   read(number: number): Float32Array;
   close(): void;
 }
@@ -41,6 +43,7 @@ function storedCaptions(file: TensorFile): CaptionSource {
   return {
     count: rows.length,
     metadata: file.schema.metadata,
+    content: file.content,
     read: (number) => readContext(file, all[number]),
     close: () => file.close(),
   };
@@ -88,6 +91,8 @@ export class Prompts {
   readonly count: number;
   /** What is told of the captions' encoder, under the names of a stream's header. */
   readonly metadata: Readonly<Record<string, string>>;
+  /** What the rows of their stream hold, in digits; undefined where they were encoded here. */
+  readonly content: string | undefined;
   readonly #source: CaptionSource;
   readonly #kept = new Map<number, Float32Array>();
   readonly #joined = new Map<string, Float32Array>();
@@ -95,6 +100,7 @@ export class Prompts {
   private constructor(source: CaptionSource) {
     this.count = source.count;
     this.metadata = source.metadata;
+    this.content = source.content;
     this.#source = source;
   }
 

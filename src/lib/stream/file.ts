@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
+import { sha256OfText } from '../files/sha256.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import {
   type BatchPlace,
@@ -34,6 +35,9 @@ interface Batch {
   /** Its first row, counted over all parts. */
   readonly start: number;
 }
+
+/** Of what the rows hold. */
+export const CONTENT_DIGITS = 16;
 
 /** What there is to know of an open file: plain data, by which another thread opens it without looking for it all again. */
 export interface OpenedFile {
@@ -104,6 +108,15 @@ export class TensorFile {
   /** The label of each row, -1 for none. */
   labels(): Int32Array {
     return this.#loadIndex().labels;
+  }
+
+  /**
+   * What the rows hold, whatever the header says and however the file is called: digits of SHA-256 over the checksums of all batches,
+   * of keys, labels and tensors alike. The same rows in batches of other sizes have others.
+   */
+  get content(): string {
+    const checksums = this.batches.map(({ place }) => `${place.rows} ${place.bodyCrc}\n`).join('');
+    return sha256OfText(checksums).slice(0, CONTENT_DIGITS);
   }
 
   /** The key of one row, read from the file unless all keys are in memory. */

@@ -77,18 +77,20 @@ export function firstFinishedPart(folder: string): string | undefined {
   return first && partName(first);
 }
 
+/** Whether a folder has this part, of an earlier run. */
+export const isFinished = (folder: string, shard: Shard): boolean =>
+  fs.existsSync(folder) && finishedParts(folder).some((part) => partName(part) === partName(shard));
+
 /**
- * Where to write one part of a folder, which is made if need be; undefined if the part is finished, as in a rerun.
+ * Where to write one part of a folder, which is made if need be.
  *
  * @throws DataError if the folder holds parts of a job cut into another number of shards.
  */
-export async function shardSink(folder: string, shard: Shard): Promise<FileSink | undefined> {
+export function partSink(folder: string, shard: Shard): FileSink {
   makeFolder(folder);
-  const parts = finishedParts(folder);
-  const count = parts[0]?.count ?? shard.count;
+  const count = finishedParts(folder)[0]?.count ?? shard.count;
   if (count !== shard.count) {
     throw new DataError(`${folder}: holds parts of ${count}, not of ${shard.count}`, 'Choose an empty folder.');
   }
-  if (parts.some(({ index }) => index === shard.index)) return undefined;
   return atomicFileSink(path.join(folder, partName(shard)));
 }

@@ -19,10 +19,13 @@ function settingsOf({ architecture, model, methods, training }: RunRecord): Map<
   ]);
 }
 
-/** What the data mean, by name: their scale, and what headers say of how the values were made. */
+const CONTENT = '.content';
+
+/** What the data are and mean, by name: their rows, their scale, and what headers say of how the values were made. */
 function dataOf({ latent, data }: RunRecord): Map<string, unknown> {
-  const meaning = (prefix: string, { rows, metadata }: RunRecord['data']['latents']) => [
+  const meaning = (prefix: string, { rows, metadata, content }: RunRecord['data']['latents']) => [
     [`${prefix}.rows`, rows] as const,
+    [`${prefix}${CONTENT}`, content] as const,
     ...Object.entries(meaningOf(metadata)).map(([key, value]) => [`${prefix}.${key}`, value] as const),
   ];
   return new Map<string, unknown>([
@@ -41,9 +44,13 @@ export function differences(saved: RunRecord, wanted: RunRecord): string[] {
   const all = (record: RunRecord): Map<string, unknown> =>
     new Map([...settingsOf(record), ...(isTold ? dataOf(record) : [])]);
   const [before, after] = [all(saved), all(wanted)];
-  return [...new Set([...before.keys(), ...after.keys()])]
-    .filter((key) => !isDeepStrictEqual(before.get(key), after.get(key)))
-    .map((key) => `${key} (${JSON.stringify(before.get(key))}, now ${JSON.stringify(after.get(key))})`);
+  return (
+    [...new Set([...before.keys(), ...after.keys()])]
+      .filter((key) => !isDeepStrictEqual(before.get(key), after.get(key)))
+      // Checkpoints of before do not tell what the rows hold.
+      .filter((key) => !key.endsWith(CONTENT) || (before.get(key) !== undefined && after.get(key) !== undefined))
+      .map((key) => `${key} (${JSON.stringify(before.get(key))}, now ${JSON.stringify(after.get(key))})`)
+  );
 }
 
 /** Whether weights of the one network are weights of the other. */

@@ -84,10 +84,10 @@ export async function planRun(
     },
     latent: { shape: [...set.latents.shape], ...set.latents.scale },
     data: {
-      latents: { rows: set.rows, metadata: set.latents.file.schema.metadata },
-      features: set.featureMetadata.map((metadata) => ({ rows: set.rows, metadata })),
+      latents: { rows: set.rows, ...set.latents.facts },
+      features: set.featureFacts.map((facts) => ({ rows: set.rows, ...facts })),
       labelled: set.latents.labelled,
-      ...(set.captions && { text: { rows: set.rows, metadata: set.captions.metadata } }),
+      ...(set.captions && { text: { rows: set.rows, ...set.captions.facts } }),
     },
     origin: null,
   };

@@ -109,8 +109,14 @@ const TRAINING = fields({
   precision: oneOf('f32', 'f32x2', 'bf16', 'f16'),
 });
 
-/** Where the data came from, by content as far as the streams' headers tell. */
-const DATA = fields({ rows: count, metadata: dictionaryOf(words) });
+/** What the data are, and what the streams' headers tell of how they came to be. */
+const DATA = fieldsWith(
+  { rows: count, metadata: dictionaryOf(words) },
+  {
+    /** Digits of what the rows hold; absent where features are computed on the way. */
+    content: words,
+  },
+);
 
 /** The weights that a run did not draw itself: of a file that was imported, or of another run. */
 const ORIGIN = fields({

@@ -16,7 +16,8 @@ import { expandBraces } from '../../../src/lib/images/brace-pattern.js';
 import { ImageReader, openImageStore } from '../../../src/lib/images/image-store.js';
 import { readLabelFile } from '../../../src/lib/images/label-file.js';
 import { openImages } from '../../../src/lib/images/open-images.js';
-import { temporaryFolder } from '../../support.js';
+import { fixturePath, temporaryFolder } from '../../support.js';
+import { encode } from '../stream/support.js';
 
 type File = readonly [name: string, content: string | Uint8Array];
 /** `key label pixel`, in the order of the keys. */
@@ -215,6 +216,13 @@ test("ImageNet's lists of labels tell the classes of a flat folder", async () =>
     [2, 0, 1].map((label, i) => `${names[i]} ${label}`),
     '["n01","n02","n03"]',
   ]);
+  assert.deepEqual(await classesBy(`\ufeff${names.map((name) => `${name}\t3`).join('\r\n')}`), [
+    names.map((name) => `${name} 3`),
+    undefined,
+  ]);
+  const twins = folderOf(['a/x.png', 'b/x.png'].map((name, i): File => [name, SHADES[i]]));
+  const ambiguous = openImages(twins, { labels: readLabelFile(write('labels', Buffer.from('x.png 1\n'))) });
+  await assert.rejects(ambiguous, /'x' may be a\/x\.png or b\/x\.png/);
   await assert.rejects(classesBy('490\n361\n171\n'), /line 1 is not a picture's name and its class/);
   await assert.rejects(classesBy(`${names[0]} 1\n${names[1]} 2\n`), /has no label for 'ILSVRC2012_val_00000003.JPEG'/);
   await assert.rejects(classesBy(`${names[0]} 1\n${names[0]} 2\n`), /line 2 names ILSVRC2012_val_00000001.JPEG again/);
@@ -239,6 +247,7 @@ test('classes are read beside pictures, before or behind them, whatever dots and
     ['', "''"],
     ['tench', "'tench'"],
     ['1.5', "'1.5'"],
+    ['0x1', "'0x1'"],
     ['99999999999', "'99999999999'"],
   ]) {
     assert.equal(await everywhere(numbered('.png', () => text)), `00000.cls: ${shown} is no class number`);
@@ -266,6 +275,18 @@ test('labels of metadata.jsonl and metadata.csv count, as numbers and as names',
     ['metadata.jsonl', '{"label":1}', 'metadata.jsonl: entry 1 has no file_name'],
     ['metadata.jsonl', '[', 'metadata.jsonl: line 1 is no JSON object'],
     ['metadata.csv', 'file_name,label\na.png\n', 'metadata.csv: row 2 has 1 cells, not 2'],
+    ['metadata.csv', 'file_name,label\nx"a.png,1\n', 'metadata.csv: row 2 has a quote that is not of a whole cell'],
+    ['metadata.csv', 'file_name,label,label\na.png,1,2\n', "metadata.csv: has two columns 'label'"],
+    ['metadata.jsonl', lines(1, 2.5), 'metadata.jsonl: entry 2 has the label 2.5, which is no class number'],
+    ['metadata.jsonl', lines(1, 2 ** 31), 'metadata.jsonl: entry 2 has the label 2147483648, which is no class number'],
+    ['metadata.jsonl', lines('1', '0x2'), "metadata.jsonl: '0x2' is no class number"],
+    ['metadata.jsonl', lines(1, ' '), "metadata.jsonl: has no label for 'b/c.png'"],
+    ['metadata.jsonl', `${lines(1, 2)}${lines(1, 3)}`, "metadata.jsonl: 'b/c.png' is of class 2 and of class 3"],
+    [
+      'dataset.json',
+      '{"labels":[["a.png",1],["b/c.png",0],["a.png",2]]}',
+      "dataset.json: 'a.png' is of class 1 and of class 2",
+    ],
   ] as const) {
     assert.equal(await everywhere([...pictures, [name, content]]), message);
   }
@@ -383,6 +404,27 @@ test('what is left out is counted, and so is what may surprise', async () => {
     await notes(a, ['dataset.json', '{"labels":[["a.png",1],["b.png",1]]}']),
     /1 of files that are not there/,
   );
+});
+
+test('every set that is not a pipe is known by its keys and labels, however it comes', async () => {
+  const files = ['a/0.png', 'b/1.png'].map((name, i): File => [name, SHADES[i]]);
+  const image = { name: 'image', dtype: 'u8', shape: [2, 2, 3] } as const;
+  const rows = files.map(([key], label) => ({ key, label, tensors: { image: new Uint8Array(12) } }));
+  const stream = write('x', await encode({ columns: [image], metadata: {} }, rows));
+  const sets = [folderOf(files), write('x.zip', await zipOf(files.toReversed())), stream];
+  const names = await Promise.all(sets.map(async (input) => (await openImages(input)).names));
+  assert.match(names[0]!, /^[0-9a-f]{64}$/);
+  assert.deepEqual(names, [names[0], names[0], names[0]]);
+  const ofArrays = async (second: number): Promise<string | undefined> => {
+    const file = path.join(root, `named-${second}.npz`);
+    await writeNpz(file, [
+      ['arr_0', { shape: [2, 2, 2, 3], dtype: 'u8', data: new Uint8Array(24) }],
+      ['arr_1', { shape: [2], dtype: 'i32', data: Int32Array.of(0, second) }],
+    ]);
+    return (await openImages(file)).names;
+  };
+  assert.notEqual(await ofArrays(1), await ofArrays(2));
+  assert.match((await openImages(fixturePath('parquet/snappy.parquet'))).names!, /^[0-9a-f]{64}$/);
 });
 
 test('the names of classes go into the header', async () => {

@@ -305,7 +305,8 @@ describe('REPA-G', () => {
   const fixture = new Fixture('repa-g', { methods: { repa } });
   const anchorOf = (mean: boolean): Anchor => {
     const features = Float32Array.from(fixture.input(mean ? 'mean' : 'anchor').data);
-    return { features, tokens: features.length / 12, dim: 12, scale: 20, mean, low: 0, high: 1, drift: 'ode' };
+    const tokens = features.length / 12;
+    return { features, tokens, dim: 12, content: '', scale: 20, mean, low: 0, high: 1, drift: 'ode' };
   };
   const model = { source: 'repa-g', record: fixture.network, parameters: {} } as unknown as DiffusionModel;
   const states = (x: tf.Tensor): tf.Tensor => tf.reshape(x, [3, -1]); // [B, C h w]

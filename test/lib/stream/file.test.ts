@@ -112,6 +112,32 @@ describe('TensorFile', () => {
     );
   });
 
+  it('is known by what its rows hold: every value, key, label and their order, and not by its header', async () => {
+    const contentOf = async (rows: readonly Row[], metadata = {}): Promise<string> => {
+      fs.writeFileSync(file, await encode({ ...SCHEMA, metadata }, rows, 2 * BYTES_PER_ROW));
+      const opened = await openTensorFile(file);
+      opened.close();
+      return opened.content;
+    };
+    const rows = makeRows(5);
+    const content = await contentOf(rows);
+    assert.equal(await contentOf(rows, { 'repa.command': 'another' }), content);
+    const value = structuredClone(rows);
+    value[3].tensors.byte[0] ^= 1;
+    const others = [
+      value,
+      [{ ...rows[0], key: 'x' }, ...rows.slice(1)],
+      [{ ...rows[0], label: 5 }, ...rows.slice(1)],
+      rows.slice(1),
+      rows.toReversed(),
+    ];
+    const found = await others.reduce<Promise<string[]>>(
+      async (all, each) => [...(await all), await contentOf(each)],
+      Promise.resolve([]),
+    );
+    assert.equal(new Set([content, ...found]).size, 1 + others.length);
+  });
+
   it('refuses every flipped bit, at the opening or when the row is read', async () => {
     const stream = await encodeSmall();
     fs.writeFileSync(file, stream);

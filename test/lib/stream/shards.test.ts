@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { DataError, MissingInputError } from '../../../src/lib/errors.js';
-import { listParts, parsePartName, partName, shardSink } from '../../../src/lib/stream/shards.js';
+import { isFinished, listParts, parsePartName, partName, partSink } from '../../../src/lib/stream/shards.js';
 import { TensorWriter } from '../../../src/lib/stream/writer.js';
 import { temporaryFolder } from '../../support.js';
 import { readRows, SMALL_ROWS, SMALL_SCHEMA } from './support.js';
@@ -11,9 +11,8 @@ import { readRows, SMALL_ROWS, SMALL_SCHEMA } from './support.js';
 const folder = temporaryFolder();
 
 async function writePart(shards: string, index: number, count: number): Promise<boolean> {
-  const sink = await shardSink(shards, { index, count });
-  if (!sink) return false;
-  const writer = new TensorWriter(sink, SMALL_SCHEMA);
+  if (isFinished(shards, { index, count })) return false;
+  const writer = new TensorWriter(partSink(shards, { index, count }), SMALL_SCHEMA);
   const { key, label, tensors } = SMALL_ROWS[index];
   await writer.append(key, label, tensors);
   await writer.end();
@@ -34,11 +33,11 @@ describe('shard folder', () => {
     const shards = path.join(folder, 'made', 'deep');
     assert.equal(await writePart(shards, 1, 3), true);
     assert.equal(await writePart(shards, 1, 3), false);
-    const dropped = await shardSink(shards, { index: 0, count: 3 });
-    await dropped?.write([Uint8Array.of(1, 2, 3)]);
-    await dropped?.abort();
-    const killed = await shardSink(shards, { index: 0, count: 3 });
-    await killed?.write([Uint8Array.of(1, 2, 3)]);
+    const dropped = partSink(shards, { index: 0, count: 3 });
+    await dropped.write([Uint8Array.of(1, 2, 3)]);
+    await dropped.abort();
+    const killed = partSink(shards, { index: 0, count: 3 });
+    await killed.write([Uint8Array.of(1, 2, 3)]);
     assert.throws(
       () => listParts(shards),
       (error: Error) =>
@@ -51,7 +50,7 @@ describe('shard folder', () => {
       [0, 1, 2].map((index) => partName({ index, count: 3 })),
     );
     assert.deepEqual((await readRows(shards)).rows, SMALL_ROWS);
-    await killed?.abort();
+    await killed.abort();
     assert.equal(fs.readdirSync(shards).length, 3);
   });
 

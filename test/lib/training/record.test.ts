@@ -148,7 +148,8 @@ test('a run goes on with other settings when asked, with another model never', (
 test('a run goes on with data of the same meaning, and with others when asked', () => {
   const fixture = record('repa');
   const column = { rows: fixture.data.latents.rows, metadata: { 'repa.model': 'encoder' } };
-  const saved: RunRecord = { ...fixture, data: { ...fixture.data, features: [column] } };
+  const told = { ...fixture.data.latents, content: 'a' };
+  const saved: RunRecord = { ...fixture, data: { ...fixture.data, latents: told, features: [column] } };
   const go =
     (wanted: RunRecord, explicit = false) =>
     () =>
@@ -156,11 +157,13 @@ test('a run goes on with data of the same meaning, and with others when asked', 
   const { latents, features } = saved.data;
   const withData = (data: Partial<RunRecord['data']>): RunRecord => ({ ...saved, data: { ...saved.data, ...data } });
   const entry = (metadata: Record<string, string>) => ({ ...latents, metadata: { ...latents.metadata, ...metadata } });
+  go(withData({ features: [{ ...column, content: 'features of a checkpoint that does not tell it' }] }))();
   go(withData({ latents: entry({ 'repa.command': 'repa encode-vae elsewhere' }) }))();
   const others: [RunRecord, RegExp][] = [
     [{ ...saved, latent: { ...saved.latent, scale: [0.5] } }, /data\.latent\.scale \(.*, now \[0\.5\]\)/],
     [withData({ latents: entry({ 'repa.model.sha256': 'other' }) }), /data\.latents\.repa\.model\.sha256/],
     [withData({ latents: { ...latents, rows: latents.rows + 1 } }), /data\.latents\.rows/],
+    [withData({ latents: { ...latents, content: 'b' } }), /data\.latents\.content \("a", now "b"\)/],
     [
       withData({ features: features.map((each) => ({ ...each, metadata: { 'repa.model': 'x' } })) }),
       /data\.features\.1\./,

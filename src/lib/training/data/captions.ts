@@ -5,6 +5,7 @@ import { NULL_CAPTION, pictureOf } from '../../images/captions.js';
 import { fillUniform, PURPOSE, randomInteger } from '../../numbers/random.js';
 import { showShape } from '../../numbers/typed-array.js';
 import { type OpenedFile, openTensorFile, reopenTensorFile, type TensorFile } from '../../stream/file.js';
+import { type DataFacts, factsOf } from './facts.js';
 
 /** Vectors of texts, as a network takes them. */
 export interface ContextShape {
@@ -73,9 +74,8 @@ export class Captions implements ContextShape {
     return { file: this.#file.opened, tokens, dim, empty, first: this.#first, rows: this.#rows };
   }
 
-  /** The header of the stream. */
-  get metadata(): Readonly<Record<string, string>> {
-    return this.#file.schema.metadata;
+  get facts(): DataFacts {
+    return factsOf(this.#file);
   }
 
   /**

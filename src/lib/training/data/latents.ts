@@ -1,6 +1,7 @@
 /** Latents, cached or the pixels of pictures, as a network takes them, drawn and scaled, in an order that depends on nothing but the seed. */
 import { fillNormal, PURPOSE, permutation } from '../../numbers/random.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../../pretrained/latent-scale.js';
+import { type DataFacts, factsOf } from './facts.js';
 import { isLatents, openLatentFile } from './latent-file.js';
 import type { LatentFile } from './pictures.js';
 
@@ -31,6 +32,10 @@ export class Latents {
     this.labels = labels;
     this.labelled = labels.filter((label) => label >= 0).length;
     this.classes = labels.reduce((highest, label) => Math.max(highest, label), -1) + 1;
+  }
+
+  get facts(): DataFacts {
+    return factsOf(this.file);
   }
 
   /** As `openLatentFile`. */

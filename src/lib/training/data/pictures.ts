@@ -5,10 +5,11 @@
 import { readdirSync, statSync } from 'node:fs';
 import { DataError, UsageError } from '../../errors.js';
 import { portablePath } from '../../files/portable-path.js';
+import { sha256OfText } from '../../files/sha256.js';
 import type { ImagePlace, ImageReader } from '../../images/image-store.js';
 import { isTarPattern } from '../../images/tar-files.js';
 import { sizeOf } from '../../numbers/typed-array.js';
-import type { OpenedFile, TensorFile } from '../../stream/file.js';
+import { CONTENT_DIGITS, type OpenedFile, type TensorFile } from '../../stream/file.js';
 import { hashKeys } from '../../stream/key-table.js';
 import type { StreamSchema } from '../../stream/schema.js';
 import { parsePartName } from '../../stream/shards.js';
@@ -16,7 +17,7 @@ import { parsePartName } from '../../stream/shards.js';
 /** What training asks of the file that its latents are in. */
 export type LatentFile = Pick<
   TensorFile,
-  'name' | 'rows' | 'schema' | 'keys' | 'keyHashes' | 'keyOf' | 'labels' | 'forget' | 'read' | 'close'
+  'name' | 'rows' | 'schema' | 'keys' | 'keyHashes' | 'content' | 'keyOf' | 'labels' | 'forget' | 'read' | 'close'
 > & { readonly opened: OpenedFile | OpenedPictures };
 
 /** Pictures as plain data, by which another thread opens them. */
@@ -70,6 +71,12 @@ export class PictureFile implements LatentFile {
   keyOf = (row: number): string => this.opened.keys[row];
   labels = (): Int32Array => this.opened.labels;
   forget(): void {}
+
+  /** Of keys and labels: what the pictures show is not looked at before they are wanted. */
+  get content(): string {
+    const { keys, labels } = this.opened;
+    return sha256OfText(keys.map((key, row) => `${key}\0${labels[row]}\n`).join('')).slice(0, CONTENT_DIGITS);
+  }
 
   /** Pixels of rows, [n, 3, side, side]. @throws DataError for a picture that cannot be read, naming it */
   async read(_column: string, rows: ArrayLike<number>, out: Float32Array): Promise<void> {

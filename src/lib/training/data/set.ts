@@ -6,6 +6,7 @@ import { featureChannels } from '../../repa/feature-channels.js';
 import type { Besides } from '../../repa/method.js';
 import { type OpenedFile, reopenTensorFile } from '../../stream/file.js';
 import { Captions, type OpenedCaptions } from './captions.js';
+import { type DataFacts, factsOf } from './facts.js';
 import {
   type ComputedFeatures,
   checkGenerated,
@@ -107,10 +108,10 @@ export class TrainingSet {
     return this.#computed ? [this.#computed] : this.#features;
   }
 
-  /** The header of each features stream, or what it would be. */
-  get featureMetadata(): Readonly<Record<string, string>>[] {
-    if (this.#computed) return [this.#computed.metadata];
-    return this.#features.map(({ file }) => file.schema.metadata);
+  /** What is told of each features stream, or would be. */
+  get featureFacts(): DataFacts[] {
+    if (this.#computed) return [{ metadata: this.#computed.metadata }];
+    return this.#features.map(({ file }) => factsOf(file));
   }
 
   /** How features are computed, where they are. */
