@@ -5,7 +5,9 @@
 import { campaign } from './campaign.js';
 
 const [count = '100000', seed = '1', ...formats] = process.argv.slice(2);
+let tried = 0;
 for await (const outcome of campaign(Number(count), Number(seed), formats)) {
+  tried++;
   const { format, inputs, refused, same, other, faults, slowestMs } = outcome;
   process.stdout.write(
     `${format}: ${inputs} inputs, ${refused} refused, ${same} as before, ${other} otherwise, ` +
@@ -13,5 +15,9 @@ for await (const outcome of campaign(Number(count), Number(seed), formats)) {
   );
   for (const fault of faults) process.stdout.write(`  ${fault}\n`);
   if (faults.length > 0) process.exitCode = 1;
+}
+if (tried === 0) {
+  process.stderr.write(`no format is called ${formats.join(' or ')}\n`);
+  process.exitCode = 2;
 }
 process.stdout.write(`memory at most ${Math.round(process.resourceUsage().maxRSS / 1024)} MiB\n`);

@@ -6,6 +6,7 @@ import { DataError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
 import { eventRecord, fileVersionRecord } from '../formats/tfevents.js';
+import { pictureFormat, SIGNATURE_BYTES } from '../images/signature.js';
 import { RunFolder } from '../runs/run-folder.js';
 import type { LogLine } from '../runs/run-view.js';
 
@@ -22,7 +23,23 @@ function loggedRun(location: string): LoggedRun {
   const folder = new RunFolder(location);
   const { lines, config, pictures } = folder.changes((file) => file);
   if (lines.length === 0) throw new DataError(`${location}: its log has no line`);
-  return { lines, config, sheets: pictures.map(({ step, uri }) => ({ step, png: folder.picture(uri)! })) };
+  return {
+    lines,
+    config,
+    sheets: pictures.map(({ step, uri }) => ({ step, png: checkedPng(folder.picture(uri)!, uri) })),
+  };
+}
+
+/** @throws DataError for what does not begin as a PNG does */
+function checkedPng(bytes: Buffer, name: string): Buffer {
+  if (pictureFormat(bytes) === 'png' && bytes.length >= SIGNATURE_BYTES) return bytes;
+  throw new DataError(`samples/${name}: is no PNG`, 'Remove it, or take it from a copy of the run.');
+}
+
+/** @throws DataError for a step that is no whole number from 0 on */
+function stepOf({ step = 0 }: LogLine): number {
+  if (Number.isSafeInteger(step) && (step as number) >= 0) return step as number;
+  throw new DataError(`a line of the log has the step ${JSON.stringify(step)}, which is no whole number`);
 }
 
 /** Columns of every number that the lines hold, in the order in which they come. */
@@ -87,12 +104,13 @@ function* eventRecords({ lines, config, sheets }: LoggedRun, started: number): G
   let wallTime = started;
   let before = 0;
   for (const line of lines) {
-    const step = typeof line.step === 'number' ? line.step : 0;
+    const step = stepOf(line);
     if (line.evaluation === undefined && typeof line.seconds === 'number') {
       wallTime += line.seconds * Math.max(0, step - before);
       before = step;
     }
-    if (typeof line.at === 'string') wallTime = Date.parse(line.at) / 1000;
+    const at = typeof line.at === 'string' ? Date.parse(line.at) / 1000 : Number.NaN;
+    if (!Number.isNaN(at)) wallTime = at;
     yield eventRecord({ wallTime, step, scalars: new Map(numbersOf(line)) });
     const png = line.evaluation === 'samples' ? pictures.get(step) : undefined;
     if (png) yield eventRecord({ wallTime, step, pictures: new Map([['samples', { png, ...sidesOf(png) }]]) });

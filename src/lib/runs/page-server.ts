@@ -55,7 +55,7 @@ export async function servePage(
 ): Promise<{ address: string; server: Server }> {
   const runs = folders.map((folder, index) => new FollowedRun(folder, index));
   const server = createServer((request, response) => {
-    const { status = 200, type, body, headers } = reply(runs, request);
+    const { status = 200, type, body, headers } = replyOrReason(runs, request);
     response.writeHead(status, {
       'Content-Type': type,
       'Cache-Control': 'no-store',
@@ -77,6 +77,8 @@ export async function servePage(
   return { address: `http://${LOOPBACK}:${address.port}/`, server };
 }
 
+const isOfFileSystem = (error: unknown): error is Error => (error as NodeJS.ErrnoException).syscall !== undefined;
+
 interface Reply {
   /** 200 unless given. */
   status?: number;
@@ -85,23 +87,28 @@ interface Reply {
   headers?: Record<string, string>;
 }
 
+/** What cannot be read now may be whole again when its run continues: the page says it and goes on asking. */
+function replyOrReason(runs: readonly FollowedRun[], request: IncomingMessage): Reply {
+  try {
+    return reply(runs, request);
+  } catch (error) {
+    if (error instanceof RepaError || isOfFileSystem(error)) return refusal(500, error.message);
+    throw error;
+  }
+}
+
 const refusal = (status: number, body: string): Reply => ({ status, type: 'text/plain; charset=utf-8', body });
 
 function reply(runs: readonly FollowedRun[], { headers, method, url = '/' }: IncomingMessage): Reply {
   const name = (headers.host ?? '').replace(/:\d+$/, '');
   if (!OWN_NAMES.has(name)) return refusal(403, 'this page is for this machine');
   if (method !== 'GET') return refusal(405, 'only GET');
+  if (!URL.canParse(url, `http://${LOOPBACK}`)) return refusal(400, 'no such page');
   const { pathname, searchParams } = new URL(url, `http://${LOOPBACK}`);
   if (pathname === '/') return emptyPage(runs);
   if (pathname === '/changes') {
-    try {
-      const changes = runs.map((run, i) => run.since(seenOf(searchParams.get(String(i)))));
-      return { type: 'application/json', body: JSON.stringify(changes) };
-    } catch (error) {
-      // The page says it and goes on asking: a log that is broken now may be whole again when its run continues.
-      if (error instanceof RepaError) return refusal(500, error.message);
-      throw error;
-    }
+    const changes = runs.map((run, i) => run.since(seenOf(searchParams.get(String(i)))));
+    return { type: 'application/json', body: JSON.stringify(changes) };
   }
   const [, index, file] = /^\/picture\/(\d+)\/([^/]+)$/.exec(pathname) ?? [];
   const body = file === undefined ? undefined : runs[Number(index)]?.folder.picture(file);

@@ -54,8 +54,13 @@ export class RunLog {
         const bytes = Buffer.alloc(Math.min(CHUNK, Number(size) - this.#offset));
         const whole = bytes.subarray(0, fill(fd, bytes, this.#offset));
         const end = whole.lastIndexOf(LINE_FEED) + 1;
-        if (end === 0) break;
-        lines.push(...this.#parsed(whole.subarray(0, end).toString()));
+        if (end === 0) {
+          if (whole.length === CHUNK)
+            throw new DataError(`${this.#file}: line ${this.#line + 1} is longer than any of a log`);
+          break;
+        }
+        // One by one: there may be more than a call takes arguments.
+        for (const line of this.#parsed(whole.subarray(0, end).toString())) lines.push(line);
         this.#offset += end;
       }
       return { replaced, lines };

@@ -55,3 +55,17 @@ test('a table of a log has a row a line and quotes what needs it', async () => {
   const empty = await runFolder('');
   assert.throws(() => exportEvents(empty, out), DataError);
 });
+
+test('steps that are none, times that are none and sheets that are no pictures are refused or passed over', async () => {
+  const out = path.join(temporaryFolder(), 'tb');
+  for (const step of ['1.5', '-1', '1e300', '"2"']) {
+    const folder = await runFolder(`{"step":${step},"loss":1}\n`);
+    assert.throws(() => exportEvents(folder, out), /no whole number/);
+  }
+  const folder = await runFolder('{"step":1,"at":"yesterday","loss":1}\n');
+  const bytes = readFileSync(exportEvents(folder, out));
+  const second = 16 + Number(bytes.readBigUInt64LE(0)); // behind the first record and its frame
+  assert.ok(Number.isFinite(bytes.readDoubleLE(second + 12 + 1))); // behind a length, its checksum and the tag of a time
+  writeFileSync(path.join(folder, 'samples/step-00000002.png'), 'no');
+  assert.throws(() => exportEvents(folder, out), /step-00000002\.png: is no PNG/);
+});

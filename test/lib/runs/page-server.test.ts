@@ -62,6 +62,7 @@ test('only this machine is served, and only pages, lines and sheets', async (t) 
   ]) {
     assert.equal(await ask(address, target), 404, target);
   }
+  assert.equal(await ask(address, '//'), 400);
   const page = await fetch(address);
   assert.match(page.headers.get('content-security-policy')!, /default-src 'none'; script-src 'sha256-/);
   assert.equal((await fetch(address, { method: 'POST' })).status, 405);

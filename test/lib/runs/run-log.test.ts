@@ -32,3 +32,11 @@ test('a line that is no JSON object is named', () => {
     assert.throws(() => new RunLog(file).grown(), /log\.ndjson: line 2 is no JSON object/);
   }
 });
+
+test('a log of very many lines is read whole, and a line without end is refused', () => {
+  const file = path.join(temporaryFolder(), 'log.ndjson');
+  writeFileSync(file, '{"a":1}\n'.repeat(200_000));
+  assert.equal(new RunLog(file).grown().lines.length, 200_000);
+  writeFileSync(file, `{"a":1}\n{"a":"${'x'.repeat(2 ** 24)}"}\n{"a":2}\n`);
+  assert.throws(() => new RunLog(file).grown(), /log\.ndjson: line 2 is longer than any of a log/);
+});

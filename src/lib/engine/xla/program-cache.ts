@@ -6,6 +6,7 @@ import { makeFolder } from '../../files/folders.js';
 import { compilationBegins } from '../compilation.js';
 import { PjrtError } from './c-api.js';
 import type { Client, Executable } from './client.js';
+import { compileOptions } from './compile-options.js';
 
 /** Programs without a user that are kept. */
 const KEPT = 64;
@@ -45,6 +46,7 @@ export class ProgramCache {
       mtimeMs,
       devices,
       process.env.XLA_FLAGS ?? '',
+      process.env.LIBTPU_INIT_ARGS ?? '',
       client.flags,
     ]);
   }
@@ -53,6 +55,7 @@ export class ProgramCache {
   acquire(text: string, replicas = 1): Executable {
     const key = createHash('sha256')
       .update(JSON.stringify([this.#plugin, replicas]))
+      .update(compileOptions(replicas))
       .update(text)
       .digest('hex');
     const entry = this.#entries.get(key) ?? { executable: this.#make(key, text, replicas), users: 0 };
