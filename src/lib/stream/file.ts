@@ -115,7 +115,7 @@ export class TensorFile {
    * of keys, labels and tensors alike. The same rows in batches of other sizes have others.
    */
   get content(): string {
-    const checksums = this.batches.map(({ place }) => `${place.rows} ${place.bodyCrc}\n`).join('');
+    const checksums = this.#batches.map(({ place }) => `${place.rows} ${place.bodyCrc}\n`).join('');
     return sha256OfText(checksums).slice(0, CONTENT_DIGITS);
   }
 

@@ -47,7 +47,6 @@ export class ProgramCache {
       devices,
       process.env.XLA_FLAGS ?? '',
       process.env.LIBTPU_INIT_ARGS ?? '',
-      client.flags,
     ]);
   }
 
@@ -55,7 +54,7 @@ export class ProgramCache {
   acquire(text: string, replicas = 1): Executable {
     const key = createHash('sha256')
       .update(JSON.stringify([this.#plugin, replicas]))
-      .update(compileOptions(replicas))
+      .update(compileOptions(replicas, this.#client.flags))
       .update(text)
       .digest('hex');
     const entry = this.#entries.get(key) ?? { executable: this.#make(key, text, replicas), users: 0 };
