@@ -16,7 +16,7 @@ step. The codec 'pixels' gives the image itself, scaled to [-1, 1], for images s
 VAE emoji-vae ships with repa: a small one, for pictures of 64 pixels.
 
 The codec rae:NAME gives the tokens of an encoder that extract-dino knows (RAE), such as rae:dinov2reg-vit-b, after its last
-block or, as rae:dinov2reg-vit-b/4, the mean of its last four, through a norm without scale and shift. Each position of them is
+block or, as rae:dinov2reg-vit-b/4, the mean of its last four (/6.9.12: of these), through a norm without scale and shift. Each position of them is
 standardised by statistics over a set of images: --fit-statistics makes these in a pass of its own, and writes nothing else.`;
 
 const examples = [

@@ -15,6 +15,8 @@ export interface PublishedWeights {
 }
 
 const META = 'https://dl.fbaipublicfiles.com';
+/** Sizes of DINOv3 by their names in timm. */
+const DINOV3 = { s: 'small', splus: 'small_plus', b: 'base', l: 'large', hplus: 'huge_plus' };
 const SIZES = ['s', 'b', 'l', 'g'] as const;
 
 /** Decoders, statistics and diffusion transformers of RAE (arXiv 2510.11690). */
@@ -39,6 +41,9 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
   ),
   ...SIZES.map((size) =>
     web(`dinov2reg-vit-${size}`, `${META}/dinov2/dinov2_vit${size}14/dinov2_vit${size}14_reg4_pretrain.pth`),
+  ),
+  ...Object.entries(DINOV3).map(([size, name]) =>
+    hub(`dinov3-vit-${size}`, `timm/vit_${name}_patch16_dinov3.lvd1689m`, 'model.safetensors'),
   ),
   web('dinov1-vit-s', `${META}/dino/dino_deitsmall16_pretrain/dino_deitsmall16_pretrain.pth`),
   web('dinov1-vit-b', `${META}/dino/dino_vitbase16_pretrain/dino_vitbase16_pretrain.pth`),
@@ -72,6 +77,10 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
   hub('rae-2-xl', RAE_2, 'stage2/imagenet/dinov3l-k7/checkpoint.pt', 'SiT-XL/1'),
   hub('rae-dinov2reg-vit-b-decoder', RAE, 'decoders/dinov2/wReg_base/ViTXL_n08/model.pt'),
   hub('rae-dinov2reg-vit-b-statistics', RAE, 'stats/dinov2/wReg_base/imagenet1k/stat.pt'),
+  ...['k7', 'k23'].flatMap((blocks) => [
+    hub(`rae-dinov3-vit-l-${blocks}-decoder`, RAE_2, `stage1/imagenet/dinov3l-${blocks}/decoder.pt`),
+    hub(`rae-dinov3-vit-l-${blocks}-statistics`, RAE_2, `stage1/imagenet/dinov3l-${blocks}/stats.pt`),
+  ]),
   web(
     'inception-2015',
     'https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth',

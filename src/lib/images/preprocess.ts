@@ -3,7 +3,7 @@ import { CLIP, IMAGENET, type Normalisation, normaliseImage, SIGNED } from './no
 import { resamplePlanes } from './resample.js';
 import type { RgbImage } from './rgb-image.js';
 
-export type EncoderPreprocess = 'dinov2' | 'jepa' | 'clip' | 'siglip' | 'dinov1' | 'mocov3' | 'mae';
+export type EncoderPreprocess = 'dinov2' | 'jepa' | 'clip' | 'siglip' | 'dinov1' | 'dinov3' | 'mocov3' | 'mae';
 
 const NORMALISATIONS: Partial<Record<EncoderPreprocess, Normalisation>> = { clip: CLIP, siglip: SIGNED };
 

@@ -7,7 +7,8 @@ import { DataError } from '../errors.js';
 import { dense, norm, type Parameters, parameter, unpatchify } from '../nn/layers.js';
 import { countLayers, type Shapes, type Weights } from './parameters.js';
 import { renamed, unwrapped } from './rename.js';
-import { block, blockShapes, headsOf, linearShapes, normShapes, toHubNames, type ViTBlock } from './vit.js';
+import { block, blockShapes, headsOf, linearShapes, normShapes, type ViTBlock } from './vit.js';
+import { toHubNames } from './vit-names.js';
 
 export interface RaeDecoderConfig extends ViTBlock {
   /** Width of the encoder's tokens. */

@@ -1,7 +1,7 @@
 /**
  * Vision transformers as frozen encoders: DINOv2 with and without registers, its kin of the same names (DINO, MAE,
- * MoCo-v3, I-JEPA), and the vision towers of CLIP and SigLIP. Parameters carry the names of facebookresearch/dinov2; the
- * norm that CLIP has before its blocks is `norm_pre`, as in timm. Names of Hugging Face, timm and CLIP's code are understood.
+ * MoCo-v3, I-JEPA), DINOv3, and the vision towers of CLIP and SigLIP. Parameters carry the names of facebookresearch/dinov2; the
+ * norm that CLIP has before its blocks is `norm_pre`, as in timm. Names elsewhere: vit-names.ts.
  */
 import { tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
@@ -9,9 +9,8 @@ import type { PlaneSize } from '../images/resample.js';
 import { type GeluForm, layerNorm } from '../nn/functional.js';
 import { mlp, norm, type Parameters, parameter, patchEmbed, selfAttention, swiglu } from '../nn/layers.js';
 import { type PositionResampling, resamplePositions } from '../nn/positions.js';
-import { concatenated } from '../numbers/typed-array.js';
-import { countLayers, type Shapes, type Weight, type Weights } from './parameters.js';
-import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
+import { periodAngles, type RotaryAngles } from '../nn/rotary.js';
+import { countLayers, type Shapes, type Weights } from './parameters.js';
 
 // ---------------------------------------------------------------------------------------------------------- sizes
 
@@ -20,8 +19,10 @@ export interface ViTConfig {
   depth: number;
   heads: number;
   patchSize: number;
-  /** The grid of patches that `pos_embed` is for. */
+  /** The grid of patches of the images, for which `pos_embed` is. */
   grid: PlaneSize;
+  /** DINOv3 has no `pos_embed`: queries and keys of patches turn with their position. */
+  rotary?: true;
   classToken: boolean;
   /** Whether the class token has a row, the first, in `pos_embed`. */
   classPosition: boolean;
@@ -57,6 +58,9 @@ const HEAD_DIM = 64;
 /** Heads where they are not 64 wide: SigLIP's so400m, ViT-H, ViT-g and ViT-bigG. */
 const HEADS = new Map([1152, 1280, 1408, 1664].map((width) => [width, 16]));
 
+/** Of the grid of its images of 256 pixels, in patches. */
+const DINOV3_SIDE = 16;
+
 /** The side of a square of `count` patches, or undefined. */
 function squareSide(count: number): number | undefined {
   const side = Math.sqrt(count);
@@ -86,16 +90,17 @@ export function inferViTConfig(
   const patch = shapes.get('patch_embed.proj.weight')?.shape;
   const positions = shapes.get('pos_embed')?.shape[1];
   const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
-  if (!patch || !positions || depth === 0) {
+  const rotary = positions === undefined && shapes.has('rope_embed.periods');
+  if (!patch || (!positions && !rotary) || depth === 0) {
     throw new DataError(
       `${source}: not the weights of a vision transformer that is known here`,
-      'Expected are the names of DINOv2 and its kin, CLIP or SigLIP (of the original code, Hugging Face or timm): patch_embed.proj, pos_embed, blocks.0.attn.qkv ...',
+      'Expected are the names of DINOv2 and its kin, DINOv3, CLIP or SigLIP (of the original code, Hugging Face or timm): patch_embed.proj, pos_embed, blocks.0.attn.qkv ...',
     );
   }
   const [width, , patchSize] = patch;
   const classToken = shapes.has('cls_token');
-  const classPosition = classToken && squareSide(positions - 1) !== undefined;
-  const side = squareSide(classPosition ? positions - 1 : positions);
+  const classPosition = classToken && positions !== undefined && squareSide(positions - 1) !== undefined;
+  const side = positions === undefined ? DINOV3_SIDE : squareSide(classPosition ? positions - 1 : positions);
   if (!side)
     throw new DataError(`${source}: the ${positions} position embeddings are not those of a square of patches`);
   const gated = shapes.has('blocks.0.mlp.w12.weight');
@@ -105,6 +110,7 @@ export function inferViTConfig(
     heads: headsOf(width, heads),
     patchSize,
     grid: { height: side, width: side },
+    ...(rotary && { rotary }),
     classToken,
     classPosition,
     registers: shapes.get('register_tokens')?.shape[1] ?? 0,
@@ -149,11 +155,15 @@ function prefixTokens(p: Parameters, config: ViTConfig): tf.Tensor | null {
   return tokens.length > 0 ? tf.concat(tokens, 1) : null;
 }
 
+function patchPositions(p: Parameters, { classPosition }: ViTConfig): tf.Tensor {
+  const positions = parameter(p, 'pos_embed');
+  return classPosition ? tf.slice(positions, [0, 1, 0], [1, -1, -1]) : positions; // [1, T, D]
+}
+
 /** Patches with their positions, behind the prefix tokens, normalised where the network does it: [B, P + T, D]. */
 function embed(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.Tensor {
-  const positions = parameter(p, 'pos_embed');
-  const ofPatches = config.classPosition ? tf.slice(positions, [0, 1, 0], [1, -1, -1]) : positions; // [1, T, D]
-  const patches = tf.add(patchEmbed(p, 'patch_embed.proj', images), ofPatches); // [B, T, D]
+  const own = patchEmbed(p, 'patch_embed.proj', images); // [B, T, D]
+  const patches = config.rotary ? own : tf.add(own, patchPositions(p, config)); // [B, T, D]
   const prefix = prefixTokens(p, config);
   const tokens = prefix ? tf.concat([tf.tile(prefix, [images.shape[0], 1, 1]), patches], 1) : patches;
   return config.preNorm ? norm(p, 'norm_pre', tokens, config.epsilon) : tokens;
@@ -184,14 +194,14 @@ export function blockShapes(
   ];
 }
 
-/** One block: `x` [B, N, D] to [B, N, D]. */
-export function block(p: Parameters, name: string, config: ViTBlock, x: tf.Tensor): tf.Tensor {
+/** One block: `x` [B, N, D] to [B, N, D], whose queries and keys turn by `rotary` angles, if they do. */
+export function block(p: Parameters, name: string, config: ViTBlock, x: tf.Tensor, rotary?: RotaryAngles): tf.Tensor {
   const scaled = (layer: string, y: tf.Tensor): tf.Tensor =>
     config.layerScale ? tf.mul(y, parameter(p, `${name}.${layer}.gamma`)) : y;
   const feedForward = (y: tf.Tensor): tf.Tensor =>
     config.feedForward === 'swiglu' ? swiglu(p, `${name}.mlp`, y) : mlp(p, `${name}.mlp`, y, config.activation);
   const normalised = norm(p, `${name}.norm1`, x, config.epsilon); // [B, N, D]
-  const attended = selfAttention(p, `${name}.attn`, normalised, { heads: config.heads });
+  const attended = selfAttention(p, `${name}.attn`, normalised, { heads: config.heads, rotary });
   const mixed = tf.add(x, scaled('ls1', attended)); // [B, N, D]
   return tf.add(mixed, scaled('ls2', feedForward(norm(p, `${name}.norm2`, mixed, config.epsilon))));
 }
@@ -200,12 +210,14 @@ export function block(p: Parameters, name: string, config: ViTBlock, x: tf.Tenso
 
 /** Names and shapes of all parameters that the forward pass uses; images have 3 channels. */
 export function vitShapes(config: ViTConfig): Shapes {
-  const { width, depth, patchSize, grid, classToken, classPosition, registers, preNorm, finalNorm } = config;
+  const { width, depth, patchSize, grid, rotary, classToken, classPosition, registers, preNorm, finalNorm } = config;
   const token = (name: string, count: number): Entry => [name, { shape: [1, count, width] }];
   return new Map([
     ...(classToken ? [token('cls_token', 1)] : []),
     ...(registers > 0 ? [token('register_tokens', registers)] : []),
-    token('pos_embed', Number(classPosition) + grid.height * grid.width),
+    ...(rotary
+      ? ([['rope_embed.periods', { shape: [width / config.heads / 4] }]] satisfies Entry[])
+      : [token('pos_embed', Number(classPosition) + grid.height * grid.width)]),
     ['patch_embed.proj.weight', { shape: [width, 3, patchSize, patchSize] }],
     ...(config.patchBias ? vectorShapes('patch_embed.proj.bias', width) : []),
     ...(preNorm ? normShapes('norm_pre', width) : []),
@@ -224,7 +236,9 @@ export interface ViTOutput {
 /** The tokens after each block, [B, P + T, D]. */
 function hiddenStates(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.Tensor[] {
   const states = [embed(p, config, images)]; // [B, P + T, D] each
-  for (let i = 0; i < config.depth; i++) states.push(block(p, `blocks.${i}`, config, states[i]));
+  const prefix = Number(config.classToken) + config.registers;
+  const angles = config.rotary ? periodAngles(config.grid, parameter(p, 'rope_embed.periods'), prefix) : undefined;
+  for (let i = 0; i < config.depth; i++) states.push(block(p, `blocks.${i}`, config, states[i], angles));
   return states.slice(1);
 }
 
@@ -244,14 +258,23 @@ export function vit(p: Parameters, config: ViTConfig, images: tf.Tensor): ViTOut
 }
 
 /**
- * Patch tokens as latents, [B, T, D]: the mean of those after the last `blocks` blocks, each through a layer norm without
- * scale and shift (RAE, arXiv 2510.11690, section 3, of one block; RAEv2, arXiv 2605.18324, of several). Checked against
- * the published code (fixture published/rae).
+ * Patch tokens as latents, [B, T, D]: the mean of those after each of `blocks`, by their numbers from 1 upwards, each through a layer
+ * norm without scale and shift (RAE, arXiv 2510.11690, section 3, of one block; RAEv2, arXiv 2605.18324, of several, to which
+ * its code adds for DINOv3 the mean over the tokens of the last one). Checked against the published code (fixtures published/rae
+ * and dinov3).
  */
-export function latentTokens(p: Parameters, config: ViTConfig, images: tf.Tensor, blocks: number): tf.Tensor {
-  const states = hiddenStates(p, config, images).slice(-blocks);
-  const plain = states.map((state) => layerNorm(patchesOf(config, state), { epsilon: config.epsilon })); // [B, T, D] each
-  return tf.div(tf.addN(plain), blocks);
+export function latentTokens(
+  p: Parameters,
+  config: ViTConfig,
+  images: tf.Tensor,
+  blocks: readonly number[],
+): tf.Tensor {
+  const states = hiddenStates(p, config, images);
+  const plain = blocks.map(
+    (number) => layerNorm(patchesOf(config, states[number - 1]), { epsilon: config.epsilon }), // [B, T, D]
+  );
+  const mean = tf.div(tf.addN(plain), blocks.length); // [B, T, D]
+  return config.rotary && blocks.length > 1 ? tf.add(mean, tf.mean(plain.at(-1)!, 1, true)) : mean;
 }
 
 /**
@@ -271,6 +294,7 @@ export function fitPositions(
   if (!Number.isInteger(grid.height) || !Number.isInteger(grid.width)) {
     throw new UsageError(`patches of ${patchSize} pixels do not tile images of ${size.height} x ${size.width}`);
   }
+  if (config.rotary) return { weights, config: { ...config, grid } };
   if (grid.height === config.grid.height && grid.width === config.grid.width) return { weights, config };
   const { data } = weights.get('pos_embed')!;
   const prefix = config.classPosition ? width : 0;
@@ -283,134 +307,3 @@ export function fitPositions(
   fitted.set('pos_embed', { shape: [1, positions.length / width, width], data: positions });
   return { weights: fitted, config: { ...config, grid } };
 }
-
-// ---------------------------------------------------------------------------------------------------- names elsewhere
-
-/**
- * Tensors that published files hold beside the encoder: heads and pools, projections, decoders, the mask token, a final
- * norm that is not used, the numbers of positions.
- */
-export const isUnusedByViT = (name: string): boolean =>
-  /^(mask_token|proj|embeddings\.position_ids)$|^norm\.|^(head|fc_norm|pooler|classifier|decoder|predictor|attn_pool)[._]/.test(
-    name,
-  );
-
-/** The convolution of the patches, in each scheme of names. */
-const LANDMARKS = [
-  'patch_embed.proj.weight',
-  'embeddings.patch_embeddings.projection.weight',
-  'embeddings.patch_embedding.weight',
-  'conv1.weight',
-];
-
-const RULES: readonly Rule[] = [
-  // Hugging Face: Dinov2Model, Dinov2WithRegistersModel
-  [/^embeddings\.patch_embeddings\.projection\./, 'patch_embed.proj.'],
-  [/^embeddings\.position_embeddings$/, 'pos_embed'],
-  [/^embeddings\.(cls_token|mask_token|register_tokens)$/, '$1'],
-  [/^encoder\.layers?\.(\d+)\./, 'blocks.$1.'],
-  [/\.attention\.attention\.(query|key|value)\./, '.attn.$1.'],
-  [/\.attention\.output\.dense\./, '.attn.proj.'],
-  [/\.layer_scale([12])\.lambda1$/, '.ls$1.gamma'],
-  [/\.mlp\.weights_in\./, '.mlp.w12.'],
-  [/\.mlp\.weights_out\./, '.mlp.w3.'],
-  [/^layernorm\./, 'norm.'],
-  // Hugging Face: ViTModel and kin (DINO, MAE, I-JEPA)
-  [/\.layernorm_before\./, '.norm1.'],
-  [/\.layernorm_after\./, '.norm2.'],
-  [/\.intermediate\.dense\./, '.mlp.fc1.'],
-  [/^(blocks\.\d+)\.output\.dense\./, '$1.mlp.fc2.'],
-  // Hugging Face: CLIPVisionModel, SiglipVisionModel
-  [/^embeddings\.patch_embedding\./, 'patch_embed.proj.'],
-  [/^embeddings\.class_embedding$/, 'cls_token'],
-  [/^embeddings\.position_embedding\.weight$/, 'pos_embed'],
-  [/^pre_layrnorm\./, 'norm_pre.'], // sic
-  [/^post_layernorm\./, 'norm.'],
-  [/\.self_attn\.out_proj\./, '.attn.proj.'],
-  [/\.self_attn\.q_proj\./, '.attn.query.'],
-  [/\.self_attn\.k_proj\./, '.attn.key.'],
-  [/\.self_attn\.v_proj\./, '.attn.value.'],
-  [/\.layer_norm([12])\./, '.norm$1.'],
-  // OpenAI's clip, open_clip
-  [/^conv1\./, 'patch_embed.proj.'],
-  [/^class_embedding$/, 'cls_token'],
-  [/^positional_embedding$/, 'pos_embed'],
-  [/^ln_pre\./, 'norm_pre.'],
-  [/^ln_post\./, 'norm.'],
-  [/^transformer\.resblocks\.(\d+)\./, 'blocks.$1.'],
-  [/\.ln_([12])\./, '.norm$1.'],
-  [/\.ls_([12])\.gamma$/, '.ls$1.gamma'],
-  [/\.attn\.in_proj_(weight|bias)$/, '.attn.qkv.$1'],
-  [/\.attn\.out_proj\./, '.attn.proj.'],
-  [/\.mlp\.c_fc\./, '.mlp.fc1.'],
-  [/\.mlp\.c_proj\./, '.mlp.fc2.'],
-  // timm
-  [/^reg_token$/, 'register_tokens'],
-  // The published ViT-L of MoCo-v3 has four names in which the number of the block was appended.
-  [/^blocks\.13\.norm13\./, 'blocks.13.norm1.'],
-  [/^blocks\.13\.mlp\.fc13\./, 'blocks.13.mlp.fc1.'],
-  [/^blocks\.14\.norm14\./, 'blocks.14.norm2.'],
-  [/^blocks\.14\.mlp\.fc14\./, 'blocks.14.mlp.fc2.'],
-];
-
-/** Stacks tensors along their first axis. */
-function stacked(parts: readonly Weight[]): Weight {
-  const rows = parts.reduce((total, part) => total + part.shape[0], 0);
-  return {
-    shape: [rows, ...parts[0].shape.slice(1)],
-    get data() {
-      return concatenated(
-        parts.map(({ data }) => data),
-        Float32Array,
-      );
-    },
-  };
-}
-
-/** Joins separate query, key and value projections into one. */
-function joinQkv(weights: Weights): Weights {
-  const result: Weights = new Map();
-  for (const [name, weight] of weights) {
-    const [, block, part, kind] = /^(blocks\.\d+\.attn)\.(query|key|value)\.(weight|bias)$/.exec(name) ?? [];
-    if (!part) result.set(name, weight);
-    if (part !== 'query') continue;
-    const parts = ['query', 'key', 'value'].map((each) => {
-      const found = weights.get(`${block}.${each}.${kind}`);
-      if (!found) throw new DataError(`${block}.${each}.${kind} is missing`);
-      return found;
-    });
-    result.set(`${block}.qkv.${kind}`, stacked(parts));
-  }
-  return result;
-}
-
-/** timm calls the two layers of the gated feed-forward fc1 and fc2, as it does the plain one's: the widths tell. */
-function nameGates(weights: Weights): Weights {
-  const outer = weights.get('blocks.0.mlp.fc1.weight')?.shape[0];
-  const inner = weights.get('blocks.0.mlp.fc2.weight')?.shape[1];
-  if (!outer || !inner || outer !== 2 * inner) return weights;
-  return renamed(weights, [
-    [/\.mlp\.fc1\./, '.mlp.w12.'],
-    [/\.mlp\.fc2\./, '.mlp.w3.'],
-  ]);
-}
-
-/** CLIP's class token [D] and positions [T, D] as [1, 1, D] and [1, T, D]. */
-function withBatchAxis(weights: Weights): Weights {
-  const result: Weights = new Map(weights);
-  for (const name of ['cls_token', 'pos_embed']) {
-    const weight = weights.get(name);
-    if (!weight || weight.shape.length > 2) continue;
-    const [first, second] = weight.shape;
-    result.set(name, reshaped(weight, second === undefined ? [1, 1, first] : [1, first, second]));
-  }
-  return result;
-}
-
-/**
- * A vision transformer's state dict, of whatever origin, under DINOv2's hub names with one qkv projection.
- *
- * @throws DataError if a block lacks one of query, key and value.
- */
-export const toHubNames = (weights: Weights): Weights =>
-  withBatchAxis(nameGates(joinQkv(renamed(unwrapped(weights, LANDMARKS), RULES))));

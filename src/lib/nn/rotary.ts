@@ -3,11 +3,14 @@
  * uses them, arXiv 2501.01423): queries and keys are turned by angles that grow with their token's row and column.
  */
 import { tf } from '../engine/index.js';
+import type { PlaneSize } from '../images/resample.js';
 
 /** Cosines and sines of the angles, [T, 1, d] for one order of tokens, or [B, T, 1, d] for an order of each image. */
 export interface RotaryAngles {
   cos: tf.Tensor;
   sin: tf.Tensor;
+  /** Whether elements turn with those half a head away (DINOv3), and not with their neighbours. */
+  halves?: true;
 }
 
 const BASE = 10_000;
@@ -34,20 +37,40 @@ export function rotaryAngles(side: number, dim: number, prefix = 0): RotaryAngle
   return { cos: tf.tensor(cos, [tokens, 1, dim]), sin: tf.tensor(sin, [tokens, 1, dim]) };
 }
 
-/** The matrix [dim, dim] by which (a, b) of every pair becomes (-b, a). */
-function quarterTurn(dim: number): tf.Tensor {
+/**
+ * DINOv3's angles (arXiv 2508.10104; its code): the centres of patches in [-1, 1] along each axis, 2 pi times over each of `periods` [d / 4],
+ * rows before columns, for both halves of a head. `prefix` tokens before the grid do not turn.
+ */
+export function periodAngles({ height, width }: PlaneSize, periods: tf.Tensor, prefix: number): RotaryAngles {
+  const cells = height * width;
+  const centre = (index: number, count: number): number => (2 * (index + 0.5)) / count - 1;
+  const places = Array.from({ length: cells }, (_, cell) => [
+    centre(Math.floor(cell / width), height),
+    centre(cell % width, width),
+  ]);
+  const axes = tf.tensor(places.flat(), [cells, 2, 1]);
+  const turns = tf.reshape(tf.div(tf.mul(axes, 2 * Math.PI), periods), [cells, -1]); // [T, d / 2]
+  const angles = tf.expandDims(tf.concat([turns, turns], 1), 1); // [T, 1, d]
+  const still = tf.zeros([prefix, ...angles.shape.slice(1)]); // [P, 1, d]
+  const all = prefix > 0 ? tf.concat([still, angles], 0) : angles; // [P + T, 1, d]
+  return { cos: tf.cos(all), sin: tf.sin(all), halves: true };
+}
+
+/** The matrix [dim, dim] by which (a, b) of every pair, `step` elements apart, becomes (-b, a). */
+function quarterTurn(dim: number, step: number): tf.Tensor {
   const matrix = new Float32Array(dim * dim);
-  for (let i = 0; i < dim; i += 2) {
-    matrix[(i + 1) * dim + i] = -1;
-    matrix[i * dim + i + 1] = 1;
+  for (let i = 0; i < dim; i++) {
+    if (Math.floor(i / step) % 2 === 1) continue;
+    matrix[(i + step) * dim + i] = -1;
+    matrix[i * dim + i + step] = 1;
   }
   return tf.tensor(matrix, [dim, dim]);
 }
 
 /** Turns `x` [B, T, H, d] by the angles of its tokens. */
-export function rotate(x: tf.Tensor, { cos, sin }: RotaryAngles): tf.Tensor {
+export function rotate(x: tf.Tensor, { cos, sin, halves }: RotaryAngles): tf.Tensor {
   const dim = x.shape.at(-1)!;
   // A product with a small matrix: moving every other element would cost more than these few operations.
-  const turned = tf.reshape(tf.matMul(tf.reshape(x, [-1, dim]), quarterTurn(dim)), x.shape); // [B, T, H, d]
+  const turned = tf.reshape(tf.matMul(tf.reshape(x, [-1, dim]), quarterTurn(dim, halves ? dim / 2 : 1)), x.shape); // [B, T, H, d]
   return tf.add(tf.mul(x, cos), tf.mul(turned, sin));
 }

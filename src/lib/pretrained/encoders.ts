@@ -24,6 +24,7 @@ const OPENAI_CLIP: KnownEncoder = {
 /** The first pattern that fits counts. Names are those of the official code's `--enc-type`, and more of their kind. */
 const ENCODERS: readonly [RegExp, KnownEncoder][] = [
   [/^dinov2(reg)?-vit-[sblg]$/, { preprocess: 'dinov2', cropSize: CROP }],
+  [/^dinov3-vit-([sbl]|splus|hplus)$/, { preprocess: 'dinov3', cropSize: CROP, epsilon: 1e-5 }],
   [/^dinov1-vit-[sb]$/, { preprocess: 'dinov1', cropSize: CROP }],
   [/^mocov3-vit-s$/, { preprocess: 'mocov3', cropSize: CROP, heads: 12 }],
   [/^mocov3-vit-[bl]$/, { preprocess: 'mocov3', cropSize: CROP }],
@@ -44,15 +45,16 @@ export function knownEncoder(name: string): KnownEncoder {
   if (known) return known;
   throw new UsageError(
     `there is no encoder '${name}'`,
-    'Encoders are dinov2-vit-{s,b,l,g}, dinov2reg-vit-{s,b,l,g}, dinov1-vit-{s,b}, mocov3-vit-{s,b,l}, mae-vit-{b,l,h}, jepa-vit-h, clip-vit-{b,l}, openclip-vit-{b,l,h,g,bigg}, siglip-vit-{b,l,so400m}, siglip2-vit-{b,l,so400m,so400m-16}, emoji-vit and emoji-cnn.',
+    'Encoders are dinov2-vit-{s,b,l,g}, dinov2reg-vit-{s,b,l,g}, dinov3-vit-{s,splus,b,l,hplus}, dinov1-vit-{s,b}, mocov3-vit-{s,b,l}, mae-vit-{b,l,h}, jepa-vit-h, clip-vit-{b,l}, openclip-vit-{b,l,h,g,bigg}, siglip-vit-{b,l,so400m}, siglip2-vit-{b,l,so400m,so400m-16}, emoji-vit and emoji-cnn.',
   );
 }
 
 /** The encoder that weights without a name are taken for: one of the family that their names (of DINOv2's kind) tell. */
-const DEFAULTS = { clip: 'clip-vit-l', siglip: 'siglip-vit-b', other: 'dinov2-vit-b' } as const;
+const DEFAULTS = { clip: 'clip-vit-l', siglip: 'siglip-vit-b', dinov3: 'dinov3-vit-b', other: 'dinov2-vit-b' } as const;
 
 function familyOf(shapes: Shapes): keyof typeof DEFAULTS {
   if (shapes.has('norm_pre.weight')) return 'clip';
+  if (shapes.has('rope_embed.periods')) return 'dinov3';
   // The pool by attention on top of it.
   return shapes.has('head.probe') || shapes.has('attn_pool.latent') ? 'siglip' : 'other';
 }
@@ -64,9 +66,9 @@ function familyOf(shapes: Shapes): keyof typeof DEFAULTS {
 export function encoderOf(name: string | undefined, shapes: Shapes, source: string): KnownEncoder {
   const family = familyOf(shapes);
   const known = knownEncoder(name ?? DEFAULTS[family]);
-  const isClip = known.preprocess === 'clip';
-  if (isClip !== (family === 'clip') || (family === 'siglip' && known.preprocess !== 'siglip')) {
-    const kind = { clip: 'a CLIP', siglip: 'a SigLIP', other: 'another vision' }[family];
+  const isOf = (kind: 'clip' | 'dinov3'): boolean => (known.preprocess === kind) === (family === kind);
+  if (!isOf('clip') || !isOf('dinov3') || (family === 'siglip' && known.preprocess !== 'siglip')) {
+    const kind = { clip: 'a CLIP', siglip: 'a SigLIP', dinov3: 'a DINOv3', other: 'another vision' }[family];
     throw new DataError(
       `${source}: holds ${kind} transformer, not ${name}`,
       'Leave --encoder out, and it is told by the weights.',

@@ -10,7 +10,8 @@ import type { RgbImage } from '../images/rgb-image.js';
 import { attentionPool, attentionPoolShapes, hasAttentionPool } from '../models/attention-pool.js';
 import { convNext, convNextShapes, inferConvNext, isUnusedByConvNext } from '../models/convnext.js';
 import { matchWeights, type Parameters, toParameters } from '../models/parameters.js';
-import { fitPositions, inferViTConfig, isUnusedByViT, type ViTHints, vit, vitShapes } from '../models/vit.js';
+import { fitPositions, inferViTConfig, type ViTHints, vit, vitShapes } from '../models/vit.js';
+import { isUnusedByViT } from '../models/vit-names.js';
 import type { FeatureNetwork } from './feature-network.js';
 import { type LoadedNetwork, loadNetwork, type NetworkKind } from './load.js';
 

@@ -12,7 +12,7 @@ import { toClipTextNames } from '../models/clip-text.js';
 import type { Weight, Weights } from '../models/parameters.js';
 import { toRaeDecoderNames } from '../models/rae-decoder.js';
 import { toTinyNames } from '../models/tiny-autoencoder.js';
-import { toHubNames } from '../models/vit.js';
+import { toHubNames } from '../models/vit-names.js';
 
 export type NetworkKind = 'vae' | 'vit' | 'convnext' | 'rae-decoder' | 'inception' | 'clip-text';
 

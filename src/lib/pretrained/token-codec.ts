@@ -5,10 +5,12 @@
  */
 import { DataError, UnavailableError, UsageError } from '../errors.js';
 import { findWeights } from '../hub/locate.js';
+import { REGISTRY } from '../hub/registry.js';
 import { encoderSide, normalisePlanes, preprocessNormalisation } from '../images/preprocess.js';
 import { matchWeights, toParameters } from '../models/parameters.js';
 import { decodeTokens, inferRaeDecoder, raeDecoderShapes } from '../models/rae-decoder.js';
-import { fitPositions, inferViTConfig, isUnusedByViT, latentTokens, vitShapes } from '../models/vit.js';
+import { fitPositions, inferViTConfig, latentTokens, vitShapes } from '../models/vit.js';
+import { isUnusedByViT } from '../models/vit-names.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import type { Codec } from './codec-interface.js';
 import { CompiledByImage } from './compiled.js';
@@ -22,14 +24,14 @@ import {
 } from './latent-statistics.js';
 import { openNetwork } from './load.js';
 
-/** `rae:` and the name of an encoder, and of how many of its last blocks the mean is taken, if not of the last alone. */
-const NAME = /^rae:([^/]+)(?:\/([1-9]\d*))?$/;
+/** `rae:` and the name of an encoder, and of how many of its last blocks, or of which, the mean is taken, if not of the last alone. */
+const NAME = /^rae:([^/]+)(?:\/([1-9]\d*(?:\.[1-9]\d*)*))?$/;
 
 /** Whether the name of a codec is that of an encoder's tokens. */
 export const isTokenCodec = (name: string): boolean => name.startsWith('rae:');
 
 export interface TokenCodecOptions {
-  /** `rae:dinov2reg-vit-b`, or `rae:dinov2reg-vit-b/4` for the mean of its last four blocks. */
+  /** `rae:dinov2reg-vit-b`, or `rae:dinov2reg-vit-b/4` for the mean of its last four blocks, `/6.9.12` for that of these. */
   vae: string;
   /** Weights of the half that is used, in place of its name's own. */
   weights?: string;
@@ -41,36 +43,56 @@ export interface TokenCodecOptions {
 }
 
 /** @throws UsageError for a name that is not one of encoder tokens */
-function parsedName(vae: string): { encoder: string; blocks: number } {
+function parsedName(vae: string): { encoder: string; blocks: string } {
   const [, encoder, blocks = '1'] = NAME.exec(vae) ?? [];
   if (encoder === undefined) {
     throw new UsageError(
       `there is no codec '${vae}'`,
-      'Encoder tokens are named rae:dinov2reg-vit-b, or of the last four blocks rae:dinov2reg-vit-b/4.',
+      'Encoder tokens are named rae:dinov2reg-vit-b, or of the last four blocks rae:dinov2reg-vit-b/4, or of three blocks rae:dinov2reg-vit-b/6.9.12.',
     );
   }
   knownEncoder(encoder); // a wrong name is told before weights are looked for
-  return { encoder, blocks: Number(blocks) };
+  return { encoder, blocks };
 }
 
-/** The names under which the published decoders and statistics of an encoder's tokens are kept. */
-const partName = (encoder: string, part: 'decoder' | 'statistics'): string => `rae-${encoder}-${part}`;
+/** RAEv2's choices of blocks, by its names for them (arXiv 2605.18324; its published configurations). */
+const PUBLISHED_BLOCKS = new Map([
+  ['12.14.16.18.20.22.24', 'k7'],
+  ['23', 'k23'],
+]);
+
+/** The name under which the published decoder or the statistics of a codec are kept: each choice of blocks has its own. */
+function partName(vae: string, part: 'decoder' | 'statistics'): string {
+  const { encoder, blocks } = parsedName(vae);
+  const chosen = blocks === '1' ? '' : `-${PUBLISHED_BLOCKS.get(blocks) ?? blocks}`;
+  return `rae-${encoder}${chosen}-${part}`;
+}
+
+/** The numbers of the blocks that a name says, of `depth`. @throws UsageError for blocks that there are not */
+function blocksOf(name: string, depth: number, vae: string): number[] {
+  const numbers = name.split('.').map(Number);
+  const [last] = numbers;
+  const chosen = numbers.length > 1 ? numbers : Array.from({ length: last }, (_, i) => depth - last + i + 1);
+  const rises = chosen.every((number, i) => number >= 1 && number <= depth && (i === 0 || number > chosen[i - 1]));
+  if (rises) return chosen;
+  throw new UsageError(
+    `${vae}: the encoder has ${depth} blocks`,
+    'Name several of them in their order, or how many of the last.',
+  );
+}
 
 /** In place of a file of statistics. */
 export const WITHOUT_STATISTICS = 'none';
 
 /** @throws UnavailableError when nothing tells the statistics */
-async function statisticsOf(
-  encoder: string,
-  { vae, statistics, raw }: TokenCodecOptions,
-): Promise<LatentStatistics | undefined> {
+async function statisticsOf({ vae, statistics, raw }: TokenCodecOptions): Promise<LatentStatistics | undefined> {
   if (raw || statistics === WITHOUT_STATISTICS) return undefined;
-  const name = partName(encoder, 'statistics');
+  const name = partName(vae, 'statistics');
   const file = statistics ?? findWeights(name);
   if (file !== undefined) return readStatistics(file);
   throw new UnavailableError(
     `latents of ${vae} without their statistics are not what a network is trained on`,
-    `Make statistics of your images with repa encode-vae --vae ${vae} --fit-statistics FILE, and name that file with --statistics (of sample: --vae-statistics); or take those of ImageNet: repa pull ${name}.`,
+    `Make statistics of your images with repa encode-vae --vae ${vae} --fit-statistics FILE, and name that file with --statistics (of sample: --vae-statistics)${REGISTRY.has(name) ? `; or take those of ImageNet: repa pull ${name}` : ''}.`,
   );
 }
 
@@ -80,7 +102,7 @@ async function statisticsOf(
  */
 export async function openTokenCodec(options: TokenCodecOptions): Promise<Codec> {
   const { encoder, blocks } = parsedName(options.vae);
-  const statistics = await statisticsOf(encoder, options);
+  const statistics = await statisticsOf(options);
   const half =
     options.half === 'encoder'
       ? await openEncoderHalf(encoder, blocks, options)
@@ -124,12 +146,12 @@ type Half = Pick<Codec, 'sha256' | 'channels' | 'downsampling' | 'dispose'> & Pa
 /** Where patches of 14 see 224 pixels of 256, a latent pixel stands for 16 of the image. */
 const SEEN_AT_14 = 16;
 
-async function openEncoderHalf(name: string, blocks: number, { weights: file, vae }: TokenCodecOptions): Promise<Half> {
+async function openEncoderHalf(name: string, blocks: string, { weights: file, vae }: TokenCodecOptions): Promise<Half> {
   const network = await openNetwork({ kind: 'vit', name, file });
   try {
     const { preprocess, ...hints } = encoderOf(name, network.weights, network.name);
     const trained = inferViTConfig(network.weights, network.name, { ...hints, finalNorm: false });
-    if (blocks > trained.depth) throw new UsageError(`${vae}: ${name} has ${trained.depth} blocks`);
+    const chosen = blocksOf(blocks, trained.depth, vae);
     const matched = matchWeights(network.weights, vitShapes(trained), network.name, isUnusedByViT);
     const normalisation = preprocessNormalisation(preprocess);
     const compiled = new Map<number, CompiledByImage>();
@@ -137,7 +159,7 @@ async function openEncoderHalf(name: string, blocks: number, { weights: file, va
       const { config, weights } = fitPositions(matched, trained, { height: side, width: side }, 'timm');
       return new CompiledByImage(() => {
         const parameters = toParameters(weights);
-        return (images) => [latentTokens(parameters, config, images, blocks)]; // [N, T, C]
+        return (images) => [latentTokens(parameters, config, images, chosen)]; // [N, T, C]
       });
     };
     return {
@@ -180,7 +202,7 @@ function channelsFirst(tokens: Float32Array, count: number, channels: number): F
 }
 
 async function openDecoderHalf(encoder: string, { vae, weights: file }: TokenCodecOptions): Promise<Half> {
-  const network = await openNetwork({ kind: 'rae-decoder', name: partName(encoder, 'decoder'), file });
+  const network = await openNetwork({ kind: 'rae-decoder', name: partName(vae, 'decoder'), file });
   try {
     const config = inferRaeDecoder(network.weights, network.name);
     const parameters = toParameters(matchWeights(network.weights, raeDecoderShapes(config), network.name));

@@ -4,14 +4,8 @@ import { capture, selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { DataError, UsageError } from '../../../src/lib/errors.js';
 import { resamplePlanes } from '../../../src/lib/images/resample.js';
 import { matchWeights, toParameters, type Weights } from '../../../src/lib/models/parameters.js';
-import {
-  fitPositions,
-  inferViTConfig,
-  isUnusedByViT,
-  type ViTConfig,
-  vit,
-  vitShapes,
-} from '../../../src/lib/models/vit.js';
+import { fitPositions, inferViTConfig, type ViTConfig, vit, vitShapes } from '../../../src/lib/models/vit.js';
+import { isUnusedByViT, toHubNames } from '../../../src/lib/models/vit-names.js';
 import type { PositionResampling } from '../../../src/lib/nn/positions.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
 import { fixtureWeights } from '../../fixture-weights.js';
@@ -99,6 +93,96 @@ describe('DINOv2', () => {
     const expectedCls = gatedIo.get('repa.x_norm_clstoken')!.data;
     assertClose(patchTokens, expected, 3e-5 * largestMagnitude(expected), 'patch tokens');
     assertClose(cls, expectedCls, 3e-5 * largestMagnitude(expectedCls), 'class token');
+  });
+});
+
+describe('DINOv3', () => {
+  const fixture = fixtureTensors('published/dinov3');
+  const own = new Map(
+    [...fixture].flatMap(([name, tensor]) => (name.startsWith('weights.') ? [[name.slice(8), tensor]] : [])),
+  );
+  const weights = toHubNames(own as Weights);
+  const config = inferViTConfig(weights, 'dinov3', { heads: 4, epsilon: 1e-5 });
+
+  test('positions turn queries and keys, on any grid', () => {
+    assert.deepEqual([config.rotary, config.registers, config.layerScale, config.qkvBias], [true, 4, true, true]);
+    for (const [image, side, wanted] of [
+      ['image', 64, 'patch'],
+      ['big', 96, 'big_patch'],
+    ] as const) {
+      const fitted = fitPositions(weights, config, square(side), 'timm');
+      const p = toParameters(matchWeights(fitted.weights, vitShapes(fitted.config), 'dinov3', isUnusedByViT));
+      const { shape, data } = fixture.get(image)!;
+      const { patchTokens, cls } = vit(p, fitted.config, tf.tensor(Float32Array.from(data), [...shape] as [number]));
+      const expected = fixture.get(wanted)!.data;
+      assertClose(patchTokens.dataSync(), expected, 2e-5 * largestMagnitude(expected), wanted);
+      const expectedCls = image === 'image' ? fixture.get('cls')!.data : undefined;
+      if (expectedCls) assertClose(cls!.dataSync(), expectedCls, 2e-5 * largestMagnitude(expectedCls), 'class token');
+    }
+  });
+
+  /** The weights under other names: queries, keys and values apart, nothing for keys; or as timm has them. */
+  const elsewhere = (naming: 'huggingface' | 'timm'): Weights =>
+    new Map(
+      [...own].flatMap(([name, weight]): [string, Weights extends Map<string, infer W> ? W : never][] => {
+        if (/mask|periods/.test(name)) return [];
+        const [, block, kind] = /^(blocks\.\d+\.attn)\.qkv\.(weight|bias)$/.exec(name) ?? [];
+        const third = (i: number) => ({
+          shape: [weight.shape[0] / 3, ...weight.shape.slice(1)],
+          data: Float32Array.from(weight.data.slice((i * weight.data.length) / 3, ((i + 1) * weight.data.length) / 3)),
+        });
+        if (naming === 'timm') {
+          if (kind === 'bias')
+            return [
+              [`${block}.q_bias`, third(0)],
+              [`${block}.v_bias`, third(2)],
+            ];
+          return [[name.replace('storage_tokens', 'reg_token').replace(/ls([12])\.gamma/, 'gamma_$1'), weight]];
+        }
+        const layer = (each: string) =>
+          each
+            .replace(/^blocks\.(\d+)\.attn\./, 'model.layer.$1.attention.')
+            .replace(/^blocks\./, 'model.layer.')
+            .replace('attention.proj', 'attention.o_proj')
+            .replace(/ls([12])\.gamma/, 'layer_scale$1.lambda1')
+            .replace('mlp.fc1', 'mlp.up_proj')
+            .replace('mlp.fc2', 'mlp.down_proj');
+        if (kind) {
+          const parts = ['q', 'k', 'v'].map((part, i) => [layer(`${block}.${part}_proj.${kind}`), third(i)] as const);
+          return parts.filter((_, i) => kind === 'weight' || i !== 1).map(([each, part]) => [each, part]);
+        }
+        const embedding = name
+          .replace(/^cls_token/, 'embeddings.cls_token')
+          .replace('storage_tokens', 'embeddings.register_tokens')
+          .replace('patch_embed.proj', 'embeddings.patch_embeddings');
+        return [[layer(embedding), weight]];
+      }),
+    );
+
+  for (const naming of ['huggingface', 'timm'] as const) {
+    test(`names of ${naming}`, () => {
+      const theirs = toHubNames(elsewhere(naming));
+      for (const [name, { shape, data }] of weights) {
+        if (/periods|bias_mask/.test(name)) continue; // of heads of 64, which those of the fixture are not
+        assert.deepEqual(theirs.get(name)?.shape, shape, name);
+        assert.deepEqual([...theirs.get(name)!.data], [...data], name);
+      }
+      assert.deepEqual(theirs.get('rope_embed.periods')?.shape, [16]);
+    });
+  }
+
+  test('gated feed-forwards of either house', () => {
+    const gated = (names: readonly string[]): Weights =>
+      new Map(names.map((name, i) => [`blocks.0.mlp.${name}.bias`, { shape: [2], data: Float32Array.of(i, i) }]));
+    for (const names of [
+      ['w1', 'w2', 'w3'],
+      ['gate_proj', 'up_proj', 'down_proj'],
+      ['fc1_g', 'fc1_x', 'fc2'],
+    ]) {
+      const joined = toHubNames(gated(names));
+      assert.deepEqual([...joined.keys()], ['blocks.0.mlp.w12.bias', 'blocks.0.mlp.w3.bias']);
+      assert.deepEqual([...joined.get('blocks.0.mlp.w12.bias')!.data], [0, 0, 1, 1]);
+    }
   });
 });
 

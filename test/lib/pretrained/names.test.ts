@@ -5,7 +5,7 @@ import { DataError } from '../../../src/lib/errors.js';
 import { toDiffusersNames } from '../../../src/lib/models/autoencoder-kl.js';
 import type { Weights } from '../../../src/lib/models/parameters.js';
 import { renamed } from '../../../src/lib/models/rename.js';
-import { isUnusedByViT, toHubNames } from '../../../src/lib/models/vit.js';
+import { isUnusedByViT, toHubNames } from '../../../src/lib/models/vit-names.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
 import { fixtureWeights } from '../../fixture-weights.js';
 import { fixturePath } from '../../support.js';

@@ -4,9 +4,11 @@ import path from 'node:path';
 import { before, test } from 'node:test';
 import { selectBackend } from '../../../src/lib/engine/index.js';
 import { DataError, UnavailableError, UsageError } from '../../../src/lib/errors.js';
+import { preprocessNormalisation } from '../../../src/lib/images/preprocess.js';
 import { type CodecOptions, openCodec } from '../../../src/lib/pretrained/codec.js';
 import { readStatistics, StatisticsFit } from '../../../src/lib/pretrained/latent-statistics.js';
-import { temporaryFolder } from '../../support.js';
+import { readTensors, writeWeights } from '../../fixture-weights.js';
+import { fixturePath, temporaryFolder } from '../../support.js';
 import { assertClose, fixtureTensors, largestMagnitude } from '../../tensors.js';
 import { writeTokenWeights } from '../../token-weights.js';
 
@@ -45,6 +47,44 @@ test('of several blocks it is the mean, each through the norm without scale and 
   codec.dispose();
 });
 
+test("of DINOv3's, chosen by their numbers, it adds the mean token of the last, as RAEv2 does", async () => {
+  const tensors = [...readTensors(fixturePath('published/dinov3.safetensors'))];
+  const weights = path.join(folder, 'dinov3.safetensors');
+  const own = tensors.filter(([name]) => name.startsWith('weights.') && !name.includes('periods')); // those of one head
+  writeWeights(weights, new Map(own.map(([name, tensor]) => [name.slice(8), tensor])));
+  const dinov3 = fixtureTensors('published/dinov3');
+  const { data: normalised } = dinov3.get('image')!; // [2, 3, 64, 64]
+  const { mean, std } = preprocessNormalisation('dinov3');
+  const channel = (i: number): number => Math.floor(i / 64 ** 2) % 3;
+  const pictures = normalised.map((value, i) => 2 * (value * std[channel(i)] + mean[channel(i)]) - 1);
+  for (const [blocks, output] of [
+    ['/1.2', 'last_two'],
+    ['/2', 'last_two'],
+    ['', 'last'],
+  ] as const) {
+    const codec = await openCodec({ vae: `rae:dinov3-vit-l${blocks}`, weights, half: 'encoder', raw: true });
+    const { shape, data } = dinov3.get(output)!; // [2, 16, 64]
+    const wanted = data.map((_, i) => {
+      const [image, rest] = [Math.floor(i / (64 * 16)), i % (64 * 16)];
+      return data[image * 64 * 16 + (rest % 16) * shape[2] + Math.floor(rest / 16)];
+    });
+    assertClose(codec.encode(pictures, 2, 64), wanted, TOLERANCE * largestMagnitude(data), output);
+    codec.dispose();
+  }
+});
+
+test('each choice of blocks has statistics of its own', async () => {
+  const told = async (vae: string): Promise<string> =>
+    openCodec({ vae, half: 'encoder', weights: encoder }).then(
+      () => assert.fail(`${vae} opened without statistics`),
+      (error) => `${error.message} ${error.hint}`,
+    );
+  assert.match(await told(VAE), /repa pull rae-dinov2reg-vit-b-statistics/);
+  assert.doesNotMatch(await told(`${VAE}/2`), /repa pull/);
+  assert.match(await told('rae:dinov3-vit-l/23'), /repa pull rae-dinov3-vit-l-k23-statistics/);
+  assert.match(await told('rae:dinov3-vit-l/12.14.16.18.20.22.24'), /repa pull rae-dinov3-vit-l-k7-statistics/);
+});
+
 test('statistics of a set are its mean and its variance over n', async () => {
   const rows = [
     [1, 5],
@@ -68,6 +108,7 @@ test('what does not fit is named', async () => {
     [{ vae: 'rae:dinov9' }, UsageError, /no encoder 'dinov9'/],
     [{ vae: 'rae:dinov2reg-vit-b/x' }, UsageError, /no codec/],
     [{ vae: `${VAE}/3`, half: 'encoder', weights: encoder }, UsageError, /has 2 blocks/],
+    [{ vae: `${VAE}/2.1`, half: 'encoder', weights: encoder }, UsageError, /has 2 blocks/],
     [{ weights: encoder }, DataError, /not the weights of a decoder/],
     [{ half: 'encoder', weights: decoder }, DataError, /vision transformer/],
     [{ weights: decoder, statistics: decoder }, DataError, /'mean' is missing/],
