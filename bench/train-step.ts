@@ -88,7 +88,7 @@ let drawn = 0;
 const source = { next: async () => ({ ...batch, rows, seed: settings.seed, step: drawn++, position: 0 }) };
 const batches = new DrawnBatches(source, Number.POSITIVE_INFINITY, activeDevice() ? new Stopwatch() : undefined);
 await answer(async () => {
-  const work = { store, loss, settings, passes: 1, group: ALONE, lossLimit: Number.POSITIVE_INFINITY };
+  const work = { store, loss, settings, age: step + 1, passes: 1, group: ALONE, lossLimit: Number.POSITIVE_INFINITY };
   const watch = new Stopwatch();
   await takeStep(work, step, batches, watch);
   step++;

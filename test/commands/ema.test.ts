@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { exponentOf } from '../../src/lib/optim/average.js';
 import { readTensors } from '../fixture-weights.js';
 import { largestError } from '../tensors.js';
 import { repa } from './binary.js';
@@ -49,6 +50,18 @@ test('averages are kept with checkpoints, and mixed to those of other widths; a 
     for (const file of ['ema-sigma-0.05.safetensors', 'ema-sigma-0.1.safetensors']) {
       assert.deepEqual(readFileSync(at('parts', folder, file)), readFileSync(at('whole', folder, file)));
     }
+  }
+
+  // A larger batch is more of the time that has passed: 12 of 4 images, and one of 8.
+  await told(...run, '--steps', '13', '--batch-size', '8', '--out', 'parts', '--resume');
+  const [earlier, later] = [12, 13].map((step) => at('parts', `averages/step-00000${step}`));
+  const ofTen = (folder: string) => readTensors(path.join(folder, 'ema-sigma-0.1.safetensors'));
+  const [before, after] = [ofTen(earlier), ofTen(later)];
+  const decay = (1 - 8 / 56) ** (exponentOf(0.1) + 1);
+  for (const [name, { data }] of readTensors(at('parts/step-0000013/model.safetensors'))) {
+    const old = before.get(name)!.data;
+    const wanted = data.map((value, i) => decay * old[i] + (1 - decay) * value);
+    assert.ok(largestError(after.get(name)!.data, wanted) < 1e-6, name);
   }
 
   // The average of a width that was tracked is that one.

@@ -55,10 +55,13 @@ export function exponentOf(sigma: number): number {
   }
 }
 
-/** What stays of an average at step number `step`, counted from 1 (equation 127: (1 - 1 / step)^(g + 1)). */
-export function decayAt(average: Average, step: number): number {
+/**
+ * What stays of an average at a step (equation 127: (1 - 1 / age)^(g + 1)).
+ * @param age the images of all steps so far, over those of this one: the number of the step, from 1, where all have as many
+ */
+export function decayAt(average: Average, age: number): number {
   const sigma = sigmaOf(average);
-  return sigma === undefined ? (average as number) : (1 - 1 / step) ** (exponentOf(sigma) + 1);
+  return sigma === undefined ? (average as number) : (1 - 1 / age) ** (exponentOf(sigma) + 1);
 }
 
 /** How an average at a time weighs the weights of all times before: (g + 1) t^g / T^(g + 1). */

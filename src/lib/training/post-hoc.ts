@@ -1,7 +1,7 @@
 /**
  * Post-hoc averages (arXiv 2312.02696, section 3.2 and algorithm 3): averages of the weights along powers of the time are kept
  * at several times, and a mixture of them is an average of any other width. Checked against the published code (fixture
- * published/post-hoc-ema).
+ * published/post-hoc-ema). Time is counted in images, as there.
  */
 import path from 'node:path';
 import { DataError, MissingInputError, UsageError } from '../errors.js';
@@ -118,7 +118,7 @@ export interface PostHocAverage {
  */
 export function writePostHocAverage(run: string, { sigmaRel, step, out, onTensor }: PostHocOptions): PostHocAverage {
   const { kept, record } = readSnapshots(run, step);
-  const wanted = { time: record.step, sigma: sigmaRel };
+  const wanted = { time: record.images, sigma: sigmaRel };
   const shares = mixtureOf(kept, wanted);
   const result: RunRecord = { ...record, training: { ...record.training, emaDecays: [powerAverage(sigmaRel)] } };
   checkFree(out, result);
@@ -172,7 +172,7 @@ function readSnapshots(run: string, wanted: number | undefined): { kept: Snapsho
       const own = readCheckpointRecord(each);
       checkSameNetwork(own, record, each);
       return powerParts(own).map(({ average, part }) => {
-        return { folder: each, part, time: step, sigma: sigmaOf(average)! };
+        return { folder: each, part, time: own.images, sigma: sigmaOf(average)! };
       });
     });
   return { kept, record };

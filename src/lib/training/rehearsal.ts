@@ -46,7 +46,8 @@ export async function rehearse(
     const times: number[] = [];
     for (let step = from; step < to; step++) {
       const watch = new Stopwatch();
-      const work = { store, loss: loss.at(step), settings: record.training, passes, group, lossLimit };
+      const age = step + 1; // no matter: nothing of it is kept
+      const work = { store, loss: loss.at(step), settings: record.training, age, passes, group, lossLimit };
       const { problem } = await takeStep(work, step, drawn, watch);
       if (problem) throw new DataError(problem);
       times.push(watch.total);

@@ -116,7 +116,8 @@ async function trainLocked(
     batches = openBatches(plan, group, { loss, passes: share.passes, from: step, to: steps }, ahead);
     while (step < steps) {
       const watch = new Stopwatch();
-      const work = { store, loss: loss.at(step), settings, passes: share.passes, group, lossLimit };
+      const age = imagesBefore(record, step + 1) / settings.batchSize;
+      const work = { store, loss: loss.at(step), settings, age, passes: share.passes, group, lossLimit };
       const { losses, gradientNorm, problem } = await takeStep(work, step, batches.drawn, watch);
       if (gradientNorm === undefined) {
         const failed = { step: step + 1, reason: problem!, losses };
@@ -148,6 +149,8 @@ export interface StepWork {
   store: ParameterStore;
   loss: CompiledLoss;
   settings: TrainingSettings;
+  /** Images of all steps with this one, over those of this one. */
+  age: number;
   /** Micro-batches of one step. */
   passes: number;
   group: ProcessGroup;
@@ -169,7 +172,7 @@ export interface StepResult {
  * moving averages. With a problem, the weights are as they were.
  */
 export async function takeStep(
-  { store, loss, settings, passes, group, lossLimit }: StepWork,
+  { store, loss, settings, age, passes, group, lossLimit }: StepWork,
   step: number,
   batches: Pick<DrawnBatches, 'next' | 'begin'>,
   watch: Stopwatch,
@@ -185,7 +188,7 @@ export async function takeStep(
   const losses = await watch.time('exchange', () => sumOverRanks(group, store, own));
   const excess = lossProblem(losses.total, lossLimit);
   if (excess) return { losses, gradientNorm: undefined, problem: `the loss of step ${step + 1} is ${excess}` };
-  const gradientNorm = await watch.time('optimizer', () => optimise(store, settings, step + 1));
+  const gradientNorm = await watch.time('optimizer', () => optimise(store, settings, step + 1, age));
   if (gradientNorm !== undefined) return { losses, gradientNorm };
   return { losses, gradientNorm, problem: `a gradient of step ${step + 1} is not finite` };
 }
@@ -196,11 +199,11 @@ function lossProblem(loss: number, limit: number): string | undefined {
 }
 
 /** A step of the optimiser; undefined, with nothing changed, when a gradient is not finite. */
-function optimise(store: ParameterStore, settings: TrainingSettings, step: number): number | undefined {
+function optimise(store: ParameterStore, settings: TrainingSettings, step: number, age: number): number | undefined {
   const { beta2, weightDecay, clip, emaDecays } = settings;
   const lr = learningRateAt(step, settings);
   try {
-    const decays = emaDecays.map((average) => decayAt(average, step));
+    const decays = emaDecays.map((average) => decayAt(average, age));
     return store.step({ step, lr, ...ADAM, beta2, weightDecay, clip, emaDecays: decays });
   } catch (error) {
     if (error instanceof DataError) return undefined;
