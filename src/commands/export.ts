@@ -20,7 +20,9 @@ has a row a sample, whose tensors pyarrow, polars, DuckDB and Hugging Face's dat
 (img-mean-std-*.npy and dataset.json) from moments.
 
 A training folder, with --to: tensorboard writes its log, samples and settings as an event file into the folder -o, which TensorBoard
-shows; run again, it brings the file up to date with a run that goes on. csv writes the log as a table.`;
+shows; wandb writes an offline run of Weights & Biases into the folder -o, which wandb sync uploads and wandb leet shows; mlflow
+writes a run, its settings and samples into the file store -o. Run again, each brings up to date what it wrote of a run that goes on. csv
+writes the log as a table.`;
 
 const examples = [
   { why: 'weights for Python', command: 'repa export ckpt -o model.safetensors' },
@@ -28,8 +30,24 @@ const examples = [
   { why: "samples for ADM's evaluator", command: 'repa sample --num 50000 | repa export -o samples.npz' },
   { why: 'features for polars or DuckDB', command: 'repa export feats -o feats.parquet' },
   { why: 'curves and samples in TensorBoard', command: 'repa export ckpt --to tensorboard -o runs/repa/' },
+  {
+    why: 'the same for Weights & Biases: wandb sync wandb/offline-run-* uploads it',
+    command: 'repa export ckpt --to wandb -o wandb/',
+  },
+  {
+    why: 'and for MLflow: mlflow ui --backend-store-uri mlruns shows it',
+    command: 'repa export ckpt --to mlflow -o mlruns/',
+  },
   { why: 'latents for the official training code', command: 'repa export latents -o data/vae-sd/' },
 ];
+
+/** How a log is written for each of --to. */
+const LOG_EXPORTS = {
+  tensorboard: async () => (await import('../lib/exchange/export-log.js')).exportEvents,
+  csv: async () => (await import('../lib/exchange/export-log.js')).exportLogTable,
+  wandb: async () => (await import('../lib/exchange/export-wandb.js')).exportWandb,
+  mlflow: async () => (await import('../lib/exchange/export-mlflow.js')).exportMlflow,
+} as const;
 
 export const command = verb({
   description,
@@ -47,14 +65,18 @@ export const command = verb({
       },
     ),
     ...WEIGHTS,
-    to: choice('--to <what>', 'of a training folder, its log: for TensorBoard, or as a table', ['tensorboard', 'csv']),
+    to: choice('--to <what>', 'of a training folder, its log: for other tools, or as a table', [
+      'tensorboard',
+      'wandb',
+      'mlflow',
+      'csv',
+    ]),
     column: text('--column <name>', 'of a stream, only this column'),
   },
   run: async (given, options) => {
     if (options.to !== undefined) {
-      const { exportEvents, exportLogTable } = await import('../lib/exchange/export-log.js');
-      if (options.to === 'csv') exportLogTable(given ?? 'ckpt', options.out);
-      else exportEvents(given ?? 'ckpt', options.out);
+      const exportRun = await LOG_EXPORTS[options.to]();
+      exportRun(given ?? 'ckpt', options.out);
       return;
     }
     const input = inputOrStdin(given, 'checkpoint or stream');

@@ -109,6 +109,8 @@ export const VERBS: readonly WritingVerb[] = [
   { name: 'export-safetensors', needs: ['ckpt'], args: ['export', '../base/ckpt', '-o', 'out.safetensors'] },
   { name: 'export-pt', needs: ['ckpt'], args: ['export', '../base/ckpt', '-o', 'out.pt'] },
   { name: 'export-events', needs: ['ckpt'], args: ['export', '../base/ckpt', '--to', 'tensorboard', '-o', 'out/'] },
+  { name: 'export-wandb', needs: ['ckpt'], args: ['export', '../base/ckpt', '--to', 'wandb', '-o', 'out/'] },
+  { name: 'export-mlflow', needs: ['ckpt'], args: ['export', '../base/ckpt', '--to', 'mlflow', '-o', 'out/'] },
   { name: 'export-csv', needs: ['ckpt'], args: ['export', '../base/ckpt', '--to', 'csv', '-o', 'out.csv'] },
   { name: 'import', needs: ['npz'], args: ['import', '../base/latents.npz', '-o', 'out'] },
   { name: 'import-images', needs: ['imgs'], args: ['import', '../base/imgs', '-o', 'out'] },
