@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { graphBackend } from '../../src/lib/engine/graph/backend.js';
 import { OPERATION_NAMES } from '../../src/lib/engine/graph/operations.js';
+import { op, operation, Value } from '../../src/lib/engine/graph/value.js';
 import { capture, selectBackend, tf } from '../../src/lib/engine/index.js';
 import { lower } from '../../src/lib/engine/onnx/lower/index.js';
 import { CPU_LOWERING } from '../../src/lib/engine/onnx/lower/lowering.js';
@@ -33,6 +34,29 @@ describe('operations on the device', () => {
       program.dispose();
     });
   }
+});
+
+// ONNX Runtime binds it as two buffers, of which some of its kernels see the first alone.
+test('a tensor above the largest binding is computed whole', () => {
+  const [rows, size, seen] = [34 * 1024, 1024, 4]; // 136 MiB
+  const data = Float32Array.from({ length: rows * size }, (_, i) => Math.sin(0.7131 * i + (i >>> 16)));
+  const last = (name: 'softmax' | 'layerNorm', x: Value): Value => {
+    const [y] =
+      name === 'softmax' ? operation('softmax', [x], { axis: 1 }) : operation('layerNorm', [x], { epsilon: 1e-6 }); // [rows, size]
+    return op('slice', [y], { start: [x.shape[0] - seen, 0], size: [seen, size], step: [1, 1] });
+  };
+  const input = (count: number): Value => new Value('float32', [count, size], { kind: 'input' });
+  const compute = (count: number, values: Float32Array): Float32Array[] => {
+    const x = input(count);
+    const program = graphBackend().target.load([last('softmax', x), last('layerNorm', x)], [x], 'feed', {});
+    const results = program.run([values]) as Float32Array[];
+    program.dispose();
+    return results;
+  };
+  const whole = compute(rows, data);
+  compute(seen, data.slice(-seen * size)).forEach((expected, i) => {
+    assertClose(whole[i], expected, 1e-6 * largestMagnitude(expected), `result ${i}`);
+  });
 });
 
 test('products in f16 are those of f32 to its rounding, and other operations stay as they are', async () => {

@@ -91,6 +91,15 @@ function elementary(writer: NodeWriter): Elementary<string> {
   };
 }
 
+/** exp(x) over its sum along an axis. */
+export function softmax(writer: NodeWriter, x: string, shape: readonly number[], axis: number): string {
+  if (!writer.exceedsBinding(shape)) return writer.node('Softmax', [x], { axis });
+  const axes = writer.int64s([axis]);
+  const largest = writer.node('ReduceMax', [x, axes], { keepdims: 1 });
+  const powers = writer.node('Exp', [writer.node('Sub', [x, largest])]);
+  return writer.node('Div', [powers, writer.node('ReduceSum', [powers, axes], { keepdims: 1 })]);
+}
+
 export const ELEMENTWISE: Rules<ElementwiseName> = {
   unary(writer, inputs, { attributes }) {
     const composed = writer.lowering.complete ? undefined : COMPOSED[attributes.function];
@@ -113,7 +122,7 @@ export const ELEMENTWISE: Rules<ElementwiseName> = {
   cast: (writer, [x], { attributes }) => writer.cast(x, attributes.dtype),
   sum: (writer, inputs) =>
     writer.lowering.sum ? writer.node('Sum', inputs) : inputs.reduce((a, b) => writer.node('Add', [a, b])),
-  softmax: (writer, inputs, { attributes: { axis } }) => writer.node('Softmax', inputs, { axis }),
+  softmax: (writer, [x], { attributes: { axis }, outputs: [{ shape }] }) => softmax(writer, x, shape, axis),
   gelu: (writer, inputs, { attributes }) => writer.node('Gelu', inputs, { approximate: attributes.approximation }),
   geluGradient(writer, [x, dy], { attributes: { approximation } }) {
     if (writer.lowering.bf16Parts) {

@@ -37,17 +37,37 @@ function packedConvolution(
 /** Outputs of a convolution by units for bf16 are computed 32 at a time. */
 const WORTH_PACKING = 16;
 
+/** What `compute` makes of x [B, ...], of as many images at a time as are not too large for it. */
+function inPortions(
+  writer: NodeWriter,
+  x: string,
+  { inputs: [{ shape }], outputs: [{ shape: made }] }: Operation<'convolution'>,
+  compute: (images: string) => string,
+): string {
+  const [batch] = shape;
+  const exceeds = (count: number): boolean =>
+    [shape, made].some((each) => writer.exceedsBinding([count, ...each.slice(1)]));
+  let portion = batch;
+  while (portion > 1 && exceeds(portion)) portion = Math.ceil(portion / 2);
+  if (portion === batch) return compute(x);
+  const sizes = Array.from({ length: Math.ceil(batch / portion) }, (_, i) => Math.min(portion, batch - i * portion));
+  const portions = writer.nodeOf(sizes.length, 'Split', [x, writer.int64s(sizes)], { axis: 0 });
+  return writer.node('Concat', portions.map(compute), { axis: 0 });
+}
+
 export const IMAGE: Rules<'convolution' | 'convolutionTranspose' | 'maxPool' | 'averagePool' | 'enlarge'> = {
   convolution(writer, inputs, operation) {
     const { stride, padding, dilation, groups = 1 } = operation.attributes;
     const isPacked = groups === 1 && writer.bakedLeaf(inputs[1]) && operation.inputs[1].shape[0] >= WORTH_PACKING;
     if (writer.lowering.bf16Parts === 1 && isPacked) return packedConvolution(writer, inputs, operation);
-    return writer.node('Conv', inputs, {
+    const attributes = {
       strides: both(stride),
       dilations: both(dilation),
       pads: padding,
       ...(groups === 1 ? {} : { group: groups }),
-    });
+    };
+    const [x, ...weights] = inputs;
+    return inPortions(writer, x, operation, (images) => writer.node('Conv', [images, ...weights], attributes));
   },
 
   convolutionTranspose(writer, inputs, { attributes: { stride, padding, size }, inputs: [dy, weight] }) {

@@ -10,6 +10,8 @@ export interface Lowering {
   readonly sum: boolean;
   /** Whether rows are summed where an index says by ScatterND, or by a product with a mask. */
   readonly scatter: boolean;
+  /** The largest tensor, in bytes, of Softmax, LayerNormalization, Pad and Conv: of larger ones they are composed of others. */
+  readonly bindingBytes: number;
   /** Whether Round, Sign, Or, IsNaN, IsInf, ArgMax, ArgMin and TopK have kernels, or are composed of what has. */
   readonly complete: boolean;
   /** The element type of the operands of products; results and all else are float32. */
@@ -25,6 +27,7 @@ export const CPU_LOWERING: Lowering = {
   fusedProduct: true,
   sum: true,
   scatter: true,
+  bindingBytes: Number.POSITIVE_INFINITY,
   complete: true,
   products: 'float32',
   bf16Parts: 0,
@@ -39,7 +42,8 @@ export const processorLowering = (precision: 'f32' | 'f32x2' | 'bf16'): Lowering
 /**
  * The WebGPU provider (ONNX Runtime 1.30): its MultiHeadAttention computes wrong values on Vulkan, its LayerNormalization
  * has no statistics, FusedMatMul, Sum and some others have no kernel there, and ScatterND adds to what an earlier run
- * left.
+ * left. It binds a tensor above the device's largest binding (128 MiB at least) as several buffers, of which Softmax,
+ * LayerNormalization and Pad see the first alone, and with which Conv ends in an error.
  */
 export const WEBGPU_LOWERING: Lowering = {
   attention: 'composed',
@@ -47,6 +51,7 @@ export const WEBGPU_LOWERING: Lowering = {
   fusedProduct: false,
   sum: false,
   scatter: false,
+  bindingBytes: 2 ** 27,
   complete: false,
   products: 'float32',
   bf16Parts: 0,

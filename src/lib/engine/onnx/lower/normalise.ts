@@ -16,7 +16,11 @@ export const NORMALISE: Rules<'layerNorm' | 'groupNorm'> = {
     const centred = writer.node('Sub', [x, mean(x)]); // [..., D]
     const variance = mean(writer.node('Mul', [centred, centred])); // [..., 1]
     const deviation = writer.node('Sqrt', [writer.node('Add', [variance, writer.scalar(epsilon)])]); // [..., 1]
-    return [writer.node('LayerNormalization', inputs, attributes), writer.node('Reciprocal', [deviation])];
+    const inverse = writer.node('Reciprocal', [deviation]);
+    const y = writer.exceedsBinding(shape)
+      ? writer.node('Mul', [centred, inverse])
+      : writer.node('LayerNormalization', inputs, attributes);
+    return [y, inverse];
   },
 
   // The rows of an image's group are long: InstanceNormalization takes the variance about the mean, in a second pass.

@@ -2,6 +2,7 @@
 import type { Operation, Value } from '../../graph/value.js';
 import type { Attributes } from '../model.js';
 import { packProduct } from '../native.js';
+import { softmax } from './elementwise.js';
 import type { Rules } from './rule.js';
 import { flag, float, NO_ACTIVATION, type NodeWriter } from './writer.js';
 
@@ -119,7 +120,8 @@ export const PRODUCT: Rules<'product' | 'attention'> = {
     const queries = writer.transpose(scaled(writer, inputs[0], scale), [0, 2, 1, 3]); // [B, H, N, d]
     const keys = writer.transpose(inputs[1], [0, 2, 3, 1]); // [B, H, d, M]
     const values = writer.transpose(inputs[2], [0, 2, 1, 3]); // [B, H, M, d]
-    const weights = writer.node('Softmax', [multiply(queries, keys)], { axis: 3 }); // [B, H, N, M]
+    const [images, rows, heads] = q.shape;
+    const weights = softmax(writer, multiply(queries, keys), [images, heads, rows, k.shape[1]], 3); // [B, H, N, M]
     return writer.transpose(multiply(weights, values), [0, 2, 1, 3]); // [B, N, H, d]
   },
 };

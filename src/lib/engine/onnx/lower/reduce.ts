@@ -1,4 +1,5 @@
 /** Operations that reduce an axis, or rank along it. */
+import { UnavailableError } from '../../../errors.js';
 import type { Reduction } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
 import { flag, LARGEST, type NodeWriter } from './writer.js';
@@ -11,7 +12,10 @@ const REDUCTIONS: Readonly<Record<Reduction, string>> = {
   product: 'ReduceProd',
 };
 
-/** The extreme along an axis [..., 1, ...] and its place, the first of equals; the axis of the place stays if `keep`. */
+/**
+ * The extreme along an axis [..., 1, ...] and its place, the first of equals; the axis of the place stays if `keep`.
+ * @throws UnavailableError for a tensor that a device binds as several buffers: places were wrong then
+ */
 function extreme(
   writer: NodeWriter,
   x: string,
@@ -20,6 +24,12 @@ function extreme(
   shape: readonly number[],
   keep: boolean,
 ) {
+  if (writer.exceedsBinding(shape)) {
+    throw new UnavailableError(
+      `the places of extremes in a tensor [${shape}] are more than the webgpu backend can tell: it exceeds one buffer`,
+      'lower --batch-size; or use --backend onnx',
+    );
+  }
   const axes = writer.int64s([axis]);
   const value = writer.node(REDUCTIONS[of], [x, axes], { keepdims: 1 });
   const places = Int32Array.from({ length: shape[axis] }, (_, i) => i);

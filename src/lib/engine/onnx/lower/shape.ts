@@ -1,7 +1,28 @@
 /** Operations that move elements. */
 import { sizeOf } from '../../../numbers/typed-array.js';
-import type { ShapeName } from '../../graph/operations.js';
+import type { Attributes, ShapeName } from '../../graph/operations.js';
 import type { Rules } from './rule.js';
+import type { NodeWriter } from './writer.js';
+
+/** Pads by joining, axis after axis, what lies before and after. */
+function frame(
+  writer: NodeWriter,
+  x: string,
+  shape: readonly number[],
+  { before, after }: Omit<Attributes['pad'], 'value'>,
+  value: string,
+): string {
+  const sizes = [...shape];
+  return sizes.reduce((inner, _, axis) => {
+    const side = (size: number): string[] => {
+      const part = writer.int64s(sizes.map((own, at) => (at === axis ? size : own)));
+      return size > 0 ? [writer.node('Expand', [value, part])] : [];
+    };
+    const parts = [...side(before[axis]), inner, ...side(after[axis])];
+    sizes[axis] += before[axis] + after[axis];
+    return parts.length > 1 ? writer.node('Concat', parts, { axis }) : inner;
+  }, x);
+}
 
 export const SHAPE: Rules<ShapeName> = {
   reshape: (writer, [x], { attributes: { shape } }) => writer.reshape(x, shape),
@@ -19,7 +40,8 @@ export const SHAPE: Rules<ShapeName> = {
     return writer.node('Slice', [x, each(-1), each(Number.MIN_SAFE_INTEGER), writer.int64s(axes), each(-1)]);
   },
   tile: (writer, [x], { attributes: { repeats } }) => writer.node('Tile', [x, writer.int64s(repeats)]),
-  pad(writer, [x], { attributes: { before, after, value }, outputs: [{ dtype }] }) {
+  pad(writer, [x], { attributes: { before, after, value }, inputs: [{ shape }], outputs: [{ dtype, shape: padded }] }) {
+    if (writer.exceedsBinding(padded)) return frame(writer, x, shape, { before, after }, writer.scalar(value, dtype));
     return writer.node('Pad', [x, writer.int64s([...before, ...after]), writer.scalar(value, dtype)]);
   },
   split: (writer, [x], { attributes: { axis, sizes } }) =>

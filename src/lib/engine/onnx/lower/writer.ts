@@ -44,6 +44,11 @@ export class NodeWriter {
     return this.#initializers.list;
   }
 
+  /** Whether a tensor of this shape is too large for some kernels. */
+  exceedsBinding(shape: readonly number[]): boolean {
+    return 4 * sizeOf(shape) > this.lowering.bindingBytes;
+  }
+
   /** A node of several outputs; their names. */
   nodeOf(count: number, type: string, inputs: Inputs, attributes: Attributes = {}, domain = ''): string[] {
     const outputs = Array.from({ length: count }, () => `value${this.#values++}`);
