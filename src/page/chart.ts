@@ -1,5 +1,6 @@
 /** One panel of curves: all runs in one frame, values under the pointer, the same place in all panels. */
 import uPlot from 'uplot';
+import { logTicks } from '../lib/plots/log-ticks.js';
 import type { Curve } from './series.js';
 
 /** A curve with its look. */
@@ -53,11 +54,10 @@ export function drawChart(parent: HTMLElement, curves: readonly DrawnCurve[], as
       ...look,
       label,
       points,
-      value: (_, value) => (value === null ? '–' : String(Number(value?.toPrecision(5)))),
+      value: valueText,
     };
-    return raw
-      ? [own, { stroke: `${colour}55`, width: 1, spanGaps: true, label: `${label} as logged`, points: { show: false } }]
-      : [own];
+    const logged = { stroke: `${colour}55`, width: 1, spanGaps: true, points: { show: false }, value: valueText };
+    return raw ? [own, { ...logged, label: `${label} as logged` }] : [own];
   });
   const draw = (): uPlot =>
     new uPlot(
@@ -67,10 +67,11 @@ export function drawChart(parent: HTMLElement, curves: readonly DrawnCurve[], as
         title: options.title,
         cursor: { sync: { key: SYNC.key }, focus: { prox: 24 } },
         focus: { alpha: 0.35 },
-        scales: { x: { time: false, distr: options.logX ? 3 : 1 }, y: { distr: options.logY ? 3 : 1 } },
+        scales: { x: { time: false, ...scaleOf(options.logX) }, y: scaleOf(options.logY) },
         axes: [
           {
             ...axis,
+            ...ticksOf(options.logX),
             label: options.xLabel,
             labelSize: 16,
             labelGap: 0,
@@ -79,6 +80,7 @@ export function drawChart(parent: HTMLElement, curves: readonly DrawnCurve[], as
           },
           {
             ...axis,
+            ...ticksOf(options.logY),
             size: 62,
             values: (_, splits) => splits.map((split) => (split === null ? '' : short.format(split))),
           },
@@ -110,6 +112,17 @@ export function drawChart(parent: HTMLElement, curves: readonly DrawnCurve[], as
     chart.destroy();
   };
 }
+
+const valueText = (_: uPlot, value: number | null): string =>
+  value === null ? '–' : String(Number(value?.toPrecision(5)));
+
+/** A logarithmic scale goes as far as its points and a little on: uPlot's own goes on to whole decades. */
+const scaleOf = (logarithmic: boolean): uPlot.Scale =>
+  logarithmic ? { distr: 3, range: (_, low, high) => [low / MARGIN, high * MARGIN] } : { distr: 1 };
+const MARGIN = 1.05;
+
+const ticksOf = (logarithmic: boolean): uPlot.Axis =>
+  logarithmic ? { splits: (_, __, low, high) => logTicks(low, high), filter: (_, splits) => splits } : {};
 
 function withoutRepeats([x, ...columns]: uPlot.AlignedData): uPlot.AlignedData {
   const last = new Map<number, number>();

@@ -64,8 +64,10 @@ function describe({ name, config, lines }: RunView): string {
       : '';
   const share = last?.model_flops_utilization;
   const used = typeof share === 'number' ? `, ${Math.round(100 * share)} % of the machine's products` : '';
+  const bytes = last?.memory_bytes;
+  const memory = typeof bytes === 'number' ? `, ${shown(Math.round(bytes / 1e6))} MB of memory` : '';
   if (typeof last?.step !== 'number') return `${name}: no step yet`;
-  return `${name}: step ${shown(last.step)}${typeof total === 'number' ? ` of ${shown(total)}` : ''}${rate}${used}`;
+  return `${name}: step ${shown(last.step)}${typeof total === 'number' ? ` of ${shown(total)}` : ''}${rate}${used}${memory}`;
 }
 
 function drawLegend(): void {

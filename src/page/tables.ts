@@ -18,7 +18,7 @@ function comparison(
       ...columns.map((facts) => element('td', {}, factText(facts.get(name)))),
     ),
   );
-  return element('div', { class: 'wide' }, element('table', {}, head, ...rows));
+  return element('div', { class: 'wide' }, element('table', { class: 'settings' }, head, ...rows));
 }
 
 /** What the runs were set to: where they differ at once, all of it on demand. */

@@ -37,4 +37,4 @@ export const parseLog = (text: string): Entry[] =>
 export const numbers = (entries: Entry[]): Entry[] =>
   entries.map((entry) => Object.fromEntries(Object.entries(entry).filter(([name]) => !isTime(name))));
 
-const isTime = (name: string): boolean => name === 'at' || /seconds?$/.test(name);
+const isTime = (name: string): boolean => ['at', 'memory_bytes'].includes(name) || /seconds?$/.test(name);

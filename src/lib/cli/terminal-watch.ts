@@ -66,11 +66,12 @@ function stateOf(lines: readonly LogLine[], field: string): string {
   const last = lines.findLast((line) => line.evaluation === undefined);
   const value = lines.findLast((line) => typeof line[field] === 'number')?.[field] as number | undefined;
   if (last === undefined) return 'no step yet';
-  const { images_per_second: rate, model_flops_utilization: share } = last;
+  const { images_per_second: rate, model_flops_utilization: share, memory_bytes: memory } = last;
   return [
     `step ${last.step}`,
     ...(value === undefined ? [] : [`${field} ${Number(value.toPrecision(5))}`]),
     ...(typeof rate === 'number' ? [`${Number(rate.toPrecision(3))} images/s`] : []),
     ...(typeof share === 'number' ? [`${Math.round(100 * share)} % of the machine's products`] : []),
+    ...(typeof memory === 'number' ? [`${Math.round(memory / 1e6)} MB of memory`] : []),
   ].join(', ');
 }

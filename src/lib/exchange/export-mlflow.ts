@@ -6,6 +6,7 @@ import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { openAtomicFolder } from '../files/atomic-folder.js';
 import { makeFolder } from '../files/folders.js';
 import { sha256OfText } from '../files/sha256.js';
+import { flattened } from '../runs/facts.js';
 import { FreeNames } from './file-names.js';
 import { identityOf, type LoggedRun, loggedRun, stepsOf } from './logged-run.js';
 
@@ -106,15 +107,10 @@ function metricsOf(run: LoggedRun): Map<string, string> {
 function parametersOf(config: Readonly<Record<string, unknown>>): Map<string, string> {
   const names = new MetricNames();
   const found = new Map<string, string>();
-  const visit = (prefix: string, value: unknown): void => {
-    if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-      for (const [key, inner] of Object.entries(value)) visit(prefix === '' ? key : `${prefix}.${key}`, inner);
-      return;
-    }
-    const text = (typeof value === 'string' ? value : JSON.stringify(value)).slice(0, LONGEST_PARAMETER);
-    found.set(names.of(prefix), text);
-  };
-  visit('', config);
+  for (const [name, value] of flattened(config)) {
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    found.set(names.of(name), text.slice(0, LONGEST_PARAMETER));
+  }
   return found;
 }
 

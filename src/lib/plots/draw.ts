@@ -3,6 +3,7 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
 import { escaped } from '../formats/markup.js';
+import { logTicks } from './log-ticks.js';
 import type { SpeedUp } from './speed-up.js';
 
 /** A point of a curve of one panel. */
@@ -91,12 +92,15 @@ function drawPanel(
 ): string {
   const { document } = parseHTML('<html><body></body></html>');
   const stroke = (point: { curve: string }): string => colour(curves, point.curve);
-  const scale = (axis: 'x' | 'y') => (options.log.has(axis) ? ({ type: 'log' } as const) : {});
   const numbered = options.counted ? { ticks: [...new Set(points.map(({ x }) => x))], tickFormat: 'd' } : {};
   // A logarithmic axis has no place for what is not above zero.
   const shown = points.filter(
     ({ x, value }) => (x > 0 || !options.log.has('x')) && (value > 0 || !options.log.has('y')),
   );
+  const logarithmic = (axis: 'x' | 'y', values: readonly number[]) =>
+    options.log.has(axis) && values.length > 0
+      ? ({ type: 'log', ticks: logTicks(...rangeOf(values)), tickFormat: '~g' } as const)
+      : {};
   const figure = Plot.plot({
     document,
     style: { fontFamily: 'sans-serif', fontSize: '14px', background: 'none', color: 'currentColor' },
@@ -110,7 +114,10 @@ function drawPanel(
     insetBottom: INSET,
     insetRight: INSET,
     x: {
-      ...scale('x'),
+      ...logarithmic(
+        'x',
+        shown.map(({ x }) => x),
+      ),
       ...numbered,
       grid: true,
       label: options.xTitle,
@@ -118,7 +125,18 @@ function drawPanel(
       labelArrow: 'none',
       labelOffset: 42,
     },
-    y: { ...scale('y'), grid: true, zero: false, label: title, labelArrow: 'none', ticks: 6, tickFormat: '~g' },
+    y: {
+      grid: true,
+      zero: false,
+      label: title,
+      labelArrow: 'none',
+      ticks: 6,
+      tickFormat: '~g',
+      ...logarithmic(
+        'y',
+        shown.flatMap(({ value, low = value, high = value }) => [value, low, high]).filter((value) => value > 0),
+      ),
+    },
     marks: [
       Plot.frame({ stroke: 'currentColor', strokeOpacity: 0.3 }),
       Plot.areaY(
@@ -133,6 +151,12 @@ function drawPanel(
   figure.setAttribute('y', String(y));
   return figure.outerHTML;
 }
+
+/** The least and the largest of values. */
+const rangeOf = (values: readonly number[]): [low: number, high: number] => [
+  values.reduce((least, value) => Math.min(least, value)),
+  values.reduce((most, value) => Math.max(most, value)),
+];
 
 /** The points of curves that have few. */
 function sparse(points: readonly CurvePoint[]): CurvePoint[] {

@@ -10,7 +10,8 @@ import type { Stopwatch } from './stopwatch.js';
 
 /**
  * The version of lines, which each of them bears: repa-log(5) tells what is in which. Lines of version 1 bear none, and have no
- * `at` and no `images_per_second`; those of version 2 no `model_flops_per_second`.
+ * `at` and no `images_per_second`; those of version 2 no `model_flops_per_second`
+ * and no `memory_bytes`.
  */
 export const LOG_VERSION = '3';
 
@@ -30,6 +31,8 @@ export interface LogEntry {
   optimizer_seconds: number;
   encoder_seconds?: number;
   images_per_second: number;
+  /** Of the process, when the step was done: what of it lies in the machine's memory. */
+  memory_bytes: number;
   /** Of the products of the network, forward and back; and their share of what the machine can do, where that was measured. */
   model_flops_per_second?: number;
   model_flops_utilization?: number;
@@ -71,6 +74,7 @@ export function stepEntry(
     optimizer_seconds: watch.seconds('optimizer'),
     ...(encodes ? { encoder_seconds: watch.seconds('encoder') } : {}),
     images_per_second: images / seconds,
+    memory_bytes: process.memoryUsage.rss(),
     ...utilization(seconds),
   };
 }
