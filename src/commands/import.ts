@@ -3,7 +3,7 @@
 import { Progress } from '../lib/cli/progress.js';
 import { provenance } from '../lib/cli/provenance.js';
 import { OUT } from '../lib/cli/shared-options.js';
-import { checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
+import { checkBesideInput, checkBinaryOutput, writeStream } from '../lib/cli/tensor-output.js';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { decimal, integer, list, text } from '../lib/options/option.js';
@@ -68,6 +68,7 @@ export const command = verb({
       return;
     }
     checkBinaryOutput(options);
+    checkBesideInput(options, input);
     const { openRows } = await import('../lib/exchange/import-tensors.js');
     const { latentMetadata, kindOf } = await import('../lib/exchange/rows.js');
     const { columns, rows, total, metadata: told, notes = [] } = await openRows(input, options);

@@ -89,6 +89,10 @@ test('a table of as many rows as classes has no null class: all classes are draw
     /0 to 3 and no null class/,
   );
   await refused(usage, ['sample', '--ckpt', 'four', '--labels', 'none', '--num', '1', '-o', 'z'], /no null class/);
+  for (const labels of ['1,,2', '0x1']) {
+    const unread = ['sample', '--ckpt', 'four', '--labels', labels, '--num', '1', '-o', 'z'];
+    await refused(usage, unread, /it takes random, balanced, none, or class numbers/);
+  }
   const wrong = ['sample', '--ckpt', 'table.pt', '--heads', '2', '--num-classes', '7', '--num', '1', '-o', 'z'];
   await refused({ cwd, code: 65 }, wrong, /the label table has 4 rows, which is neither 7 classes nor one more/);
 });

@@ -22,6 +22,8 @@ test('an output that cannot be written is named before the work begins', async (
   const cases: [string[], number, RegExp][] = [
     [['sample', '--grid', 'folder'], 2, /--grid folder: is a folder/],
     [['sample', '--png', 'file'], 2, /--png file: is a file, not a folder/],
+    [['sample', '--png', 'here', '-o', './here'], 2, /--png and --out both write to|--out and --png both write to/],
+    [['import', 'folder', '-o', 'folder/'], 2, /--out folder\/: holds the input/],
     [['sample', '-o', 'file/x'], 2, /a part of the path is a file/],
     [['sample', '-o', 'a'], 2, /a: symbolic links lead in a circle/],
     [['sample', '-o', 'x'.repeat(300)], 2, /the name is longer than the file system allows/],

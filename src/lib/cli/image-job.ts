@@ -12,7 +12,7 @@ import { announce, printEstimate } from './estimate.js';
 import { type ImageOptions, imageInput } from './image-input.js';
 import { Progress } from './progress.js';
 import { provenance } from './provenance.js';
-import { continueStream, type OutputOptions } from './tensor-output.js';
+import { checkBesideInput, continueStream, type OutputOptions } from './tensor-output.js';
 
 export interface ImageJob {
   /** Of the verb, for the progress. */
@@ -95,6 +95,7 @@ export async function overImages(
 /** Runs a job over a folder, an archive or a stream of images, and writes one stream. */
 export async function runImageJob(input: string, options: ImageJobOptions, job: ImageJob): Promise<void> {
   const { name, kind, size, columns } = job;
+  checkBesideInput(options, input);
   const source = await imageInput(input, size, options);
   if (options.dryRun) return estimate(source, options, job);
   const reference = input === '-' ? source.metadata['repa.reference'] : portablePath(input);

@@ -10,13 +10,20 @@ import { entriesOf, type Table, valueAt } from '../options/table.js';
 
 /**
  * Checks every path that the values of a verb say it writes to, and waits for the reader of a named pipe.
- * @throws UsageError for a folder in place of a file or the other way round; MissingInputError when a file's folder does not
+ * @throws UsageError for two outputs of one name, a folder in place of a file or the other way round; MissingInputError when a file's folder does not
  *   exist; errors of the file system as they come
  */
 export async function checkOutputs(table: Table, values: unknown): Promise<void> {
+  const taken = new Map<string, string>();
   for (const { option, path: place } of entriesOf(table)) {
     const target = option.writes ? valueAt(values, place) : undefined;
-    if (typeof target === 'string' && target !== '-' && !isDescriptor(target)) await checkOutput(option, target);
+    if (typeof target !== 'string' || target === '-' || isDescriptor(target)) continue;
+    const other = taken.get(path.resolve(target));
+    if (other !== undefined && !isDevice(target)) {
+      throw new UsageError(`${other} and ${option.long} both write to ${target}`, 'Give each an output of its own.');
+    }
+    taken.set(path.resolve(target), option.long);
+    await checkOutput(option, target);
   }
 }
 
@@ -33,6 +40,12 @@ async function checkOutput({ writes, long }: Option, target: string): Promise<vo
   if (!statOf(path.dirname(file))) throw noFolder(statOf(path.dirname(target)) ? file : target);
   tryWriting(file, target);
 }
+
+/** Whether a target takes whatever is written to it, as /dev/null does. */
+const isDevice = (target: string): boolean => {
+  const found = statOf(target);
+  return found !== undefined && !found.isFile() && !found.isDirectory();
+};
 
 const statOf = (file: string): Stats | undefined => {
   try {

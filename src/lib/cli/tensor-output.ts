@@ -28,6 +28,13 @@ export function checkBinaryOutput({ out }: OutputOptions): void {
   );
 }
 
+/** @throws UsageError when parts would be written among the images that they are made of, which would no longer be taken for images */
+export function checkBesideInput({ out = '-' }: OutputOptions, input: string): void {
+  if (input === '-' || out === '-' || path.resolve(out) !== path.resolve(input) || !isShardFolder(out)) return;
+  if (firstFinishedPart(out) === undefined)
+    throw new UsageError(`--out ${out}: holds the input`, 'Name another folder.');
+}
+
 /** Whether an output is a folder of parts. */
 export const isShardFolder = (out: string): boolean =>
   out.endsWith('/') || (existsSync(out) && statSync(out).isDirectory());

@@ -18,10 +18,11 @@ export function labelPlan(text: string | undefined, { model, data }: Pick<RunRec
   if (text === 'random' || text === 'balanced') return text;
   if (text === 'none' && model.nullClass) return text;
   if (text === 'none') throw new UsageError('--labels none: the model has no null class, but classes alone');
-  const numbers = text.split(',').map(Number);
-  if (!numbers.every((label) => Number.isInteger(label) && label >= 0)) {
+  const words = text.split(',');
+  if (!words.every((word) => /^\d+$/.test(word.trim()))) {
     throw new UsageError(`--labels ${text}: it takes random, balanced, none, or class numbers such as 0,1,7`);
   }
+  const numbers = words.map(Number);
   for (const label of numbers) checkLabel(label, model);
   return numbers;
 }
