@@ -1,12 +1,11 @@
 /** repa report: runs as one page to read and to keep. */
 
-import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
-import { missingInput } from '../lib/files/missing.js';
+import { readSmallFile, readSmallText } from '../lib/files/small-file.js';
 import { jsonObject } from '../lib/formats/json-object.js';
 import { flag, list, text } from '../lib/options/option.js';
 import type { Facts } from '../lib/runs/run-view.js';
@@ -48,7 +47,7 @@ export const command = verb({
       const { replaced: _, ...view } = folder.changes((file) => dataUri(folder.picture(file)!, file));
       return view;
     });
-    const results = options.results.flatMap((file) => readResults(readFile(file).toString(), file));
+    const results = options.results.flatMap((file) => readResults(readSmallText(file), file));
     if (!options.mixed) {
       const { checkAlike } = await import('../lib/runs/comparison.js');
       checkAlike(runs);
@@ -59,7 +58,7 @@ export const command = verb({
       live: false,
       runs,
       results,
-      pictures: options.picture.map((file) => ({ name: path.basename(file), uri: dataUri(readFile(file), file) })),
+      pictures: options.picture.map((file) => ({ name: path.basename(file), uri: dataUri(readSmallFile(file), file) })),
     });
     writeFileAtomic(options.out, (fd) => writeFully(fd, Buffer.from(html)));
     if (options.quiet) return;
@@ -67,11 +66,6 @@ export const command = verb({
     say(`${options.out}: ${runs.length} runs, ${lines} lines of logs, ${results.length} results`);
   },
 });
-
-function readFile(file: string): Buffer {
-  if (!existsSync(file)) throw missingInput(file);
-  return readFileSync(file);
-}
 
 const dataUri = (bytes: Buffer, file: string): string =>
   `data:image/${/\.jpe?g$/i.test(file) ? 'jpeg' : 'png'};base64,${bytes.toString('base64')}`;

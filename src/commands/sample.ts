@@ -131,7 +131,8 @@ export const command = verb({
       batch: options.batchSize,
       quiet: options.quiet,
     });
-    const sheet = new PictureOutput(options);
+    const { kind, column, metadata } = headerOf(job, options, total);
+    const sheet = new PictureOutput(options, JSON.stringify(metadata));
     const produce = async (range: Range, writer?: TensorWriter): Promise<void> => {
       for await (const { key, label, latent, image } of samples(job, range, options)) {
         if (writer) await writer.append(key, label, image ? { image: image.data } : { latent });
@@ -139,7 +140,6 @@ export const command = verb({
         progress.advance();
       }
     };
-    const { kind, column, metadata } = headerOf(job, options, total);
     const schema = { columns: [column], metadata: provenance(kind, metadata) };
     const count = share.end - share.first;
     announce(progress, {

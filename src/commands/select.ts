@@ -1,11 +1,11 @@
 /** repa select: some rows and columns of a tensor stream. */
 
-import { readFileSync } from 'node:fs';
 import { OUT } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { writeStream } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError } from '../lib/errors.js';
+import { readSmallText } from '../lib/files/small-file.js';
 import { list, parsed, text, ValueProblem, whole } from '../lib/options/option.js';
 import { type StoredRow, storedRows } from '../lib/stream/copy.js';
 import { openTensorStream, type TensorReader } from '../lib/stream/reader.js';
@@ -106,7 +106,7 @@ function renames(
 
 const readKeys = (file: string): ReadonlySet<string> =>
   new Set(
-    readFileSync(file, 'utf8')
+    readSmallText(file)
       .split('\n')
       .map((line) => line.replace(/\r$/, ''))
       .filter((line) => line !== ''),

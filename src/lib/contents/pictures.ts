@@ -1,7 +1,8 @@
 /** What sets of pictures hold: folders, tars, zips and Parquet. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { isArrayName } from '../exchange/webdataset.js';
+import { readSmallFile } from '../files/small-file.js';
 import { openParquet, type ParquetColumn } from '../formats/parquet.js';
 import { readCaptions } from '../images/captions.js';
 import { isImageName } from '../images/image-names.js';
@@ -80,7 +81,7 @@ export async function parquetFacts(input: string): Promise<Facts> {
 
 /** One picture. Undefined for another file. */
 export async function pictureFacts(file: string): Promise<Facts | undefined> {
-  const bytes = readFileSync(file);
+  const bytes = readSmallFile(file);
   const format = pictureFormat(bytes);
   if (!format) return undefined;
   return { path: file, holds: 'picture', format, ...(await sizes([bytes])) };

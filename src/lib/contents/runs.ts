@@ -1,7 +1,8 @@
 /** What checkpoints, logs and files of events hold. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
+import { readSmallText } from '../files/small-file.js';
 import { jsonObject } from '../formats/json-object.js';
 import { readEvents } from '../formats/tfevents-reader.js';
 import { RunFolder } from '../runs/run-folder.js';
@@ -24,7 +25,7 @@ const linesOf = (log: string): readonly LogLine[] => new RunFolder(log).changes(
 
 /** A log of a run, the lines that --json of a verb has printed, or one object of JSON. */
 export function linesFacts(file: string): Facts {
-  const text = readFileSync(file, 'utf8');
+  const text = readSmallText(file);
   const object = jsonObject(text);
   if (object) return { path: file, holds: 'JSON', fields: Object.keys(object).join(' ') };
   const lines = text.split('\n').filter((line) => line.trim() !== '');

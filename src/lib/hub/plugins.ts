@@ -1,12 +1,12 @@
 /** PJRT plugins by name: fetched as the Python packages that their makers publish, and unpacked where xla looks for them. */
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pluginsFolder, pluginsIn } from '../engine/xla/plugin.js';
 import { DataError, UnavailableError } from '../errors.js';
 import { openAtomicFolder } from '../files/atomic-folder.js';
 import { sha256Of } from '../files/sha256.js';
-import { download, type OnProgress } from './download.js';
+import { download, type OnProgress, settleDownload } from './download.js';
 import { fetchText } from './python/index-page.js';
 import { resolveWheels, type Wheel } from './python/resolve.js';
 import { indexAddresses } from './python/settings.js';
@@ -25,6 +25,13 @@ export const PLUGINS: ReadonlyMap<string, PublishedPlugin> = new Map([
   ['xla-rocm', { requirement: 'jax-rocm7-pjrt' }],
   ['xla-tpu', { requirement: 'libtpu' }],
 ]);
+
+/** Which wheels a plugin was unpacked from. */
+const ORIGIN = 'wheels.json';
+
+/** Where wheels are kept until their plugin is whole. */
+const wheelsFolder = (): string => path.join(pluginsFolder(), '.wheels');
+const wheelFile = (folder: string, sha256: string): string => path.join(folder, `${sha256}.whl`);
 
 const folderOf = (name: string): string => path.join(pluginsFolder(), name);
 
@@ -46,9 +53,12 @@ export interface PulledPlugin {
  */
 export async function pullPlugin(name: string, begin: (file: string) => OnProgress): Promise<PulledPlugin> {
   const here = findPulledPlugin(name);
-  if (here) return { name, path: here, fetched: false };
+  if (here) {
+    removeFetched(folderOf(name));
+    return { name, path: here, fetched: false };
+  }
   const { requirement, without } = PLUGINS.get(name)!;
-  const wheels = path.join(pluginsFolder(), '.wheels'); // kept until the plugin is whole
+  const wheels = wheelsFolder();
   const fetched = new Map<string, Promise<string>>();
   const fetch = (wheel: Wheel): Promise<string> => {
     const file = fetched.get(wheel.sha256) ?? fetchWheel(wheel, wheels, begin);
@@ -65,7 +75,7 @@ export async function pullPlugin(name: string, begin: (file: string) => OnProgre
     const unpacked = needed.filter(({ project }) => project !== without);
     for (const wheel of unpacked) await unpackWheel(await fetch(wheel), folder.path);
     const origin = unpacked.map(({ name, version, sha256 }) => ({ file: name, version: version.text, sha256 }));
-    writeFileSync(path.join(folder.path, 'wheels.json'), `${JSON.stringify(origin, null, 2)}\n`);
+    writeFileSync(path.join(folder.path, ORIGIN), `${JSON.stringify(origin, null, 2)}\n`);
     if (pluginsIn(folder.path).length === 0) {
       throw new DataError(`${unpacked.map(({ name }) => name).join(', ')}: no PJRT plugin is in any of them`);
     }
@@ -77,6 +87,13 @@ export async function pullPlugin(name: string, begin: (file: string) => OnProgre
   return { name, path: findPulledPlugin(name)!, fetched: true };
 }
 
+/** Of a plugin that is whole, the wheels that a process left which was killed before it removed them. */
+function removeFetched(folder: string): void {
+  const file = path.join(folder, ORIGIN);
+  const origin = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as { sha256: string }[]) : [];
+  for (const { sha256 } of origin) rmSync(wheelFile(wheelsFolder(), sha256), { force: true });
+}
+
 /** @returns the file of a wheel whose SHA-256 is that of the index */
 async function fetchWheel(wheel: Wheel, folder: string, begin: (file: string) => OnProgress): Promise<string> {
   const { url, headers, sha256, size, name } = wheel;
@@ -86,7 +103,8 @@ async function fetchWheel(wheel: Wheel, folder: string, begin: (file: string) =>
     throw new UnavailableError(`${file}: is not the file that the index tells of`);
   }
   mkdirSync(folder, { recursive: true });
-  const file = path.join(folder, `${sha256}.whl`);
-  if (!existsSync(file)) await download({ url, headers, file, size, sha256 }, begin(name));
+  const file = wheelFile(folder, sha256);
+  if (existsSync(file)) await settleDownload(file);
+  else await download({ url, headers, file, size, sha256 }, begin(name));
   return file;
 }

@@ -1,8 +1,9 @@
 /** Texts that describe pictures, by the keys of the pictures. */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import { missingInput } from '../files/missing.js';
+import { readSmallText } from '../files/small-file.js';
 import { jsonObject } from '../formats/json-object.js';
 import { isHidden, isImageName } from './image-names.js';
 import { METADATA_FILES, metadataRows } from './metadata-rows.js';
@@ -37,7 +38,7 @@ function ofFolder(folder: string): Captions {
     pictures.flatMap((name): [string, string[]][] => {
       const beside = `${name.slice(0, -path.extname(name).length)}.txt`;
       if (!names.has(beside)) return [];
-      const lines = linesOf(readFileSync(path.join(folder, beside), 'utf8'));
+      const lines = linesOf(readSmallText(path.join(folder, beside)));
       return lines.length > 0 ? [[name, lines]] : [];
     }),
   );
@@ -50,7 +51,7 @@ const linesOf = (text: string): string[] =>
     .filter((line) => line !== '');
 
 function ofFile(file: string): Captions {
-  const text = new TextDecoder().decode(readFileSync(file)); // without a byte order mark
+  const text = readSmallText(file);
   const extension = path.extname(file);
   if (extension === '.jsonl' || extension === '.ndjson') {
     const lines = [...text.split('\n').entries()].filter(([, line]) => line.trim() !== '');

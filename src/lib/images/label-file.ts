@@ -1,7 +1,6 @@
 /** Lists of labels that lie apart from the pictures, as ImageNet's validation set has them. */
-import { readFileSync } from 'node:fs';
 import { DataError } from '../errors.js';
-import { missingInput } from '../files/missing.js';
+import { readSmallText } from '../files/small-file.js';
 import { isImageName } from './image-names.js';
 
 /** What a file tells of pictures: a class number or a name of a class, by the picture's name. */
@@ -24,7 +23,7 @@ const HEADER = /^(image_?id|image|file_?name|filename|path|name)$/i;
  */
 export function readLabelFile(file: string): LabelList {
   const labels = new Map<string, string>();
-  for (const [i, line] of textOf(file).split(/\r?\n/).entries()) {
+  for (const [i, line] of readSmallText(file).split(/\r?\n/).entries()) {
     if (line.trim() === '') continue;
     const [name, label] = line.trim().split(/[\s,]+/);
     if (i === 0 && HEADER.test(name)) continue;
@@ -49,13 +48,3 @@ export function readLabelFile(file: string): LabelList {
 }
 
 const withoutEnding = (name: string): string => (isImageName(name) ? name.slice(0, name.lastIndexOf('.')) : name);
-
-function textOf(file: string): string {
-  try {
-    return new TextDecoder().decode(readFileSync(file)); // without a byte order mark
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') throw missingInput(file);
-    throw new DataError(`${file}: cannot be read (${code})`);
-  }
-}

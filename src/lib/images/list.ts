@@ -1,8 +1,9 @@
 /** The pictures of a folder, in an order and with labels that do not depend on the machine. */
-import { type Dirent, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { type Dirent, readdirSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, MissingInputError } from '../errors.js';
 import { whyMissing } from '../files/missing.js';
+import { readSmallFile } from '../files/small-file.js';
 import { isUnfinished } from '../files/unfinished-folder.js';
 import { compareCodePoints } from './code-points.js';
 import { IMAGE_EXTENSIONS, isHidden } from './image-names.js';
@@ -50,7 +51,7 @@ export function noImages(where: string, notes: readonly string[]): DataError {
 /** The files of a folder, sorted, without those in hidden folders. */
 export const folderFiles = (folder: string): FileSet => ({
   names: [...fileNames(folder, '', [])].sort(compareCodePoints),
-  read: (name) => readFileSync(path.join(folder, name)),
+  read: (name) => readSmallFile(path.join(folder, name)),
   show: (name) => path.join(folder, name),
 });
 

@@ -1,8 +1,9 @@
 /** CLIP's tokenizer: byte pairs, of texts in lower case, from the vocabulary files that are published with its weights. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import { missingInput } from '../files/missing.js';
+import { readSmallText } from '../files/small-file.js';
 import { jsonObject } from '../formats/json-object.js';
 
 const START = '<|startoftext|>';
@@ -28,7 +29,7 @@ export class ClipTokenizer {
   constructor(folder: string) {
     const file = (name: string): string => {
       const place = path.join(folder, name);
-      if (existsSync(place)) return readFileSync(place, 'utf8');
+      if (existsSync(place)) return readSmallText(place);
       throw missingInput(
         place,
         'file',

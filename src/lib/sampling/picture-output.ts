@@ -20,11 +20,12 @@ export class PictureOutput {
   readonly #sheet: RgbImage[] = [];
   readonly #mark: Mark | undefined;
 
-  constructor(options: PictureOptions) {
+  /** @param job all that the pictures depend on */
+  constructor(options: PictureOptions, job: string) {
     this.#options = options;
     if (!options.png) return;
     makeFolder(options.png);
-    this.#mark = markUnfinished(options.png);
+    this.#mark = markUnfinished(options.png, job);
   }
 
   async add(key: string, image: RgbImage): Promise<void> {

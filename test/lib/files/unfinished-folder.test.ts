@@ -17,16 +17,16 @@ const picture = (shade: number) => ({ width: 1, height: 1, data: new Uint8Array(
 
 test('pictures of a run that goes on, or was stopped, are no set of images', async () => {
   const png = path.join(root, 'png');
-  const output = new PictureOutput({ png });
+  const output = new PictureOutput({ png }, 'job');
   await output.add('000000', picture(1));
   await assert.rejects(openImages(png), /png: is unfinished/);
   await output.end();
   assert.equal((await openImages(png)).total, 1);
 
   // A second run writes beside the first one's pictures, and not over them.
-  const second = new PictureOutput({ png });
+  const second = new PictureOutput({ png }, 'job');
   await assert.rejects(second.add('000000', picture(2)), UsageError);
-  const third = new PictureOutput({ png });
+  const third = new PictureOutput({ png }, 'job');
   await third.add('000001', picture(3));
   await third.end();
   assert.deepEqual(readdirSync(png).sort(), ['000000.png', '000001.png']);
@@ -39,8 +39,13 @@ test('a run that was killed is continued over its own pictures', async () => {
   writeFileSync(path.join(png, '.unfinished.0badc0de-999999-0.tmp'), '');
   assert.ok(isUnfinished(png));
   await assert.rejects(openImages(png), /is unfinished/);
-  const again = new PictureOutput({ png });
+  const again = new PictureOutput({ png }, 'job');
   await again.add('000000', picture(2));
+  assert.throws(
+    () => new PictureOutput({ png }, 'of another seed'),
+    /killed: holds a part of what another command makes/,
+  );
+  new PictureOutput({ png }, 'job'); // another part of the same
   await again.end();
 });
 
@@ -62,7 +67,7 @@ test('what looks for leftovers of killed processes leaves the mark, by which the
   }
   removeStale(png);
   assert.deepEqual(readdirSync(png), [`.unfinished.${system}-${child.pid}-0.tmp`]);
-  const again = new PictureOutput({ png });
+  const again = new PictureOutput({ png }, 'job');
   await again.add('000000', picture(1));
   await again.end();
   assert.deepEqual(readdirSync(png), ['000000.png']);
