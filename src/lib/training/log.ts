@@ -1,10 +1,11 @@
 /** The log of a run: log.ndjson in its folder, and wherever else its lines are wanted. */
-import { existsSync, readFileSync } from 'node:fs';
+import { closeSync, existsSync, openSync, readSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { diskProblem, UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
+import { jsonObject } from '../formats/json-object.js';
 import type { Utilization } from './pace.js';
 import type { Stopwatch } from './stopwatch.js';
 
@@ -14,6 +15,9 @@ import type { Stopwatch } from './stopwatch.js';
  * and no `memory_bytes`.
  */
 export const LOG_VERSION = '3';
+
+const LINE_FEED = 10;
+const PIECE = 2 ** 22;
 
 /** One step. Losses are means over the global batch, each under its name and unweighted. */
 export interface LogEntry {
@@ -101,9 +105,11 @@ export interface Log {
 export async function openLog(folder: string, step: number, print: (line: string) => void): Promise<Log> {
   makeFolder(folder);
   const file = path.join(folder, 'log.ndjson');
-  const lines = existsSync(file) ? readFileSync(file, 'utf8').split('\n') : [];
-  const kept = lines.filter((line) => isUpTo(line, step));
-  writeFileAtomic(file, (fd) => writeFully(fd, Buffer.from(kept.map((line) => `${line}\n`).join(''))));
+  const measured = new Map<number, Set<string>>();
+  writeFileAtomic(file, (fd) => {
+    for (const piece of existsSync(file) ? piecesOf(file) : [])
+      writeFully(fd, Buffer.from(upTo(piece, step, measured)));
+  });
   const handle = await open(file, 'a');
   const append = async (line: string): Promise<void> => {
     try {
@@ -123,22 +129,42 @@ export async function openLog(folder: string, step: number, print: (line: string
       await append(line);
       print(line);
     },
-    measuresOf: (asked) =>
-      new Set(
-        kept
-          .map((line) => JSON.parse(line))
-          .filter((entry) => entry.step === asked)
-          .map(({ evaluation }) => evaluation),
-      ),
+    measuresOf: (asked) => measured.get(asked) ?? new Set(),
     close: () => handle.close(),
   };
 }
 
-/** Whether a line is a whole entry of a step up to `step`. */
-function isUpTo(line: string, step: number): boolean {
+/** Whole lines of a file, some megabytes at a time: a log may be longer than a text can be. */
+function* piecesOf(file: string): Generator<string> {
+  const fd = openSync(file, 'r');
   try {
-    return JSON.parse(line).step <= step;
-  } catch {
-    return false; // the last line of a killed run may be half of one
+    const chunk = Buffer.alloc(PIECE);
+    let begun = Buffer.alloc(0);
+    for (let count = readSync(fd, chunk); count > 0; count = readSync(fd, chunk)) {
+      const all = Buffer.concat([begun, chunk.subarray(0, count)]);
+      const end = all.lastIndexOf(LINE_FEED) + 1;
+      if (end > 0) yield all.toString('utf8', 0, end);
+      begun = all.subarray(end);
+    }
+    yield begun.toString(); // half a line of a killed run, or none
+  } finally {
+    closeSync(fd);
   }
+}
+
+/** The lines that are whole entries of a step up to `step`; what they measured is added to `measured`. */
+function upTo(lines: string, step: number, measured: Map<number, Set<string>>): string {
+  return lines
+    .split('\n')
+    .filter((line) => {
+      const entry = jsonObject(line);
+      if (typeof entry?.step !== 'number' || entry.step > step) return false; // the last line of a killed run may be half of one
+      if (typeof entry.evaluation === 'string') {
+        const names = measured.get(entry.step) ?? new Set();
+        measured.set(entry.step, names.add(entry.evaluation));
+      }
+      return true;
+    })
+    .map((line) => `${line}\n`)
+    .join('');
 }
