@@ -1,14 +1,12 @@
 /** repa report: runs as one page to read and to keep. */
 
 import path from 'node:path';
+import { RESULTS } from '../lib/cli/shared-options.js';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { DataError } from '../lib/errors.js';
 import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
-import { readSmallFile, readSmallText } from '../lib/files/small-file.js';
-import { jsonObject } from '../lib/formats/json-object.js';
+import { readSmallFile } from '../lib/files/small-file.js';
 import { flag, list, text } from '../lib/options/option.js';
-import type { Facts } from '../lib/runs/run-view.js';
 
 const description = `Writes one HTML page about training runs: the curves of their logs, the samples of --eval-every beside each other,
 their settings and where they differ, and numbers that were measured on them. It is the page of repa watch, frozen: everything is
@@ -34,7 +32,7 @@ export const command = verb({
   operands: [operand('[runs...]', 'training folders, logs, or a checkpoint (default: ckpt)')],
   options: {
     out: text('-o, --out <file.html>', 'the page to write', { default: 'report.html', writes: 'file' }),
-    results: list('--results <files>', 'lines of --json, in files separated by commas', String, { default: [] }),
+    results: RESULTS,
     picture: list('--picture <files>', 'pictures to show, separated by commas: PNG or JPEG', String, { default: [] }),
     mixed: flag('--mixed', 'also numbers that were not measured alike'),
     title: text('--title <text>', 'what the page is called', { defaultText: 'the names of the runs' }),
@@ -42,12 +40,13 @@ export const command = verb({
   run: async (locations, options) => {
     const { RunFolder } = await import('../lib/runs/run-folder.js');
     const { runPage } = await import('../lib/runs/page.js');
+    const { readResults } = await import('../lib/runs/results.js');
     const runs = (locations.length > 0 ? locations : ['ckpt']).map((location) => {
       const folder = new RunFolder(location);
       const { replaced: _, ...view } = folder.changes((file) => dataUri(folder.picture(file)!, file));
       return view;
     });
-    const results = options.results.flatMap((file) => readResults(readSmallText(file), file));
+    const results = readResults(options.results);
     if (!options.mixed) {
       const { checkAlike } = await import('../lib/runs/comparison.js');
       checkAlike(runs);
@@ -69,13 +68,3 @@ export const command = verb({
 
 const dataUri = (bytes: Buffer, file: string): string =>
   `data:image/${/\.jpe?g$/i.test(file) ? 'jpeg' : 'png'};base64,${bytes.toString('base64')}`;
-
-/** @throws DataError naming the line that is no JSON object */
-function readResults(lines: string, source: string): Facts[] {
-  return lines.split('\n').flatMap((line, i) => {
-    if (line.trim() === '') return [];
-    const value = jsonObject(line);
-    if (value) return [value];
-    throw new DataError(`${source}: line ${i + 1} is no JSON object`);
-  });
-}

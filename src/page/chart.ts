@@ -72,6 +72,7 @@ export function drawChart(parent: HTMLElement, curves: readonly DrawnCurve[], as
           {
             ...axis,
             ...ticksOf(options.logX),
+            incrs: WHOLE_STEPS,
             label: options.xLabel,
             labelSize: 16,
             labelGap: 0,
@@ -120,6 +121,9 @@ const valueText = (_: uPlot, value: number | null): string =>
 const scaleOf = (logarithmic: boolean): uPlot.Scale =>
   logarithmic ? { distr: 3, range: (_, low, high) => [low / MARGIN, high * MARGIN] } : { distr: 1 };
 const MARGIN = 1.05;
+
+/** Steps, blocks, images and seconds are counted in whole numbers. */
+const WHOLE_STEPS = Array.from({ length: 12 }, (_, power) => [1, 2, 5].map((digit) => digit * 10 ** power)).flat();
 
 const ticksOf = (logarithmic: boolean): uPlot.Axis =>
   logarithmic ? { splits: (_, __, low, high) => logTicks(low, high), filter: (_, splits) => splits } : {};

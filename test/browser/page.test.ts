@@ -47,10 +47,12 @@ test('curves grow while a run trains, and the page can be used', async (t) => {
   const { address, server } = await servePage(
     folders.map((folder) => new RunFolder(folder)),
     0,
+    [{ metric: 'cknna', column: 'hidden.b1.t0.5 ~ feats', value: 0.25 }],
   );
   t.after(() => server.close());
   const { page, problems } = await opened(address);
   await page.getByText('ckpt: step 50').waitFor();
+  assert.ok(await page.getByText('cknna with feats, by block').isVisible());
   appendFileSync(path.join(folders[0], 'log.ndjson'), '{"step":51,"velocity_loss":0.01,"seconds":0.5}\n');
   await page.getByText('ckpt: step 51').waitFor();
   await page.selectOption('select', 'seconds');

@@ -1,11 +1,15 @@
 /** Options that mean the same in several verbs. */
 
-import { choice, flag, integer, parsed, text, ValueProblem } from '../options/option.js';
+import { choice, flag, integer, list, parsed, text, ValueProblem } from '../options/option.js';
 import { options } from '../options/table.js';
 import { coresPerProcess } from '../parallel/environment.js';
 import type { Shard } from '../stream/shards.js';
 
 export const SEED = integer('--seed <n>', 'seed of everything random', { default: 0 });
+
+export const RESULTS = list('--results <files>', 'lines of --json, in files separated by commas', String, {
+  default: [],
+});
 
 export const batchSize = (size: number) =>
   integer('--batch-size <n>', 'rows computed at a time; changes speed and memory', { min: 1, default: size });

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { RepaError, UnavailableError } from '../errors.js';
 import { runPage } from './page.js';
 import type { RunFolder } from './run-folder.js';
-import type { RunChange, RunView } from './run-view.js';
+import type { Facts, RunChange, RunView } from './run-view.js';
 
 const LOOPBACK = '127.0.0.1';
 /** Names under which a browser on this machine asks; another one is a page from elsewhere that had itself renamed. */
@@ -43,19 +43,27 @@ class FollowedRun {
   }
 }
 
+/** What pages show. */
+interface Served {
+  readonly runs: readonly FollowedRun[];
+  readonly results: readonly Facts[];
+}
+
 /**
  * Starts serving.
  * @param port 0 for any that is free
+ * @param results lines of --json of fid, cknna and probe
  * @returns the address to open
  * @throws UnavailableError when the port is taken
  */
 export async function servePage(
   folders: readonly RunFolder[],
   port: number,
+  results: readonly Facts[] = [],
 ): Promise<{ address: string; server: Server }> {
   const runs = folders.map((folder, index) => new FollowedRun(folder, index));
   const server = createServer((request, response) => {
-    const { status = 200, type, body, headers } = replyOrReason(runs, request);
+    const { status = 200, type, body, headers } = replyOrReason({ runs, results }, request);
     response.writeHead(status, {
       'Content-Type': type,
       'Cache-Control': 'no-store',
@@ -88,9 +96,9 @@ interface Reply {
 }
 
 /** What cannot be read now may be whole again when its run continues: the page says it and goes on asking. */
-function replyOrReason(runs: readonly FollowedRun[], request: IncomingMessage): Reply {
+function replyOrReason(served: Served, request: IncomingMessage): Reply {
   try {
-    return reply(runs, request);
+    return reply(served, request);
   } catch (error) {
     if (error instanceof RepaError || isOfFileSystem(error)) return refusal(500, error.message);
     throw error;
@@ -99,13 +107,13 @@ function replyOrReason(runs: readonly FollowedRun[], request: IncomingMessage): 
 
 const refusal = (status: number, body: string): Reply => ({ status, type: 'text/plain; charset=utf-8', body });
 
-function reply(runs: readonly FollowedRun[], { headers, method, url = '/' }: IncomingMessage): Reply {
+function reply({ runs, results }: Served, { headers, method, url = '/' }: IncomingMessage): Reply {
   const name = (headers.host ?? '').replace(/:\d+$/, '');
   if (!OWN_NAMES.has(name)) return refusal(403, 'this page is for this machine');
   if (method !== 'GET') return refusal(405, 'only GET');
   if (!URL.canParse(url, `http://${LOOPBACK}`)) return refusal(400, 'no such page');
   const { pathname, searchParams } = new URL(url, `http://${LOOPBACK}`);
-  if (pathname === '/') return emptyPage(runs);
+  if (pathname === '/') return emptyPage({ runs, results });
   if (pathname === '/changes') {
     const changes = runs.map((run, i) => run.since(seenOf(searchParams.get(String(i)))));
     return { type: 'application/json', body: JSON.stringify(changes) };
@@ -116,10 +124,10 @@ function reply(runs: readonly FollowedRun[], { headers, method, url = '/' }: Inc
 }
 
 /** The page without a line: it asks for them at once, and shows something meanwhile. */
-function emptyPage(runs: readonly FollowedRun[]): Reply {
+function emptyPage({ runs, results }: Served): Reply {
   const views = runs.map(({ folder }) => ({ name: folder.name, config: null, lines: [], pictures: [] }));
   const title = views.map(({ name }) => name).join(', ');
-  const { html, policy } = runPage({ title, live: true, runs: views, results: [], pictures: [] });
+  const { html, policy } = runPage({ title, live: true, runs: views, results, pictures: [] });
   return { type: 'text/html; charset=utf-8', body: html, headers: { 'Content-Security-Policy': policy } };
 }
 
