@@ -74,9 +74,9 @@ export async function openParquetImages(input: string): Promise<ParquetImages> {
   const others = set.columns.map(({ name }) => name).filter((name) => !taken.includes(name));
   async function* images(from: number, to: number): AsyncGenerator<ImageSource> {
     for await (const row of set.rows(taken, from, to)) {
-      const cell = row.cells[image!.name] as { bytes?: unknown } | null | undefined;
+      const cell = row.cells[image!.name] as { bytes?: unknown; path?: unknown } | null | undefined;
       const bytes: unknown = cell?.bytes ?? cell;
-      if (!(bytes instanceof Uint8Array)) throw new DataError(`${row.where}: its image has no bytes`);
+      if (!(bytes instanceof Uint8Array)) throw noBytes(row.where, cell?.path);
       yield { ...names.of(row), bytes, path: row.where };
     }
   }
@@ -90,6 +90,15 @@ export async function openParquetImages(input: string): Promise<ParquetImages> {
   const notes = others.length > 0 ? [`columns that are not taken: ${others.join(', ')}`] : [];
   return { total: set.total, classes: names.classes, notes, named, images };
 }
+
+/** Of a set whose pictures lie elsewhere: Hugging Face's datasets writes their paths alone unless it is asked to embed them. */
+const noBytes = (where: string, path: unknown): DataError =>
+  typeof path === 'string'
+    ? new DataError(
+        `${where}: its image has no bytes, only the path ${path}`,
+        "Take the folder of pictures itself, or embed them: ds.with_format('arrow').map(datasets.table.embed_table_storage, batched=True).",
+      )
+    : new DataError(`${where}: its image has no bytes`);
 
 /** The names that datasets keeps of a column of class numbers. */
 function classNames(metadata: ParquetSet['metadata'], label: string): string[] | undefined {
