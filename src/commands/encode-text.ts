@@ -56,8 +56,7 @@ export const command = verb({
     const schema = {
       columns: [{ name: 'text', dtype: options.dtype, shape: [tokens, dim], dimNames: ['tokens', 'dim'] }] as const,
       metadata: provenance('text', {
-        'repa.model': encoder.name,
-        'repa.model.sha256': encoder.sha256,
+        ...encoder.metadata,
         'repa.engine': engineEntry(),
       }),
     };

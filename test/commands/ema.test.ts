@@ -112,6 +112,10 @@ test('averages are kept with checkpoints, and mixed to those of other widths; a 
   flipped[flipped.length - 1] ^= 1;
   writeFileSync(at('whole/averages/step-0000002/ema-sigma-0.05.safetensors'), flipped);
   await refused(65, /is damaged/, 'ema', 'whole', '--sigma-rel', '0.2', '-o', 'x');
+  flipped.set([0x80, 0x7f], flipped.length - 2); // its last number is not finite, and no hash tells
+  writeFileSync(at('whole/averages/step-0000002/ema-sigma-0.05.safetensors'), flipped);
+  rmSync(at('whole/averages/step-0000002/SHA256SUMS'));
+  await refused(65, /the average of '.*' is not finite/, 'ema', 'whole', '--sigma-rel', '0.2', '-o', 'x');
 });
 
 test('a new run does not add its averages to those of another', async (t) => {

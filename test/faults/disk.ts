@@ -50,6 +50,8 @@ export async function refuseAt(
 
 /** Whether what is said names something that the verb writes. */
 function namesFile(stderr: string, { args }: WritingVerb): boolean {
-  const outputs = args.filter((_, i) => /^(-o|--out|--rest|--png|--grid|--save-stats)$/.test(args[i - 1] ?? ''));
+  const outputs = args.filter((_, i) =>
+    /^(-o|--out|--rest|--png|--grid|--save-stats|--fit-statistics)$/.test(args[i - 1] ?? ''),
+  );
   return [...outputs, 'ckpt', 'run/hf'].some((output) => stderr.includes(output.replace(/\/$/, '')));
 }

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import { missingInput } from '../files/missing.js';
+import { sha256OfText } from '../files/sha256.js';
 import { readSmallText } from '../files/small-file.js';
 import { jsonObject } from '../formats/json-object.js';
 
@@ -15,7 +16,12 @@ const WORDS = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
 /** Texts in which a word is looked up rather than merged again. */
 const MOST_KNOWN = 1 << 16;
 
+/** No piece of a vocabulary has as many letters (the longest of CLIP's has fewer): what is behind so many for each token of a text cannot count. */
+const LONGEST_PIECE = 32;
+
 export class ClipTokenizer {
+  /** Of both files. */
+  readonly sha256: string;
   readonly #vocabulary: ReadonlyMap<string, number>;
   readonly #ranks: ReadonlyMap<string, number>;
   readonly #start: number;
@@ -36,14 +42,16 @@ export class ClipTokenizer {
         'The vocabulary of CLIP is vocab.json and merges.txt, published beside its weights.',
       );
     };
-    const vocabulary = Object.entries(jsonObject(file('vocab.json')) ?? {});
-    this.#vocabulary = new Map(vocabulary.filter((entry): entry is [string, number] => Number.isInteger(entry[1])));
-    const merges = file('merges.txt')
-      .split('\n')
-      .filter((line) => /^\S+ \S+$/.test(line) && !line.startsWith('#version'));
+    const [words, pairs] = ['vocab.json', 'merges.txt'].map(file);
+    this.sha256 = sha256OfText(JSON.stringify([words, pairs]));
+    const vocabulary = Object.entries(jsonObject(words) ?? {});
+    const isNumber = (token: unknown): token is number =>
+      Number.isInteger(token) && (token as number) >= 0 && (token as number) < vocabulary.length;
+    this.#vocabulary = new Map(vocabulary.filter((entry): entry is [string, number] => isNumber(entry[1])));
+    const merges = pairs.split('\n').filter((line) => /^\S+ \S+$/.test(line) && !line.startsWith('#version'));
     this.#ranks = new Map(merges.map((line, rank) => [line, rank]));
     const [start, end] = [this.#vocabulary.get(START), this.#vocabulary.get(END)];
-    if (start === undefined || end === undefined || merges.length === 0) {
+    if (start === undefined || end === undefined || merges.length === 0 || this.size < vocabulary.length) {
       throw new DataError(`${folder}: vocab.json and merges.txt are not those of CLIP`);
     }
     this.#start = start;
@@ -63,14 +71,20 @@ export class ClipTokenizer {
    */
   encode(text: string, length: number): Int32Array {
     const words = lowerCase(text.normalize('NFC')).match(WORDS) ?? [];
-    const pieces = words.flatMap((word) => this.#word(word)).slice(0, length - 2);
+    const pieces: number[] = [];
+    for (const word of words) {
+      if (pieces.length >= length - 2) break;
+      pieces.push(...this.#word(word, length * LONGEST_PIECE));
+    }
+    pieces.length = Math.min(pieces.length, length - 2);
     return Int32Array.from({ length }, (_, i) => (i === 0 ? this.#start : (pieces[i - 1] ?? this.#end)));
   }
 
-  #word(word: string): readonly number[] {
+  /** @param most letters of it that are looked at: merging takes the square of their number */
+  #word(word: string, most: number): readonly number[] {
     const known = this.#words.get(word);
     if (known) return known;
-    const tokens = merged(lettersOf(word), this.#ranks).map((piece) => {
+    const tokens = merged(lettersOf(word).slice(0, most), this.#ranks).map((piece) => {
       const token = this.#vocabulary.get(piece);
       if (token !== undefined) return token;
       throw new DataError(`vocab.json lacks '${piece}', a piece of '${word}': it does not belong to merges.txt`);

@@ -13,6 +13,8 @@ export interface TextEncoder {
   /** As recorded in `repa.model`. */
   readonly name: string;
   readonly sha256: string;
+  /** Entries of a header that tell which it is. */
+  readonly metadata: Readonly<Record<string, string>>;
   /** Tokens of a text. */
   readonly tokens: number;
   readonly dim: number;
@@ -29,6 +31,9 @@ export interface TextEncoderOptions {
   tokenizer?: string | undefined;
   batchSize: number;
 }
+
+/** Of the header: which vocabulary texts were cut into tokens by. */
+export const VOCABULARY_KEY = 'repa.vocabulary.sha256';
 
 /** Stable Diffusion's, and that of REPA's MM-DiT. */
 export const DEFAULT_TEXT_ENCODER = 'clip-vit-l';
@@ -84,6 +89,7 @@ export async function openTextEncoder(options: TextEncoderOptions): Promise<Text
   return {
     name,
     sha256,
+    metadata: { 'repa.model': name, 'repa.model.sha256': sha256, [VOCABULARY_KEY]: tokenizer.sha256 },
     tokens,
     dim,
     encode(texts) {

@@ -2,7 +2,7 @@
 import { DataError, UsageError } from '../errors.js';
 import { NULL_CAPTION } from '../images/captions.js';
 import { isMmdit } from '../models/mmdit.js';
-import { DEFAULT_TEXT_ENCODER, isTextEncoder, openTextEncoder } from '../pretrained/text-encoder.js';
+import { DEFAULT_TEXT_ENCODER, isTextEncoder, openTextEncoder, VOCABULARY_KEY } from '../pretrained/text-encoder.js';
 import { openTensorFile, type TensorFile } from '../stream/file.js';
 import { type ContextShape, contextShape, emptyCaption, readContext } from '../training/data/captions.js';
 import type { DiffusionModel } from './model.js';
@@ -56,8 +56,7 @@ async function encodedPrompt(prompt: string, options: PromptChoice, model: Diffu
   const encoder = await openTextEncoder({
     ...{ encoder: named, weights: options.textWeights, tokenizer: options.tokenizer, batchSize: 2 },
   });
-  const { name, sha256, tokens, dim } = encoder;
-  const metadata = { 'repa.model': name, 'repa.model.sha256': sha256 };
+  const { metadata, tokens, dim } = encoder;
   checkEncoder('--prompt', { tokens, dim, metadata }, model);
   const vectors = encoder.encode([prompt, '']).slice(); // [2, L, D]
   encoder.dispose();
@@ -78,8 +77,10 @@ function checkEncoder(
 ): void {
   const text = record.model.text!;
   const trained = record.data.text?.metadata;
-  const [own, wanted] = [metadata, trained].map((each) => each?.['repa.model.sha256']);
-  if (tokens === text.tokens && dim === text.dim && (wanted === undefined || own === wanted)) return;
+  // What either does not tell is taken for the same.
+  const isSame = (key: string): boolean =>
+    [metadata[key], trained?.[key]].includes(undefined) || metadata[key] === trained?.[key];
+  if (tokens === text.tokens && dim === text.dim && ['repa.model.sha256', VOCABULARY_KEY].every(isSame)) return;
   throw new DataError(
     `${where}: captions of ${metadata['repa.model']} [${tokens}, ${dim}], but ${source} was trained with others`,
     `Encode them with ${trained?.['repa.model'] ?? `an encoder of [${text.tokens}, ${text.dim}]`}.`,

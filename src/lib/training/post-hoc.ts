@@ -8,6 +8,7 @@ import { DataError, MissingInputError, UsageError } from '../errors.js';
 import { type HostTensor, toFloat32 } from '../formats/host-tensor.js';
 import type { LazyTensor, SafetensorsFile } from '../formats/safetensors.js';
 import { solve } from '../linalg/solve.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import { halfFromFloat } from '../numbers/half.js';
 import { type Average, type Profile, powerAverage, profileProduct, sigmaOf } from '../optim/average.js';
 import {
@@ -146,7 +147,14 @@ function mixed(files: readonly SafetensorsFile[], shares: Float64Array, name: st
     sum ??= new Float64Array(data.length);
     for (let j = 0; j < data.length; j++) sum[j] += shares[i] * data[j];
   });
-  return Float32Array.from(sum!);
+  const average = Float32Array.from(sum!);
+  if (firstNonFinite(average) >= 0) {
+    throw new DataError(
+      `the average of '${name}' is not finite: one that was kept is not`,
+      'Take the averages of the run from a copy.',
+    );
+  }
+  return average;
 }
 
 /** The averages up to a step, and the record of that step. */

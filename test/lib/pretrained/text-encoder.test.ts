@@ -27,6 +27,12 @@ describe('tokens', () => {
     for (const { caption, ids } of captions) assert.deepEqual([...clip.encode(caption, ids.length)], ids, caption);
   });
 
+  test('of a word of any length are its first ones', () => {
+    const clip = new ClipTokenizer(tokenizer);
+    const word = 'ab'.repeat(400);
+    assert.deepEqual(clip.encode(`${word}${'ab'.repeat(200_000)}`, 12), clip.encode(word, 12));
+  });
+
   test('need a vocabulary that is one', () => {
     const folder = temporaryFolder();
     assert.throws(() => new ClipTokenizer(folder), MissingInputError);
@@ -34,7 +40,13 @@ describe('tokens', () => {
     writeFileSync(path.join(folder, 'merges.txt'), 'a b\n');
     assert.throws(() => new ClipTokenizer(folder), DataError);
     writeFileSync(path.join(folder, 'vocab.json'), '{"<|startoftext|>":0,"<|endoftext|>":1}');
-    assert.throws(() => new ClipTokenizer(folder).encode('x', 8), /vocab\.json lacks 'x<\/w>'/);
+    const beside = new ClipTokenizer(folder);
+    assert.notEqual(beside.sha256, new ClipTokenizer(tokenizer).sha256);
+    for (const number of ['-1', '2', '0.5', '"1"']) {
+      writeFileSync(path.join(folder, 'vocab.json'), `{"<|startoftext|>":0,"<|endoftext|>":${number}}`);
+      assert.throws(() => new ClipTokenizer(folder), /not those of CLIP/);
+    }
+    assert.throws(() => beside.encode('x', 8), /vocab\.json lacks 'x<\/w>'/);
   });
 });
 
