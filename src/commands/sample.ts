@@ -79,8 +79,10 @@ const OPTIONS = options({
   latents: flag('--latents', 'write latents instead of decoded images', { conflicts: ['grid', 'png'] }),
   dtype: choice('--dtype <type>', 'how latents are stored', ['f16', 'f32'], { defaultText: 'f32', needs: 'latents' }),
   vae: text('--vae <name>', 'decoder', { defaultText: 'the codec that made the training latents' }),
-  vaeWeights: text('--vae-weights <file>', "the decoder's weights"),
-  vaeStatistics: text('--vae-statistics <file>', 'statistics of its latents, of a decoder of encoder tokens'),
+  vaeWeights: text('--vae-weights <file>', "the decoder's weights", { conflicts: ['latents'] }),
+  vaeStatistics: text('--vae-statistics <file>', 'statistics of its latents, of a decoder of encoder tokens', {
+    conflicts: ['latents'],
+  }),
   rounding: ROUNDING,
   grid: text('--grid <file.png>', 'write a sheet of the images', { writes: 'file' }),
   png: text('--png <folder>', 'write each image as a PNG', { writes: 'folder' }),
@@ -122,6 +124,7 @@ export const command = verb({
     if (job.labels === 'none' && given.labels === undefined && !options.quiet) {
       say(`note: ${job.model.source} was trained on images without labels: images of no class are drawn`);
     }
+    noteShift(job.model.record.training.timeShift, options);
     const total = job.noise?.rows ?? options.num ?? (pictures ? SHEET_COUNT : PROTOCOL_COUNT);
     const share = rangeOf(options.shard ?? WHOLE, total);
     if (options.dryRun) return estimate(job, share, options, pictures && !streams);
@@ -187,6 +190,12 @@ function noteUnguided({ quiet, ...options }: Options): void {
   const given = inUse(pick(SAMPLING, 'guidanceLow', 'guidanceHigh', 'guidanceChannels'), options);
   if (options.cfg > 1 || given.length === 0 || quiet) return;
   process.stderr.write(`note: ${given.map(({ long }) => long).join(', ')}: nothing is guided at --cfg 1\n`);
+}
+
+/** Times may be shifted as one likes, but not without knowing. */
+function noteShift(trained: number | undefined, { timeShift, quiet }: Options): void {
+  if (timeShift === undefined || timeShift === (trained ?? 1) || quiet) return;
+  say(`note: --time-shift ${timeShift}: the model was trained at ${trained ?? 1}, which it is sampled at without it`);
 }
 
 interface PartsJob {

@@ -1,16 +1,17 @@
 /** repa train: cached latents and features to a checkpoint folder. */
-
+import { existsSync } from 'node:fs';
 import { DRY_RUN, printEstimate } from '../lib/cli/estimate.js';
 import { imageInput } from '../lib/cli/image-input.js';
 import { answerFirstSignal, dieOf } from '../lib/cli/interrupt.js';
 import { Progress } from '../lib/cli/progress.js';
 import { ENGINE, SEED } from '../lib/cli/shared-options.js';
 import { outliveReader } from '../lib/cli/standard-output.js';
+import { say } from '../lib/cli/terminal.js';
 import { verb } from '../lib/cli/verb.js';
 import { checkMeasures, type MonitorOptions, WHILE_TRAINING } from '../lib/evaluation/while-training/options.js';
 import { text } from '../lib/options/option.js';
 import { refuseFor } from '../lib/options/resolve.js';
-import { options, pick, prefixed, type Values } from '../lib/options/table.js';
+import { options, pick, prefixed, type Values, valuesByName } from '../lib/options/table.js';
 import type { ProcessGroup } from '../lib/parallel/group.js';
 import { METHOD_OPTIONS, PRESETS } from '../lib/repa/methods.js';
 import { CHECKPOINT_FILE, WEIGHTS } from '../lib/sampling/options.js';
@@ -117,6 +118,7 @@ export const command = verb({
   presetOf: ({ preset }) => (preset ? PRESETS.get(preset) : undefined),
   run: async (options) => {
     checkMeasures(options);
+    if (options.printConfig && !existsSync(options.latents)) return printOptions(options);
     if (options.model.startsWith('DiT')) {
       refuseFor(TRAINING, options, 'DiT', "for a SiT, which learns a velocity; a DiT learns the noise of DDPM's steps");
     }
@@ -163,6 +165,12 @@ export const command = verb({
     if (signal) dieOf(signal);
   },
 });
+
+/** Prints what is known of a run without its data. */
+function printOptions({ latents, ...options }: Values<typeof TRAINING> & { latents: string }): void {
+  say(`note: ${latents}: not here: what follows from the data (sizes, classes, methods) is left out`);
+  process.stdout.write(`${JSON.stringify({ options: valuesByName(TRAINING, options) }, null, 2)}\n`);
+}
 
 /** How the weights that the run starts from are opened, if it starts from any. */
 function initialWeights({ init, initOptions }: Values<typeof START>) {

@@ -3,12 +3,11 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { before, test } from 'node:test';
-import { verbs } from '../../src/commands/index.js';
-import { commandOf } from '../../src/lib/cli/command.js';
 import { PRESETS } from '../../src/lib/repa/methods.js';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
 import { toFloats } from '../../src/lib/stream/rows.js';
 import { temporaryFolder } from '../support.js';
+import { runVerb } from './in-process.js';
 import { makeImages, makeTensors } from './support.js';
 import { parseLog, RUN } from './training-run.js';
 
@@ -56,12 +55,8 @@ const TERMS: Record<string, Record<string, number>> = {
 
 const cwd = temporaryFolder();
 
-/** Runs a verb here. What it prints goes among the results of the tests, which does them no harm. */
-async function repa(name: string, ...args: string[]): Promise<void> {
-  const entry = verbs.find((verb) => verb.name === name)!;
-  const command = commandOf(entry, await entry.load()).exitOverride();
-  await command.parseAsync([...args, '--quiet'], { from: 'user' });
-}
+/** What it prints goes among the results of the tests, which does them no harm. */
+const repa = (name: string, ...args: string[]): Promise<void> => runVerb(name, args);
 
 before(async () => {
   process.chdir(cwd);

@@ -15,17 +15,18 @@ interface Sampled {
   sampler: Record<string, unknown>;
   /** Of the weights. */
   sha256: string;
+  stderr: string;
 }
 
 async function sample(...args: string[]): Promise<Sampled> {
-  const common = ['--heads', '3', '--num', '2', '--steps', '5', '--latents', '--threads', '1', '-q', '-o', 'z'];
+  const common = ['--heads', '3', '--num', '2', '--steps', '5', '--latents', '--threads', '1', '-o', 'z'];
   const { code, stderr } = await repa(['sample', '--ckpt', ckpt, ...common, ...args], { cwd });
   assert.equal(code, 0, stderr);
   const reader = await openTensorStream(`${cwd}/z`);
   const latents: number[] = [];
   for await (const batch of reader) latents.push(...(batch.tensors.latent as Float32Array));
   const { 'repa.sampler': sampler, 'repa.model.sha256': sha256 } = reader.schema.metadata;
-  return { latents, sampler: JSON.parse(sampler), sha256 };
+  return { latents, sampler: JSON.parse(sampler), sha256, stderr };
 }
 
 const differ = (a: Sampled, b: Sampled): boolean =>
@@ -60,6 +61,7 @@ test('shifted steps change the samples and are recorded', async () => {
   const [even, shifted] = [await sample(), await sample('--time-shift', '3')];
   assert.equal(even.sampler.time_shift, undefined);
   assert.equal(shifted.sampler.time_shift, 3);
+  assert.match(shifted.stderr, /note: --time-shift 3: the model was trained at 1/);
   assert.ok(differ(shifted, even));
   assert.deepEqual((await sample('--time-shift', '1')).latents, even.latents);
 });

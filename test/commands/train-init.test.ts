@@ -128,6 +128,12 @@ test('an untrained run computes what the weights did, whatever file they are fro
     assert.deepEqual([origin.by, origin.source, origin.at, origin.left], ['init', name, 0, []]);
     assert.match(origin.sha256!, /^[0-9a-f]{64}$/);
   }
+  // What predicted something else is not gone on with.
+  const unlike = ['--prediction', 'data', '--time-shift', '2', '--init-heads', '2', '--lambda', '0', '--out', 'unlike'];
+  assert.match(
+    await ran(cwd, 'train', ...RUN, ...unlike, '--init', 'flat.safetensors'),
+    /afresh: final_layer \(2\)\nnote: prediction: velocity there, data here\nnote: shift of times: 1 there, 2 here/,
+  );
   // The run goes on by the same command, and without --init; time runs as before.
   const again = ['train', ...RUN, '--lambda', '0', ...still, '--out', 'from-sigma.pt'];
   const goes = [...again.map((arg) => (arg === '1' ? '2' : arg)), '--align-depth', '1'];

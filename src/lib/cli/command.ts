@@ -63,7 +63,10 @@ function commanderOption(option: Option): CommanderOption {
   const shown = new CommanderOption(flags, option.description + (isNoted ? ` (default: ${defaultText})` : ''));
   if (option.kind === 'flag' || option.kind === 'off') return shown;
   if (choices) shown.choices(choices);
-  return shown.default(fallback, defaultText).argParser((value) => readWord(option, value));
+  return shown.default(fallback, defaultText).argParser<unknown>((value, before) => {
+    if (option.once && before !== undefined) throw new InvalidArgumentError(`It was given already, as ${before}.`);
+    return readWord(option, value);
+  });
 }
 
 /** A value from the command line; the empty word, such as of a variable that is not set, counts as not given. */

@@ -6,11 +6,14 @@ import { block } from './dit-parts.js';
 export const checkpointedBlock: typeof block = (p, name, config, x, c, { rotary, values } = {}) => {
   const names = Object.keys(p).filter((key) => key.startsWith(`${name}.`));
   const besides = [...(rotary ? [rotary.cos, rotary.sin] : []), ...(values ? [values] : [])];
-  const run = (x: tf.Tensor, c: tf.Tensor, ...others: tf.Tensor[]) => {
+  // Where tokens tell time and class, the block does not read `c`, and what is not read has no gradient.
+  const modulating = config.conditionTokens ? [] : [c];
+  const run = (x: tf.Tensor, ...inputs: tf.Tensor[]) => {
+    const others = inputs.slice(modulating.length);
     const given = others.slice(0, besides.length);
     const weights = names.map((key, i) => [key, others[besides.length + i]]);
-    const inputs = { rotary: rotary && { cos: given[0], sin: given[1] }, values: values && given.at(-1) };
-    return block(Object.fromEntries(weights), name, config, x, c, inputs);
+    const own = { rotary: rotary && { cos: given[0], sin: given[1] }, values: values && given.at(-1) };
+    return block(Object.fromEntries(weights), name, config, x, modulating.length > 0 ? inputs[0] : c, own);
   };
-  return checkpoint(run, [x, c, ...besides, ...names.map((key) => p[key])]);
+  return checkpoint(run, [x, ...modulating, ...besides, ...names.map((key) => p[key])]);
 };

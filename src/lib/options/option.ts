@@ -31,6 +31,8 @@ export interface OptionSettings {
   readonly onlyFor?: string;
   /** Its value is a path that is written to: a file, a folder, or (true) either, a folder where it is one or ends in /. */
   readonly writes?: true | 'file' | 'folder';
+  /** Cannot be given twice on the command line, where the last of others counts: both may have been meant. */
+  readonly once?: boolean;
   /** Is heard on the command line alone: what acts before repa.toml is read, or would be a surprise from there. */
   readonly commandLineOnly?: boolean;
 }

@@ -38,6 +38,12 @@ export function entriesOf(table: Table, path: readonly string[] = []): Entry[] {
 export const valueAt = (values: unknown, path: readonly string[]): unknown =>
   path.reduce((place, key) => (place as Record<string, unknown> | undefined)?.[key], values);
 
+/** The values of a table that are there, by the names that repa.toml has for their options. */
+export function valuesByName(table: Table, values: unknown): Record<string, unknown> {
+  const all = entriesOf(table).map(({ option, path }) => [option.name, valueAt(values, path)] as const);
+  return Object.fromEntries(all.filter(([, value]) => value !== undefined));
+}
+
 /** What a table changes when it comes under a prefix. */
 export interface PrefixSettings {
   /** What the options belong to: each of them does nothing without it. */

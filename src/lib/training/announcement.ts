@@ -1,9 +1,24 @@
 /** What is said of a run before its first step. */
 import { freeBytes, showBytes } from '../files/space.js';
 import type { ParameterStore } from '../optim/index.js';
+import { STATISTICS_KEY } from '../pretrained/codec.js';
+import { isTokenCodec } from '../pretrained/token-codec.js';
 import { describeOrigin } from './initial-weights.js';
 import type { RunPlan } from './plan.js';
 import { checkpointBytes } from './store.js';
+
+/** What is said of latents that are not what the path is for. */
+function latentNotes({ training: { path }, data: { latents } }: RunPlan['record']): string[] {
+  const { 'repa.model': codec, [STATISTICS_KEY]: statistics } = latents.metadata;
+  if (codec === undefined) return [];
+  if (path === 'geodesic' && !isTokenCodec(codec)) {
+    return [`note: --path geodesic is for encoder tokens, which are all of one length: these latents are of ${codec}`];
+  }
+  if (path === 'geodesic' || !isTokenCodec(codec) || statistics !== undefined) return [];
+  return [
+    `note: these latents are the tokens of ${codec} as they are: encode them with --statistics, or train with --path geodesic`,
+  ];
+}
 
 /** What is trained, and from where: a sentence a line. */
 export function announcement(
@@ -21,6 +36,7 @@ export function announcement(
     ...(unlabelled > 0
       ? [`${unlabelled} of ${set.rows} images have no label: they are trained as the null class`]
       : []),
+    ...latentNotes(record),
     ...(initial ? describeOrigin(record, initial) : []),
     ...(checkpoint ? [`continuing ${checkpoint}`] : []),
     `weights, gradients and averages take ${showBytes(size + weights * Float32Array.BYTES_PER_ELEMENT)} of memory, and a step what it computes`,

@@ -46,7 +46,7 @@ export interface Fit {
 
 const LABELS = 'y_embedder.embedding_table.weight';
 const PATCHES = 'x_embedder.proj.weight';
-const OUTPUT = /^final_layer\.linear\.(weight|bias)$/;
+const OUTPUT = /^final_layer(_xr)?\.linear\.(weight|bias)$/;
 
 /**
  * Compares the weights with the network of a run.
@@ -79,9 +79,12 @@ function nothingFits(record: RunRecord, from: Source, source: string): DataError
   );
 }
 
-/** Whether a tensor of the same shape means the same: classes may have other numbers. */
+/** Whether a tensor of the same shape means the same: classes may have other numbers, and an output be something else. */
 const fitsInside = (name: string, record: RunRecord, from: Source): boolean =>
-  name !== LABELS || classesOf(record, from) === 'the same';
+  (name !== LABELS || classesOf(record, from) === 'the same') && (!OUTPUT.test(name) || predictsTheSame(record, from));
+
+const predictsTheSame = ({ model }: RunRecord, { record: before }: Source): boolean =>
+  model.prediction === before.model.prediction;
 
 /** The number of each class by its name. */
 const numbersOf = (names: string[] | undefined) => names && new Map(names.map((name, number) => [name, number]));
@@ -103,7 +106,7 @@ function adapt(name: string, plan: ParameterPlan, record: RunRecord, from: Sourc
   if (isFrozen(plan)) return adaptPositions(plan.shape, record, from);
   if (name === LABELS) return adaptLabels(plan.shape, record, from);
   if (name === PATCHES) return adaptPatches(plan.shape, record, from);
-  if (OUTPUT.test(name)) return adaptOutput(record, from);
+  if (OUTPUT.test(name) && predictsTheSame(record, from)) return adaptOutput(record, from);
   return undefined;
 }
 
@@ -249,6 +252,8 @@ function differencesOf(record: RunRecord, before: RunRecord): string[] {
     ['rotary positions', record.model.rotary, before.model.rotary],
     ['architecture', record.architecture, before.architecture],
     ['path', record.training.path, before.training.path],
+    ['prediction', record.model.prediction ?? 'velocity', before.model.prediction ?? 'velocity'],
+    ['shift of times', record.training.timeShift, before.training.timeShift],
     ['latents of', codec(record), codec(before)],
     ['scale of latents', showShape(record.latent.scale), showShape(before.latent.scale)],
   ];

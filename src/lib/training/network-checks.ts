@@ -14,6 +14,16 @@ export function checkLead(active: readonly ActiveMethod[], { prediction, timeEmb
   throw new UsageError(`${leading.method.name} gives channels two times, and ${option} takes one`, 'Drop one of them.');
 }
 
+/** @throws UsageError for tokens beside the patches where wider blocks behind, token by token, see patches alone */
+export function checkHead(active: readonly ActiveMethod[], { head }: TransformerConfig): void {
+  const beside = active.find(({ method }) => method.companion);
+  if (!head || !beside) return;
+  throw new UsageError(
+    `${beside.method.name} generates a token beside the patches, of which the blocks of --wide-head know nothing`,
+    'Drop one of them.',
+  );
+}
+
 /** @throws UsageError for what cannot be on a sphere: other vectors beside the tokens, clean data, latents without one length */
 export function checkSphere(
   active: readonly ActiveMethod[],

@@ -7,7 +7,7 @@ import { activeMethods, type MethodValues, settleMethods } from '../repa/methods
 import type { Network } from '../repa/network.js';
 import type { TrainingSet } from './data/set.js';
 import { settledDesign } from './design.js';
-import { checkLead, checkSphere } from './network-checks.js';
+import { checkHead, checkLead, checkSphere } from './network-checks.js';
 import type { MODEL, STEPS } from './options.js';
 import { checkTextMethods, textNetwork } from './text-choice.js';
 
@@ -57,6 +57,7 @@ export function settleNetwork(
   if (by > 0) design.lead = { by, channels: added };
   const model = sized(channels + added);
   checkLead(active, model);
+  checkHead(active, model);
   if (options.path === 'geodesic') checkSphere(active, model, set);
   if (fromText) checkTextMethods(active, options.model);
   else if (set.latents.classes > model.numClasses) {

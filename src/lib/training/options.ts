@@ -14,7 +14,9 @@ export const MODEL = options({
     'SiT-{S,B,L,XL}/{1,2,4,8,16,32}, DiT- of the same sizes, or MM-DiT/2, which draws from text',
     { default: 'SiT-XL/2' },
   ),
-  preset: choice('--preset <name>', 'recipe of a paper, for options that are not given', [...PRESETS.keys()]),
+  preset: choice('--preset <name>', 'recipe of a paper, for options that are not given', [...PRESETS.keys()], {
+    once: true,
+  }),
   depth: integer('--depth <n>', 'blocks, if not those of the model', { min: 1 }),
   width: integer('--width <n>', 'width of a token, if not that of the model', { min: 4 }),
   heads: integer('--heads <n>', 'attention heads, if not those of the model', { min: 1 }),
@@ -111,5 +113,8 @@ export const STEPS = options({
   }),
   keep: integer('--keep <n>', 'newest checkpoints kept', { min: 1, default: 2 }),
   logEvery: integer('--log-every <steps>', 'steps between lines of the log', { min: 1, default: 10 }),
-  printConfig: flag('--print-config', 'print the whole configuration as JSON and stop'),
+  printConfig: flag(
+    '--print-config',
+    'print the whole configuration as JSON and stop; without the latents, the options',
+  ),
 });

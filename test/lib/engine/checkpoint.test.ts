@@ -23,6 +23,12 @@ const routed = networkOf(
   { ...repaOf([6], 12), tread: { share: 0.5, from: 2, to: 2 } },
 );
 
+/** Blocks that nothing modulates. */
+const told = networkOf('SiT-S/2', {
+  ...{ ...SIZES, rotary: true, norm: 'rms', conditionTokens: { time: 1, label: 2 } },
+  head: { depth: 1, hiddenSize: 24, numHeads: 2 },
+});
+
 /** Losses and gradients of one batch, with the first blocks computed again in the backward pass. */
 function trainingStep(
   network: Network,
@@ -77,7 +83,11 @@ describe('gradient checkpointing', () => {
     });
   });
 
-  for (const [name, network] of Object.entries({ plain, 'with rotary positions and a route': routed })) {
+  for (const [name, network] of Object.entries({
+    plain,
+    'with rotary positions and a route': routed,
+    'with tokens of time and class': told,
+  })) {
     test(`changes neither the losses nor the gradients of a model, ${name}`, () => {
       const kept = trainingStep(network, 0);
       assert.ok(kept.gradients['blocks.0.attn.qkv.weight'].some((value) => Math.abs(value) > 1e-4));
