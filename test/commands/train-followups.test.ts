@@ -132,6 +132,8 @@ test('a preset sets what neither the command line nor a configuration does', asy
     methods.irepa.projector,
   ];
   assert.deepEqual(seen(irepa), [1, 1, 'conv']);
+  const command = await config(cwd, '--preset', 'irepa', '--projector-kernel', '1', '--spatial-norm', '0.6');
+  assert.deepEqual(command.methods.irepa, { projector: 'conv', kernel: 1, spatialNorm: 0.6 });
   const chosen = await config(cwd, '--preset', 'irepa', '--lambda', '0.5', '--projector', 'mlp');
   assert.deepEqual(seen(chosen), [0.5, 1, 'mlp']);
   const known = await repa(['train', '--preset', 'rae-2', '--latents', 'nowhere', '--print-config'], { cwd });
@@ -147,6 +149,7 @@ test('an option that would do nothing, or cannot do what it says, is refused', a
   const cwd = await prepared(t);
   const cases: [string[], RegExp][] = [
     [['--lambda', '0', '--projector', 'conv'], /--projector conv does nothing without --lambda/],
+    [['--projector-kernel', '1'], /--projector-kernel 1 does nothing without --projector conv/],
     [['--lambda', '0', '--spatial-norm', '1'], /--spatial-norm .* --lambda/],
     [['--layer-sync-blocks', '1,2'], /--layer-sync-blocks .* --layer-sync/],
     [['--layer-sync', '1', '--layer-sync-blocks', '2,2'], /earlier block follows a later one of the model's 2/],

@@ -13,6 +13,7 @@ export type Reference = string;
 /** What must hold for an option to do anything, in words that follow "does nothing without". */
 export interface Condition {
   readonly words: string;
+  /** Of the values of the table that the option is in, before those of the tables around it. */
   // biome-ignore lint/suspicious/noExplicitAny: the values of a table that this file cannot know
   readonly holds: (values: any) => boolean;
 }

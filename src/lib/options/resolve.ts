@@ -159,9 +159,12 @@ function missingNeed(
   entries: readonly Entry[],
   entry: Entry,
   needs: NonNullable<Option['needs']>,
-  values: unknown,
+  values: Record<string, unknown>,
 ): string | undefined {
-  if (typeof needs === 'object' && 'holds' in needs) return needs.holds(values) ? undefined : needs.words;
+  if (typeof needs === 'object' && 'holds' in needs) {
+    const beside = valueAt(values, entry.path.slice(0, -1)) as Record<string, unknown>; // of the option's own table
+    return needs.holds({ ...values, ...beside }) ? undefined : needs.words;
+  }
   const others = (typeof needs === 'string' ? [needs] : needs).map((reference) => find(entries, entry, reference));
   const isMet = others.some(({ path }) => isOn(valueAt(values, path)));
   return isMet ? undefined : others.map(({ option }) => option.long).join(' or ');
