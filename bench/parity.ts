@@ -66,7 +66,10 @@ const batch = [waves(rows * 4096, 1, 1), Float32Array.of(0.1, 0.4, 0.6, 0.9), In
 /** A sampling step: the velocity of a batch. */
 function sample(): TypedArray[] {
   const p = toParameters(weightsOf(transformerParameters(config)));
-  return capture((x, t, y) => [sit(p, config, x, t, y).output], images, { constants: 'bake' }).run(...batch);
+  const program = capture((x, t, y) => [sit(p, config, x, t, y).output], images, { constants: 'bake' });
+  const results = program.run(...batch);
+  program.dispose();
+  return results;
 }
 
 /** Guided samples of four steps of the SDE, whose states stay on the device where there is one. */
@@ -93,12 +96,17 @@ async function sampleGuided(): Promise<TypedArray[]> {
     const program = capture(compute, inputs(2 * rows, 'float32'), { constants: 'bake' });
     const network: ConditionalNetwork<Times> = (x, t, y) =>
       program.run(x, timesOfRows(t, y.length), y)[0] as Float32Array;
-    return [await run(network, hostSpace())];
+    const states = await run(network, hostSpace());
+    program.dispose();
+    return [states];
   }
   const program = space.program(compute, (count) => inputs(count, 'float64'), 'bake');
   const network: ConditionalNetwork<Times, DeviceRows, DeviceRows> = (x, t, y) =>
     program.run(x, timesOfRows(t, y.length), y)[0];
-  return [await run(network, space)];
+  const states = await run(network, space);
+  program.dispose();
+  space.keep();
+  return [states];
 }
 
 /** Losses and gradient norms of five steps. */
@@ -116,6 +124,8 @@ function train(): TypedArray[] {
     const options = { step, lr: 1e-4, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, clip: 1 };
     numbers.push(Number(loss[0]), store.step({ ...options, emaDecays: [0.9999] }));
   }
+  program.dispose();
+  store.dispose();
   return [Float64Array.from(numbers)];
 }
 
@@ -131,7 +141,9 @@ function encode(): TypedArray[] {
   const shape = [2, 3, 224, 224];
   const specs: TensorSpec[] = [{ shape, dtype: 'float32' }];
   const program = capture((x) => [vit(p, ENCODER, x).patchTokens], specs, { constants: 'bake' });
-  return program.run(waves(sizeOf(shape), 3, 1));
+  const tokens = program.run(waves(sizeOf(shape), 3, 1));
+  program.dispose();
+  return tokens;
 }
 
 const client = clientOf(findPlugin(undefined).file);
@@ -142,6 +154,7 @@ for (const precision of precisions) {
   const errors = OPERATION_NAMES.map((name) => {
     return [distance(xla.evaluate(SAMPLES[name]()), onnx.evaluate(SAMPLES[name]())), name] as const;
   });
+  xla.clear();
   const [worst, name] = errors.reduce((a, b) => (b[0] > a[0] ? b : a));
   process.stdout.write(`operations, ${precision}: largest relative error ${worst.toExponential(1)} (${name})\n`);
 }
