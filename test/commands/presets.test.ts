@@ -100,3 +100,21 @@ for (const preset of PRESETS.keys()) {
     assert.deepEqual(await latents(`${preset}-imported.arrow`), await latents(`${preset}.arrow`));
   });
 }
+
+test('SPRINT: the second stage goes on from the first, with all tokens, and warms up', async () => {
+  const run = ['train', ...RUN, '--depth', '5', '--lambda', '0'];
+  await repa(run[0], ...run.slice(1), '--preset', 'sprint', '--steps', '2', '--out', 'first');
+  const second = ['--preset', 'sprint-2', '--init', 'first', '--init-raw', '--warmup', '4', '--out', 'second'];
+  for (const steps of ['1', '3']) await repa(run[0], ...run.slice(1), ...second, '--steps', steps);
+  const log = parseLog(readFileSync('second/log.ndjson', 'utf8'));
+  assert.deepEqual(
+    log.map((entry) => entry.learning_rate),
+    [0.25e-3, 0.5e-3, 0.75e-3],
+  );
+  const { methods, origin } = JSON.parse(readFileSync('second/step-0000003/config.json', 'utf8'));
+  assert.deepEqual([methods.sprint.share, methods.sprint.groups, methods.sprint.pathDrop], [0, false, 0.1]);
+  assert.deepEqual([origin.fresh, origin.left, origin.adapted], [[], [], []]);
+  const guided = ['--ckpt', 'second', '--cfg', '3', '--path-drop-guidance', '--mode', 'sde'];
+  await repa('sample', ...guided, '--num', '1', '--steps', '2', '--latents', '-o', 'guided');
+  assert.ok((await latents('guided')).every(Number.isFinite));
+});
