@@ -53,5 +53,5 @@ function namesFile(stderr: string, { args }: WritingVerb): boolean {
   const outputs = args.filter((_, i) =>
     /^(-o|--out|--rest|--png|--grid|--save-stats|--fit-statistics)$/.test(args[i - 1] ?? ''),
   );
-  return [...outputs, 'ckpt', 'run/hf'].some((output) => stderr.includes(output.replace(/\/$/, '')));
+  return [...outputs, 'ckpt', 'run/hf', '.repa/plugins'].some((output) => stderr.includes(output.replace(/\/$/, '')));
 }

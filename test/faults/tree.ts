@@ -10,7 +10,8 @@ export type Tree = ReadonlyMap<string, string>;
 const hashOf = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex').slice(0, 16);
 
 /** Lines of a log without the times, which no two runs share. */
-const withoutTimes = (text: string): string => text.replaceAll(/,"(?:\w*seconds?|at)":[^,}]+/g, '');
+const withoutTimes = (text: string): string =>
+  text.replaceAll(/,"(?:\w*seconds?|at|model_flops_utilization)":[^,}]+/g, '');
 
 function contentOf(file: string): string {
   if (lstatSync(file).isSymbolicLink()) return `-> ${readlinkSync(file)}`;

@@ -43,6 +43,9 @@ const TRAIN = [
   '-q',
 ];
 
+/** All that are saved stay, those too that a signal asks for. */
+const EACH_STEP = ['--save-every', '1', '--keep', '9'];
+
 export const VERBS: readonly WritingVerb[] = [
   { name: 'cat', needs: ['latents'], args: ['cat', '../base/latents', '-o', 'out'] },
   { name: 'cat-parts', needs: ['latents'], args: ['cat', '../base/latents', '-o', 'parts/'] },
@@ -82,7 +85,7 @@ export const VERBS: readonly WritingVerb[] = [
       'out',
     ].concat(ONE_THREAD),
   },
-  { name: 'train', needs: ['latents', 'feats'], partial: LOG, args: [...TRAIN, '--save-every', '1', '--keep', '9'] },
+  { name: 'train', needs: ['latents', 'feats'], partial: LOG, args: [...TRAIN, ...EACH_STEP] },
   {
     name: 'train-keep',
     needs: ['latents', 'feats'],
@@ -176,19 +179,30 @@ export const VERBS: readonly WritingVerb[] = [
     name: 'train-text',
     needs: ['latents', 'feats', 'text'],
     partial: LOG,
-    args: [...TRAIN, '--model', 'MM-DiT/4', '--text', '../base/text'],
+    args: [...TRAIN, ...EACH_STEP, '--model', 'MM-DiT/4', '--text', '../base/text'],
   },
-  { name: 'train-init', needs: ['latents', 'feats', 'ckpt'], partial: LOG, args: [...TRAIN, '--init', '../base/ckpt'] },
+  {
+    name: 'train-init',
+    needs: ['latents', 'feats', 'ckpt'],
+    partial: LOG,
+    args: [...TRAIN, ...EACH_STEP, '--init', '../base/ckpt'],
+  },
   {
     name: 'train-eval',
     needs: ['imgs', 'latents', 'feats'],
     partial: LOG,
-    args: [...TRAIN, '--eval-every', '1', '--eval-grid', '4', '--eval-steps', '2', '--eval-num', '2'].concat([
-      '--eval-ref',
-      '../base/imgs',
-      '--eval-net',
-      'emoji-vit',
-    ]),
+    args: [
+      ...TRAIN,
+      ...EACH_STEP,
+      '--eval-every',
+      '1',
+      '--eval-grid',
+      '4',
+      '--eval-steps',
+      '2',
+      '--eval-num',
+      '2',
+    ].concat(['--eval-ref', '../base/imgs', '--eval-net', 'emoji-vit']),
   },
   {
     name: 'ema',

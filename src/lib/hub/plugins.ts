@@ -1,10 +1,11 @@
 /** PJRT plugins by name: fetched as the Python packages that their makers publish, and unpacked where xla looks for them. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pluginsFolder, pluginsIn } from '../engine/xla/plugin.js';
 import { DataError, UnavailableError } from '../errors.js';
 import { openAtomicFolder } from '../files/atomic-folder.js';
+import { makeFolder } from '../files/folders.js';
 import { sha256Of } from '../files/sha256.js';
 import { download, type OnProgress, settleDownload } from './download.js';
 import { fetchText } from './python/index-page.js';
@@ -102,7 +103,7 @@ async function fetchWheel(wheel: Wheel, folder: string, begin: (file: string) =>
     if (existsSync(file) && (await sha256Of(file)) === sha256) return file;
     throw new UnavailableError(`${file}: is not the file that the index tells of`);
   }
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const file = wheelFile(folder, sha256);
   if (existsSync(file)) await settleDownload(file);
   else await download({ url, headers, file, size, sha256 }, begin(name));

@@ -1,8 +1,9 @@
 /** Wheels as the zip archives that they are (PEP 427): nothing of them is run. */
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../../errors.js';
-import { writeFully } from '../../files/atomic-file.js';
+import { withPath, writeFully } from '../../files/atomic-file.js';
+import { makeFolder } from '../../files/folders.js';
 import { openZip, type ZipFile } from '../../formats/zip.js';
 
 const LARGEST_METADATA = 16e6;
@@ -40,7 +41,7 @@ export async function unpackWheel(
     for (const { name, mode, place } of places) {
       if (place === undefined) continue;
       const target = path.join(folder, place);
-      mkdirSync(path.dirname(target), { recursive: true });
+      makeFolder(path.dirname(target));
       await write(zip, name, target, mode & EXECUTABLE ? 0o777 : 0o666, onBytes);
     }
   } finally {
@@ -73,7 +74,11 @@ async function write(
   const fd = openSync(target, 'w', mode);
   try {
     for await (const chunk of zip.chunks(name)) {
-      writeFully(fd, chunk);
+      try {
+        writeFully(fd, chunk);
+      } catch (error) {
+        throw withPath(error, target);
+      }
       onBytes(chunk.length);
     }
   } finally {
