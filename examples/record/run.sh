@@ -8,7 +8,7 @@
 #     examples/record/run.sh --set DIR --vae taef2 --encoder e.onnx --encoder-options '--output feat14 --normalise signed' \
 #         --judge j.onnx --judge-options '--eval-net-output feat7 --eval-net-normalise signed'
 #
-# Stopped, it goes on where it was when it is run again with the same options; more seeds or settings are added to what is
+# Several may work in one folder, on other settings or seeds each. Stopped, it goes on where it was when it is run again with the same options; more seeds or settings are added to what is
 # there. Nothing is deleted. REPA_THREADS sets the threads.
 set -euo pipefail
 
@@ -57,7 +57,10 @@ once() {
 
 if [ -z "$set" ]; then
   set=$PWD/images
-  [ -e images ] || { node "$root/dist/examples/emoji-images.js" --split images.part; mv images.part images; }
+  if [ ! -e images ]; then
+    node "$root/dist/examples/emoji-images.js" --split "images.$$"
+    if [ -e images ]; then rm -r "images.$$"; else mv "images.$$" images; fi # another one of these may have been sooner
+  fi
 fi
 for part in train val; do
   # shellcheck disable=SC2086 # options are words
@@ -109,7 +112,7 @@ while read -r name options; do
   for seed in $seeds; do
     # shellcheck disable=SC2086
     train "$name" "$seed" $options
-    node "$here/gather.mjs" . "$steps" > table.md
+    node "$here/gather.mjs" . "$steps" > "table.$$" && mv "table.$$" table.md
   done
 done < "$here/settings.txt"
 
@@ -119,7 +122,7 @@ for run in plain-seed0 repa-seed0 repa-2-seed0; do
   hidden=$run/hidden
   once "$hidden" repa extract-hidden --ckpt "$run" --latents latents-val --blocks all --t 0.1,0.3,0.5,0.7,0.9 --null-label \
     -o "$hidden" "${threads[@]}"
-  once "$run/cknna.ndjson" sh -c "node '$root/bin/repa.js' cknna $hidden feats-val --json > $run/part && mv $run/part $run/cknna.ndjson"
-  once "$run/probe.ndjson" sh -c "node '$root/bin/repa.js' probe --train $hidden --metric knn --json > $run/part && mv $run/part $run/probe.ndjson"
+  once "$run/cknna.ndjson" sh -c "node '$root/bin/repa.js' cknna $hidden feats-val --json > $run/part.$$ && mv $run/part.$$ $run/cknna.ndjson"
+  once "$run/probe.ndjson" sh -c "node '$root/bin/repa.js' probe --train $hidden --metric knn --json > $run/part.$$ && mv $run/part.$$ $run/probe.ndjson"
 done
 cat table.md

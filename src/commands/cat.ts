@@ -1,7 +1,7 @@
 /** repa cat: several tensor streams to one. */
 
+import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT } from '../lib/cli/shared-options.js';
-import { writeStream } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError } from '../lib/errors.js';
 import { classDifference } from '../lib/images/class-map.js';
@@ -31,11 +31,12 @@ export const command = verb({
   options: {
     mixed: flag('--mixed', 'join streams although their headers say that their values differ in meaning'),
     out: OUT,
+    json: JSON_ROWS,
   },
   run: async (paths, options) => {
     const inputs = paths.length > 0 ? paths : ['-'];
     const first = await openTensorStream(inputs[0]);
-    await writeStream(options, first.schema, async (writer) => {
+    await writeRows(options, first.schema, async (writer) => {
       for (const [i, path] of inputs.entries()) {
         const reader = i === 0 ? first : await openTensorStream(path);
         if (!sameColumns(reader.schema.columns, first.schema.columns)) {

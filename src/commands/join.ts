@@ -1,7 +1,7 @@
 /** repa join: the columns of two tensor streams of the same images side by side. */
 
+import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT } from '../lib/cli/shared-options.js';
-import { writeStream } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError, UsageError } from '../lib/errors.js';
 import { flag } from '../lib/options/option.js';
@@ -26,7 +26,7 @@ export const command = verb({
   description,
   examples,
   operands: [operand('<first>', 'file, shard folder, or - for stdin'), operand('<second>', 'file or shard folder')],
-  options: { inner: flag('--inner', 'leave out rows that only one of the two has'), out: OUT },
+  options: { inner: flag('--inner', 'leave out rows that only one of the two has'), out: OUT, json: JSON_ROWS },
   run: async (first, second, options) => {
     if (second === '-') throw new UsageError('only the first of the two can come from stdin', 'Name a file.');
     const reader = await openTensorStream(first);
@@ -45,7 +45,7 @@ export const command = verb({
     };
     const rowOf = new Map(other.keys().map((key, row) => [key, row]));
     let joined = 0;
-    await writeStream(options, schema, async (writer) => {
+    await writeRows(options, schema, async (writer) => {
       for await (const { key, label, tensors } of storedRows(reader)) {
         const row = rowOf.get(key);
         if (row === undefined) {

@@ -1,8 +1,8 @@
 /** repa select: some rows and columns of a tensor stream. */
 
+import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
-import { writeStream } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { DataError } from '../lib/errors.js';
 import { readSmallText } from '../lib/files/small-file.js';
@@ -16,6 +16,7 @@ restricted stays as it is; rows must fit every restriction. A key file has one k
 stream.`;
 
 const examples = [
+  { why: 'names of some, with jq', command: "repa select latents --match '^cats/' --json | jq -r .key" },
   { why: 'three classes of a set', command: 'repa select latents --label 0,7,130 -o few' },
   {
     why: 'one block of hidden states, under a shorter name',
@@ -50,6 +51,7 @@ export const command = verb({
     column: list('--column <names>', 'only these columns', (name) => name),
     rename: list('--rename <old=new>', 'call a column something else', parseRename),
     out: OUT,
+    json: JSON_ROWS,
   },
   run: async (path, options) => {
     const reader = await openTensorStream(inputOrStdin(path, 'stream'));
@@ -63,7 +65,7 @@ export const command = verb({
       ...reader.schema,
       columns: columns.map((column) => ({ ...column, name: renamed.get(column.name) ?? column.name })),
     };
-    await writeStream(options, schema, async (writer) => {
+    await writeRows(options, schema, async (writer) => {
       for await (const row of storedRows(reader)) {
         missing.delete(row.key);
         if (!wanted(row)) continue;

@@ -1,7 +1,7 @@
 /** repa shuf: the rows of a tensor stream in a random order. */
 
+import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT, SEED } from '../lib/cli/shared-options.js';
-import { writeStream } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
 import { PURPOSE, permutation } from '../lib/numbers/random.js';
@@ -23,6 +23,7 @@ export const command = verb({
     rows: integer('-n, --rows <n>', 'how many rows', { min: 1, defaultText: 'all' }),
     seed: SEED,
     out: OUT,
+    json: JSON_ROWS,
   },
   run: async (path, options) => {
     if (path === '-') throw new UsageError('shuf reads rows in any order, which a pipe cannot give', 'Name a file.');
@@ -30,7 +31,7 @@ export const command = verb({
     const order = permutation(file.rows, options.seed, PURPOSE.shuffle, 0).subarray(0, options.rows);
     const labels = file.labels();
     const keys = file.keys();
-    await writeStream(options, file.schema, async (writer) => {
+    await writeRows(options, file.schema, async (writer) => {
       for (const row of order) await writer.append(keys[row], labels[row], file.readStored(row));
     });
     file.close();

@@ -1,8 +1,8 @@
 /** repa split: a tensor stream into two that share no row. */
 
+import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT, SEED } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
-import { writeStream } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { number, text } from '../lib/options/option.js';
 import { storedRows } from '../lib/stream/copy.js';
@@ -28,14 +28,15 @@ export const command = verb({
   options: {
     share: number('--share <p>', 'share of the rows that goes to -o', { min: 0, max: 1, default: 0.1 }),
     out: OUT,
+    json: JSON_ROWS,
     rest: text('--rest <path>', 'where the other rows go', { required: true, writes: true }),
     seed: SEED,
   },
   run: async (path, options) => {
     const reader = await openTensorStream(inputOrStdin(path, 'stream'));
     const { schema } = reader;
-    await writeStream(options, schema, (writer) =>
-      writeStream({ out: options.rest }, schema, async (rest) => {
+    await writeRows(options, schema, (writer) =>
+      writeRows({ ...options, out: options.rest }, schema, async (rest) => {
         for await (const { key, label, tensors } of storedRows(reader)) {
           await (keyShare(key, options.seed) < options.share ? writer : rest).append(key, label, tensors);
         }

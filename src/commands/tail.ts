@@ -1,8 +1,8 @@
 /** repa tail: the last rows of a tensor stream. */
 
+import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
-import { writeStream } from '../lib/cli/tensor-output.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { integer } from '../lib/options/option.js';
 import { type StoredRow, storedRows } from '../lib/stream/copy.js';
@@ -17,10 +17,10 @@ export const command = verb({
   description,
   examples,
   operands: [operand('[stream]', 'file, shard folder, or - for stdin')],
-  options: { rows: integer('-n, --rows <n>', 'how many rows', { default: 10 }), out: OUT },
+  options: { rows: integer('-n, --rows <n>', 'how many rows', { default: 10 }), out: OUT, json: JSON_ROWS },
   run: async (path, options) => {
     const reader = await openTensorStream(inputOrStdin(path, 'stream'));
-    await writeStream(options, reader.schema, async (writer) => {
+    await writeRows(options, reader.schema, async (writer) => {
       const last: StoredRow[] = [];
       for await (const { key, label, tensors } of storedRows(reader)) {
         // A view would keep the whole batch that it is of.

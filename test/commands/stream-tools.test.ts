@@ -1,9 +1,10 @@
 /** tail, select, shuf, split, join and diff, through the real program. */
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
+import { withScales } from '../../src/lib/stream/schema.js';
 import { atomicFileSink } from '../../src/lib/stream/sink.js';
 import { TensorWriter } from '../../src/lib/stream/writer.js';
 import { writeNpy } from '../support.js';
@@ -48,6 +49,43 @@ async function succeeds(cwd: string, ...args: string[]): Promise<string> {
   assert.equal(code, 0, stderr);
   return stdout.toString();
 }
+
+test('--json writes a line a row: values of every type as numbers, what is not finite as null, and no folder of parts', async (t) => {
+  const at = await folder(t);
+  const sink = await atomicFileSink(at('types'));
+  const columns = [
+    { name: 'half', dtype: 'f16', shape: [1, 2] },
+    { name: 'byte', dtype: 'u8', shape: [2, 1] },
+    { name: 'small', dtype: 'i8', shape: [1, 2] },
+    { name: 'one', dtype: 'f32', shape: [1] },
+  ] as const;
+  const writer = new TensorWriter(sink, { columns: withScales(columns), metadata: {} });
+  const vector = Float32Array.of(127, -64);
+  await writer.append('a', -1, {
+    half: Uint16Array.of(0x3c00, 0xfc00),
+    byte: Uint8Array.of(0, 255),
+    small: vector,
+    one: Float32Array.of(0.1),
+  });
+  await writer.end();
+  const [line] = (await succeeds(at(''), 'cat', 'types', '--json')).trim().split('\n');
+  const { small, ...rest } = JSON.parse(line);
+  assert.deepEqual(rest, { key: 'a', label: null, half: [[1, null]], byte: [[0], [255]], one: [0.1] });
+  assert.deepEqual(small, [[127, -64]]);
+  await succeeds(at(''), 'split', 'a', '--share', '0.5', '-o', 'some.ndjson', '--rest', 'rest.ndjson', '--json');
+  const sides = ['some', 'rest'].map((name) =>
+    readFileSync(at(`${name}.ndjson`), 'utf8')
+      .trim()
+      .split('\n'),
+  );
+  const rows = sides.flat().map((text) => JSON.parse(text));
+  assert.deepEqual(
+    rows.map(({ feature }) => feature[0]).sort((x, y) => x - y),
+    numbers(40),
+  );
+  const { code, stderr } = await repa(['tail', 'a', '--json', '-o', 'parts/'], { cwd: at('') });
+  assert.equal(code, 2, stderr);
+});
 
 test('tail writes the last rows, of a file and of a pipe', async (t) => {
   const at = await folder(t);

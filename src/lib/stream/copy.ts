@@ -26,7 +26,7 @@ export async function* storedRows(reader: TensorReader): AsyncGenerator<StoredRo
 /** Copies rows until the reader ends or `limit` rows are copied. Both streams have the same columns. */
 export async function copyRows(
   reader: TensorReader,
-  writer: TensorWriter,
+  writer: Pick<TensorWriter, 'append'>,
   limit = Number.POSITIVE_INFINITY,
 ): Promise<void> {
   let copied = 0;
