@@ -35,8 +35,9 @@ export function markUnfinished(folder: string, job: string): Mark {
   const mark = temporaryName(path.join(folder, MARK));
   const earlier = readdirSync(folder).filter(isMark);
   const own = sha256OfText(job);
-  const jobs = earlier.map((name) => textOf(path.join(folder, name))).filter((text) => text !== '');
-  if (jobs.some((other) => other !== own)) {
+  const jobs = earlier.map((name) => textOf(path.join(folder, name)));
+  // Of a process that was killed while it wrote its mark, there are no pictures.
+  if (jobs.some((other) => other.length === own.length && other !== own)) {
     throw new UsageError(
       `${folder}: holds a part of what another command makes`,
       'Run that to its end, or choose another folder.',
