@@ -11,7 +11,7 @@ const hashOf = (bytes: Uint8Array | string): string => createHash('sha256').upda
 
 /** Lines of a log without the times, which no two runs share. */
 const withoutTimes = (text: string): string =>
-  text.replaceAll(/,"(?:\w*seconds?|at|model_flops_utilization)":[^,}]+/g, '');
+  text.replaceAll(/,"(?:\w*seconds?|at|model_flops_utilization|memory_bytes)":[^,}]+/g, '');
 
 function contentOf(file: string): string {
   if (lstatSync(file).isSymbolicLink()) return `-> ${readlinkSync(file)}`;

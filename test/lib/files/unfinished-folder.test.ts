@@ -45,6 +45,7 @@ test('a run that was killed is continued over its own pictures', async () => {
     () => new PictureOutput({ png }, 'of another seed'),
     /killed: holds a part of what another command makes/,
   );
+  writeFileSync(path.join(png, '.unfinished.0badc0de-999999-1.tmp'), 'half of a m');
   new PictureOutput({ png }, 'job'); // another part of the same
   await again.end();
 });
