@@ -14,17 +14,25 @@ export async function runVerb(name: string, args: readonly string[]): Promise<vo
   await command.parseAsync([...args, '--quiet'], { from: 'user' });
 }
 
-/** What a verb says to a wrong use of it, in a folder. */
-export async function refusalOf(cwd: string, name: string, args: readonly string[]): Promise<string> {
+/** The same in a folder. */
+export async function runIn(cwd: string, name: string, args: readonly string[]): Promise<void> {
   const before = process.cwd();
   process.chdir(cwd);
   try {
     await runVerb(name, args);
-  } catch (error) {
-    if (error instanceof UsageError || error instanceof CommanderError) return error.message;
-    throw error;
   } finally {
     process.chdir(before);
+  }
+}
+
+/** What a verb says to a wrong use of it, in a folder. */
+export async function refusalOf(cwd: string, name: string, args: readonly string[]): Promise<string> {
+  try {
+    await runIn(cwd, name, args);
+  } catch (error) {
+    if (error instanceof UsageError) return `${error.message}\n${error.hint ?? ''}`;
+    if (error instanceof CommanderError) return error.message;
+    throw error;
   }
   return assert.fail(`${args.join(' ')}: was not refused`);
 }

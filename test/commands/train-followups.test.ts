@@ -2,14 +2,16 @@ import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { openTensorStream } from '../../src/lib/stream/reader.js';
 import { repa } from './binary.js';
-import { refusalOf } from './in-process.js';
+import { refusalOf, runIn } from './in-process.js';
 import { type Entry, numbers, parseLog, prepared, RUN } from './training-run.js';
 
+/** Trains here, in a folder: what it prints goes among the results of the tests, and its log is read. */
 const trained = async (cwd: string, ...args: string[]): Promise<Entry[]> => {
-  const { code, stdout, stderr } = await repa(['train', ...RUN, ...args], { cwd });
-  assert.equal(code, 0, `${args.join(' ')}: ${stderr}`);
-  return parseLog(stdout.toString());
+  await runIn(cwd, 'train', [...RUN, ...args]);
+  const out = args.includes('--out') ? args[args.indexOf('--out') + 1] : 'ckpt';
+  return parseLog(readFileSync(path.join(cwd, out, 'log.ndjson'), 'utf8'));
 };
 const config = async (cwd: string, ...args: string[]) => {
   const { code, stdout, stderr } = await repa(['train', ...RUN, '--print-config', ...args], { cwd });
@@ -64,23 +66,20 @@ for (const [preset, more] of Object.entries(RESUMED)) {
     for (const steps of ['2', '6']) await trained(cwd, ...run, '--steps', steps, '--out', 'parts');
     const log = parseLog(readFileSync(path.join(cwd, 'parts/log.ndjson'), 'utf8'));
     assert.deepEqual(numbers(log), numbers(whole));
-    const sampled = await repa(['sample', '--ckpt', 'whole', '--num', '2', '--steps', '2', '--cfg', '2', '-o', 'out'], {
-      cwd,
-    });
-    assert.equal(sampled.code, 0, sampled.stderr);
-    const dropping = ['sample', '--ckpt', 'whole', '--num', '2', '--steps', '2', '--cfg', '2', '--path-drop-guidance'];
-    const dropped = await repa([...dropping, '--latents', '-o', 'dropped'], { cwd });
+    const sampling = ['--ckpt', 'whole', '--num', '2', '--steps', '2', '--cfg', '2'];
+    await runIn(cwd, 'sample', [...sampling, '-o', 'out']);
+    const dropping = [...sampling, '--path-drop-guidance', '--latents', '-o', 'dropped'];
     if (run.includes('--path-drop')) {
-      assert.equal(dropped.code, 0, dropped.stderr);
-      assert.match((await repa(['info', 'dropped'], { cwd })).stdout.toString(), /path_drop_guidance/);
+      await runIn(cwd, 'sample', dropping);
+      const { metadata } = (await openTensorStream(path.join(cwd, 'dropped'))).schema;
+      assert.match(metadata['repa.sampler'], /path_drop_guidance/);
     } else {
-      assert.equal(dropped.code, 2, dropped.stderr);
-      assert.match(dropped.stderr, /no middle blocks that can be left out.*--preset sprint/s);
+      const refused = await refusalOf(cwd, 'sample', dropping);
+      assert.match(refused, /no middle blocks that can be left out.*--preset sprint/s);
     }
-    const hidden = await repa(['extract-hidden', '--ckpt', 'whole', '--pool', 'none', '-o', 'hidden'], { cwd });
-    assert.equal(hidden.code, 0, hidden.stderr);
-    const { stdout } = await repa(['info', 'hidden'], { cwd });
-    assert.match(stdout.toString(), /hidden: f16 \[16, 32\]/); // of the patches alone
+    await runIn(cwd, 'extract-hidden', ['--ckpt', 'whole', '--pool', 'none', '-o', 'hidden']);
+    const [{ name, shape }] = (await openTensorStream(path.join(cwd, 'hidden'))).schema.columns;
+    assert.deepEqual([name, shape], ['hidden', [16, 32]]); // of the patches alone
   });
 }
 
