@@ -1,5 +1,7 @@
 /** repa verify: reads every byte of tensor streams and says whether they can be trusted. */
 
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { printResult } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
@@ -48,9 +50,17 @@ async function verify(path: string): Promise<Verdict> {
     }
   } catch (error) {
     if (!(error instanceof RepaError)) throw error;
-    return { path, ok: false, rows, problem: error.message };
+    return { path, ok: false, rows, problem: (await holdsCheckpoints(path)) ? CHECKPOINTS : error.message };
   }
   return { path, ok: true, rows };
+}
+
+const CHECKPOINTS = 'holds checkpoints, no tensor stream; whatever reads them checks their SHA256SUMS';
+
+async function holdsCheckpoints(folder: string): Promise<boolean> {
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory()) return false;
+  const { checkpointSteps } = await import('../lib/training/checkpoint.js');
+  return existsSync(join(folder, 'config.json')) || checkpointSteps(folder).length > 0;
 }
 
 function notFinite(batch: TensorBatch): string | undefined {

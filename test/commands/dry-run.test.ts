@@ -31,6 +31,8 @@ test('a dry run tells what a job takes and writes nothing; the run then does', a
   assert.ok((line.model_flops_per_second as number) * (line.seconds as number) > 1e6);
   assert.equal(line.model_flops_utilization, undefined, 'of so short a run');
   assert.ok(Math.abs(Date.parse(line.at as string) - Date.now()) < 3_600_000);
+  const verified = await repa(['verify', 'ckpt'], { cwd });
+  assert.deepEqual([verified.code, /holds checkpoints/.test(verified.stdout.toString())], [1, true]);
   const sample = await repa(['sample', '--num', '3', '--dry-run', '--threads', '1'], { cwd });
   assert.equal(sample.code, 0, sample.stderr);
   assert.match(sample.stdout.toString(), /^images {2}3\noutput {2}.* to stdout\n/);
