@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { encodeNpy } from '../../src/lib/formats/npy.js';
 import { openTensorStream } from '../../src/lib/stream/reader.js';
 import { fixtureWeights, fixtureWeightsFile, writeWeights } from '../fixture-weights.js';
 import { temporaryFolder } from '../support.js';
@@ -123,4 +125,32 @@ test('an interval without guidance is told and not recorded; latents are stored 
   assert.deepEqual(JSON.parse(reader.schema.metadata['repa.sampler']).interval, [0, 1]);
   assert.equal(reader.schema.columns[0].dtype, 'f16');
   await reader.close();
+});
+
+test('noise that is no number is refused, and so are latents that are none', async () => {
+  const shape = [1, 4, 16, 16];
+  for (const [value, message] of [
+    [Number.NaN, /noise\.npy: holds NaN or infinity/],
+    [3e38, /of images 0 to 0, a latent comes out as NaN or infinity/], // and more, once it is scaled back
+  ] as const) {
+    const data = new Float32Array(4 * 16 * 16).fill(value);
+    writeFileSync(path.join(cwd, 'noise.npy'), encodeNpy({ shape, dtype: 'f32', data }));
+    const args = [
+      'sample',
+      '--ckpt',
+      ckpt,
+      '--heads',
+      '3',
+      '--noise',
+      'noise.npy',
+      '--steps',
+      '1',
+      '--latents',
+      '-o',
+      'n',
+    ];
+    const { code, stderr } = await repa(args, { cwd });
+    assert.equal(code, 65, stderr);
+    assert.match(stderr, message);
+  }
 });

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { DataError } from '../errors.js';
 import { toFloat32 } from '../formats/host-tensor.js';
 import { readNpy } from '../formats/npy.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import { concatenated, sameShape, showShape, sizeOf } from '../numbers/typed-array.js';
 import { openTensorStream } from '../stream/reader.js';
 import { floatColumn } from '../stream/rows.js';
@@ -15,13 +16,14 @@ export interface Noise {
 
 /**
  * Reads an .npy of [N, C, h, w], or a stream with a `latent` column.
- * @throws DataError when it is not noise for latents of `shape`
+ * @throws DataError when it is not noise for latents of `shape`, or not finite
  */
 export async function readNoise(file: string, shape: readonly number[]): Promise<Noise> {
   const [found, values] = path.extname(file) === '.npy' ? fromNpy(file) : await fromStream(file);
   if (!sameShape(found, shape)) {
     throw new DataError(`${file}: holds ${showShape(found)} a row, but the model's latents are ${showShape(shape)}`);
   }
+  if (firstNonFinite(values) >= 0) throw new DataError(`${file}: holds NaN or infinity`);
   return { rows: values.length / sizeOf(shape), values };
 }
 

@@ -2,8 +2,10 @@
 import { autoguidance } from '../diffusion/autoguidance.js';
 import { classifierFreeGuidance } from '../diffusion/guidance.js';
 import { hostSpace, type Space } from '../diffusion/space.js';
+import { DataError } from '../errors.js';
 import { type ByteRounding, fromSignedUnit } from '../images/normalise.js';
 import type { RgbImage } from '../images/rgb-image.js';
+import { firstNonFinite } from '../numbers/finite.js';
 import { fillNormal, PURPOSE } from '../numbers/random.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import type { Codec } from '../pretrained/codec.js';
@@ -52,6 +54,12 @@ export async function sampleImages(
   );
   const latents = await sampleLatents(networks, shape, { indices, labels, noise }, settings); // [N, C, h, w]
   restoreLatents(latents, channels, height * width, { scale: [...scale], shift: [...shift] });
+  if (firstNonFinite(latents) >= 0) {
+    throw new DataError(
+      `of images ${indices[0]} to ${indices.at(-1)}, a latent comes out as NaN or infinity`,
+      'The weights are damaged, or what guides them is far too strong.',
+    );
+  }
   const pixels = decoder?.decode(latents, indices.length, height); // [N, 3, H, W]
   const side = height * (decoder?.downsampling ?? 1);
   const size = sizeOf(shape);
