@@ -16,8 +16,10 @@ const WORDS = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
 /** Texts in which a word is looked up rather than merged again. */
 const MOST_KNOWN = 1 << 16;
 
-/** No piece of a vocabulary has as many letters (the longest of CLIP's has fewer): what is behind so many for each token of a text cannot count. */
-const LONGEST_PIECE = 32;
+/** Letters of a word that are merged at first, for each token that is wanted of it. */
+const LETTERS_PER_TOKEN = 32;
+/** So many pieces before the end of what was merged may depend on what lies behind. */
+const UNSETTLED = 2;
 
 export class ClipTokenizer {
   /** Of both files. */
@@ -74,23 +76,32 @@ export class ClipTokenizer {
     const pieces: number[] = [];
     for (const word of words) {
       if (pieces.length >= length - 2) break;
-      pieces.push(...this.#word(word, length * LONGEST_PIECE));
+      pieces.push(...this.#word(word, length));
     }
     pieces.length = Math.min(pieces.length, length - 2);
     return Int32Array.from({ length }, (_, i) => (i === 0 ? this.#start : (pieces[i - 1] ?? this.#end)));
   }
 
-  /** @param most letters of it that are looked at: merging takes the square of their number */
-  #word(word: string, most: number): readonly number[] {
-    const known = this.#words.get(word);
+  /** @param count how many of its tokens are wanted at most */
+  #word(word: string, count: number): readonly number[] {
+    const name = `${count} ${word}`;
+    const known = this.#words.get(name);
     if (known) return known;
-    const tokens = merged(lettersOf(word).slice(0, most), this.#ranks).map((piece) => {
+    const tokens = this.#firstPieces(lettersOf(word), count).map((piece) => {
       const token = this.#vocabulary.get(piece);
       if (token !== undefined) return token;
       throw new DataError(`vocab.json lacks '${piece}', a piece of '${word}': it does not belong to merges.txt`);
     });
-    if (this.#words.size < MOST_KNOWN) this.#words.set(word, tokens);
+    if (this.#words.size < MOST_KNOWN) this.#words.set(name, tokens);
     return tokens;
+  }
+
+  /** All pieces of a word, or the first `count` and some more: merging takes the square of the letters, of which there may be millions. */
+  #firstPieces(letters: readonly string[], count: number): string[] {
+    for (let most = count * LETTERS_PER_TOKEN; ; most *= 2) {
+      const pieces = merged(letters.slice(0, most), this.#ranks);
+      if (most >= letters.length || pieces.length >= count + UNSETTLED) return pieces.slice(0, count);
+    }
   }
 }
 
