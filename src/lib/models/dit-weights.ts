@@ -142,6 +142,13 @@ function inferConditionTokens(shapes: Shapes): TransformerConfig['conditionToken
   return time === undefined || label === undefined ? undefined : { time, label };
 }
 
+/** Blocks of a state dict before those of its wide head, if it has one. */
+export function trunkDepth(shapes: Shapes): number {
+  const blocks = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
+  if (!shapes.has('s_embedder.proj.weight')) return blocks;
+  return blocks - (inferHead(blocks, shapes, (name) => shapes.get(name)?.shape ?? [])?.depth ?? 0);
+}
+
 /** The wide head of a state dict of `blocks` blocks in all. */
 function inferHead(
   blocks: number,

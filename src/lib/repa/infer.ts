@@ -1,6 +1,6 @@
 /** The network, with its methods, that weights of an unknown run are of. */
 import type { Architecture, TransformerConfig } from '../models/dit-sizes.js';
-import { inferTransformer } from '../models/dit-weights.js';
+import { inferTransformer, trunkDepth } from '../models/dit-weights.js';
 import { holdsMmdit, inferMmdit } from '../models/mmdit.js';
 import type { Shapes } from '../models/parameters.js';
 import { METHODS, type MethodSettings } from './methods.js';
@@ -31,8 +31,7 @@ export function inferNetwork(
     const model = inferMmdit(shapes, source, known);
     return { architecture, model, methods: { ...recogniseMethods(shapes, model), ...settings } };
   }
-  const depth = [...shapes.keys()].filter((name) => /^blocks\.\d+\.attn\.qkv\.weight$/.test(name)).length;
-  const methods = { ...recogniseMethods(shapes, { depth }), ...settings };
+  const methods = { ...recogniseMethods(shapes, { depth: trunkDepth(shapes) }), ...settings };
   return {
     architecture,
     model: inferTransformer(architecture, shapes, source, known, prefixTokens({ methods })),

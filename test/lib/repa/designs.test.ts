@@ -5,7 +5,8 @@ import { before, describe, test } from 'node:test';
 import { alongPath, interpolate } from '../../../src/lib/diffusion/interpolate.js';
 import { selectBackend, tf } from '../../../src/lib/engine/index.js';
 import { publishedName, sitConfig } from '../../../src/lib/models/dit-sizes.js';
-import { forward } from '../../../src/lib/repa/network.js';
+import { inferNetwork } from '../../../src/lib/repa/infer.js';
+import { forward, networkParameters } from '../../../src/lib/repa/network.js';
 import type { LossInputs } from '../../../src/lib/repa/pass.js';
 import { weakerPrediction } from '../../../src/lib/repa/weaker.js';
 import { loadDiffusionModel, type ModelOptions } from '../../../src/lib/sampling/load.js';
@@ -136,6 +137,16 @@ describe('RAEv2: time and class as tokens, a wide head, and an early head that g
       const wanted = fixture.expected(`outputs.${name}`);
       assertClose(outputs[i], wanted, TOLERANCE * largestMagnitude(wanted), name);
     }
+  });
+
+  test('of its 28 blocks and 2 wider ones, the early head is behind block 8', () => {
+    const { model } = fixture.network;
+    const whole = { ...fixture.network, model: { ...model, depth: 28 } };
+    const { methods, model: found } = inferNetwork('SiT', networkParameters(whole), 'rae-2', { inputSize: 4 });
+    assert.deepEqual(
+      [found.depth, found.head?.depth, methods['internal-guidance']],
+      [28, 2, { weight: 0.5, block: 8 }],
+    );
   });
 
   test('losses and gradients, of both heads', () => {
