@@ -74,7 +74,7 @@ export const REGISTRY: ReadonlyMap<string, PublishedWeights> = new Map([
   hub('taef2', 'madebyollin/taef2', 'taef2.safetensors'),
   hub('rae-ditdh-xl', RAE, 'DiTs/Dinov2/wReg_base/ImageNet256/DiTDH-XL/stage2_model.pt', 'SiT-XL/1'),
   hub('rae-ditdh-s', RAE, 'DiTs/Dinov2/wReg_base/ImageNet256/DiTDH-S_ep14/stage2_model.pt', 'SiT-S/1'),
-  hub('rae-2-xl', RAE_2, 'stage2/imagenet/dinov3l-k7/checkpoint.pt', 'SiT-XL/1'),
+  hub('rae-2-xl', RAE_2, 'stage2/imagenet/dinov3l-k7/checkpoint.pt', 'SiT'), // of no named size
   hub('rae-dinov2reg-vit-b-decoder', RAE, 'decoders/dinov2/wReg_base/ViTXL_n08/model.pt'),
   hub('rae-dinov2reg-vit-b-statistics', RAE, 'stats/dinov2/wReg_base/imagenet1k/stat.pt'),
   ...['k7', 'k23'].flatMap((blocks) => [
