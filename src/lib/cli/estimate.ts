@@ -1,4 +1,5 @@
 /** What a long job takes, told before it is begun. */
+import { statSync } from 'node:fs';
 import { UnavailableError } from '../errors.js';
 import { freeBytes, showBytes } from '../files/space.js';
 import { flag } from '../options/option.js';
@@ -31,11 +32,11 @@ export interface Estimate {
  * @throws UnavailableError when what is written does not fit on its disk
  */
 export function printEstimate({ unit, total, seconds, measured, bytes, output, out }: Estimate): void {
-  const free = out === '-' ? undefined : freeBytes(out);
+  const free = roomAt(out);
   const size = bytes === undefined ? 'unknown' : showBytes(bytes);
   const facts = {
     [unit]: total === undefined ? 'unknown: the input does not say how many' : String(total),
-    output: `${size}, ${output}, to ${out === '-' ? 'stdout' : `${out} (${showBytes(free!)} free)`}`,
+    output: `${size}, ${output}, to ${out === '-' ? 'stdout' : out}${free === undefined ? '' : ` (${showBytes(free)} free)`}`,
     time: timeOf(total, seconds, unit, measured),
     memory: `${showBytes(process.resourceUsage().maxRSS * 1024)} so far, at most`,
   };
@@ -47,6 +48,13 @@ export function printEstimate({ unit, total, seconds, measured, bytes, output, o
   );
 }
 
+/** Bytes that are free where a file or folder is or will be; of a pipe or a device there is no telling. */
+function roomAt(out: string): number | undefined {
+  if (out === '-') return undefined;
+  const found = statSync(out, { throwIfNoEntry: false });
+  return found === undefined || found.isFile() || found.isDirectory() ? freeBytes(out) : undefined;
+}
+
 /** Says what a job will write, before it is begun: how many, how much, where, and whether there is room. */
 export function announce(
   progress: Progress,
@@ -54,7 +62,7 @@ export function announce(
 ): void {
   const count = total === undefined ? `${unit}, as many as come` : `${total} ${unit}`;
   const size = bytes === undefined ? '' : `, ${showBytes(bytes)} in all`;
-  const free = out === '-' ? undefined : freeBytes(out);
+  const free = roomAt(out);
   const room = free === undefined ? '' : ` (${showBytes(free)} free${(bytes ?? 0) > free ? ', too little' : ''})`;
   progress.say(`${count}: ${output}${size}, to ${out === '-' ? 'stdout' : out}${room}`);
 }
