@@ -1,7 +1,7 @@
 /**
- * Contestants that work in turn, step by step, so that all meet the same machine. A contestant is a command that answers
- * each line of stdin, the name of a piece of work, with a line of JSON: `{"milliseconds": ..., "cpuMilliseconds": ...,
- * "peakMiB": ...}`.
+ * Contestants that work in turn, step by step, so that all meet the same machine. A contestant is a command that
+ * answers each line of stdin, the name of a piece of work, with a line of JSON: `{"milliseconds": ...,
+ * "cpuMilliseconds": ..., "peakMiB": ...}`.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,8 +1,9 @@
 /**
- * The table of README.md: each piece of work by repa in each of its precisions, and by PyTorch in fp32, in bf16 (autocast) and
- * compiled, all in turn. Prints the processor first, and a row as soon as it is known.
+ * The table of README.md: each piece of work by repa in each of its precisions, and by PyTorch in fp32, in bf16
+ * (autocast) and compiled, all in turn. Prints the processor first, and a row as soon as it is known.
  *
- *     node dist/bench/table.js [--steps 5] [--only vit,cknna] [--contestants f32,bf16,fp32,autocast] [--clock processor]
+ *     node dist/bench/table.js [--steps 5] [--only vit,cknna] [--contestants f32,bf16,fp32,autocast]
+ *                              [--clock processor]
  *
  * `--clock processor` compares the time of all threads together: what counts where other programs run.
  */
@@ -73,7 +74,10 @@ const PEERS: Readonly<Record<Row['script'], string>> = {
   metric: 'torch_metric.py',
 };
 
-/** PyTorch frees and asks for large blocks all the time: glibc is told to keep them, as new pages can cost more than the work. */
+/**
+ * PyTorch frees and asks for large blocks all the time: glibc is told to keep them, as new pages can cost more than the
+ * work.
+ */
 const KEEP_MEMORY = 'MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000';
 /** Its threads spin while they wait for each other, which is no work. */
 const ASLEEP = flags.clock === 'processor' ? 'OMP_WAIT_POLICY=passive GOMP_SPINCOUNT=0 ' : '';

@@ -1,6 +1,7 @@
 /**
- * One training step of SiT with REPA, the very one that `repa train` takes: draws, loss, gradients, clipping, AdamW, moving
- * average. A contestant of bench/contest.ts: it answers every line of stdin, `step` or `gemm`, with the time it took.
+ * One training step of SiT with REPA, the very one that `repa train` takes: draws, loss, gradients, clipping, AdamW,
+ * moving average. A contestant of bench/contest.ts: it answers every line of stdin, `step` or `gemm`, with the time it
+ * took.
  *
  *     echo step | node dist/bench/train-step.js --model SiT-S/2 --batch 8
  */

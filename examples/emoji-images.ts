@@ -44,7 +44,10 @@ async function writeClasses(folder: string): Promise<void> {
   }
 }
 
-/** All emoji without skin tones by their category: `train`, and those that no network shipped with repa has seen in `val`. */
+/**
+ * All emoji without skin tones by their category: `train`, and those that no network shipped with repa has seen in
+ * `val`.
+ */
 async function writeSplit(folder: string): Promise<void> {
   const emojis = listEmoji().filter(({ tone, category }) => tone === '' && category !== 'Component');
   for (const emoji of emojis) {

@@ -1,6 +1,6 @@
 /**
- * An ONNX network whose weights say nothing: the entries of each tensor of weights are put in another order, so that every
- * layer keeps the distribution of its weights and its activations their scale, and what was learned is gone.
+ * An ONNX network whose weights say nothing: the entries of each tensor of weights are put in another order, so that
+ * every layer keeps the distribution of its weights and its activations their scale, and what was learned is gone.
  *
  *     node dist/examples/random-weights.js network.onnx random.onnx
  */

@@ -1,13 +1,13 @@
 /**
- * Trains the second encoder that ships with repa, `src/assets/emoji-cnn.onnx`: a residual network of 64 pixels to a map of
- * 4 x 4 cells, on four fifths of the emoji.
+ * Trains the second encoder that ships with repa, `src/assets/emoji-cnn.onnx`: a residual network of 64 pixels to a map
+ * of 4 x 4 cells, on four fifths of the emoji.
  *
  *     node dist/examples/train-emoji-cnn.js --work runs/emoji-cnn -o src/assets/emoji-cnn.onnx
  *
- * Its objective is contrastive: of two random views of a picture, each has to be found by the other among those of other
- * pictures. With the weight --labels it also names the subcategory of the emoji. What is shipped is the moving average of the weights
- * with the norms folded in, in f16. Stopped, it goes on from the newest snapshot in the folder --work. At the end it prints
- * how well held-out emoji are told apart, against raw pixels.
+ * Its objective is contrastive: of two random views of a picture, each has to be found by the other among those of
+ * other pictures. With the weight --labels it also names the subcategory of the emoji. What is shipped is the moving
+ * average of the weights with the norms folded in, in f16. Stopped, it goes on from the newest snapshot in the folder
+ * --work. At the end it prints how well held-out emoji are told apart, against raw pixels.
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

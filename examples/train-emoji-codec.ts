@@ -4,10 +4,10 @@
  *
  *     node dist/examples/train-emoji-codec.js --work runs/emoji-vae -o src/assets/emoji-vae.safetensors
  *
- * The loss is that of a variational autoencoder: the squared and the absolute error of the picture, and the divergence of
- * the posterior from a standard normal. What is shipped is the moving average of the weights, in f16, with the scale of
- * the latents folded in, so that 0.18215, the factor of Stable Diffusion's autoencoder, is the right one. Stopped, it goes
- * on from the newest snapshot in the folder --work. At the end it prints how near held-out emoji come back.
+ * The loss is that of a variational autoencoder: the squared and the absolute error of the picture, and the divergence
+ * of the posterior from a standard normal. What is shipped is the moving average of the weights, in f16, with the scale
+ * of the latents folded in, so that 0.18215, the factor of Stable Diffusion's autoencoder, is the right one. Stopped,
+ * it goes on from the newest snapshot in the folder --work. At the end it prints how near held-out emoji come back.
  */
 import { parseArgs } from 'node:util';
 import { capture, selectBackend, type tf } from '../src/lib/engine/index.js';

@@ -6,8 +6,8 @@
  *
  * The objective is supervised by the emoji's subcategories, categories and names, with the reconstruction of hidden
  * patches beside it. What is shipped is the moving average of the weights, in f16. Stopped, it goes on from the newest
- * snapshot in the folder --work. At the end it prints how well held-out emoji are told apart, against raw pixels and the
- * same network before training.
+ * snapshot in the folder --work. At the end it prints how well held-out emoji are told apart, against raw pixels and
+ * the same network before training.
  */
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
@@ -59,7 +59,9 @@ train(restoreSnapshot(snapshot, store));
 report('trained', encoderFeatures(store.emaTensors));
 ship(options.out);
 
-/** The pictures of each emoji, one skin tone or all: a step draws emoji first, so that people do not outnumber the rest. */
+/**
+ * The pictures of each emoji, one skin tone or all: a step draws emoji first, so that people do not outnumber the rest.
+ */
 function groupTones(all: readonly Picture[]): Picture[][] {
   const byCodes = new Map<string, Picture[]>();
   for (const picture of all) {

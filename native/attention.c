@@ -1,4 +1,6 @@
-/* softmax(scale q k^T) v, head by head: the weights of a block of queries exist at a time, and never leave the cache. */
+/*
+ * softmax(scale q k^T) v, head by head: the weights of a block of queries exist at a time, and never leave the cache.
+ */
 #include "exponential.h"
 #include "gemm.h"
 #include "kernels.h"

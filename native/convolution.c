@@ -1,8 +1,10 @@
 /*
- * Convolutions of images as products: the weights [O, taps, I] times what each output sees of the image [taps, I, places].
+ * Convolutions of images as products: the weights [O, taps, I] times what each output sees of the image [taps, I,
+ * places].
  *
- * A task has a block of the places of an image. It rounds the rows that these see to bf16, channels in pairs and with the
- * padding around them; each tap of a kernel then is a window into that, copied into the order in which the kernels read.
+ * A task has a block of the places of an image. It rounds the rows that these see to bf16, channels in pairs and with
+ * the padding around them; each tap of a kernel then is a window into that, copied into the order in which the kernels
+ * read.
  */
 #include "convolution.h"
 #include "gemm.h"

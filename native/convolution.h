@@ -1,9 +1,9 @@
 /*
  * Convolutions (cross-correlations) of images by units for bf16: weights and images are rounded, sums kept in f32.
  *
- * Of an enlarged image, each of whose pixels has become 2 x 2, a kernel of 3 x 3 sees 2 x 2 pixels of the image itself: which of its
- * weights fall on the same of them depends on whether row and column of the output are even. So there are four sums of weights, of
- * 4 terms in the place of 9. The sums are rounded.
+ * Of an enlarged image, each of whose pixels has become 2 x 2, a kernel of 3 x 3 sees 2 x 2 pixels of the image itself:
+ * which of its weights fall on the same of them depends on whether row and column of the output are even. So there are
+ * four sums of weights, of 4 terms in the place of 9. The sums are rounded.
  */
 #pragma once
 #include "gemm.h"

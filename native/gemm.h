@@ -3,10 +3,10 @@
  *
  *   C [m, n] = act(alpha op(A) op(B) + bias + row bias) (*) scale + residual
  *
- * With one part an operand is its bf16 (8 bits). With two it is a sum of two bf16 (16 bits), whose error is 2^-18 at most, and
- * the product is that of all four parts. Products of denormals are zero, as the units have it. Numbers above the largest bf16
- * (3.3895e38) count as infinite. What depends on an infinity is not finite; with two parts it may be NaN where IEEE
- * arithmetic gives an infinity.
+ * With one part an operand is its bf16 (8 bits). With two it is a sum of two bf16 (16 bits), whose error is 2^-18 at
+ * most, and the product is that of all four parts. Products of denormals are zero, as the units have it. Numbers above
+ * the largest bf16 (3.3895e38) count as infinite. What depends on an infinity is not finite; with two parts it may be
+ * NaN where IEEE arithmetic gives an infinity.
  *
  * The caller says how tasks run on several threads, so that a host's own pool can be used.
  */

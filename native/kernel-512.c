@@ -11,8 +11,8 @@ TARGET512 static inline __m512bh everywhere(const char *from) {
 }
 
 /*
- * 8 rows of 32 columns at a time: 16 sums, 2 vectors of B, a pair of A everywhere. Of a long panel these rows are pieces that the
- * processor does not foresee: asked for two steps ahead, they come out of the third cache in time.
+ * 8 rows of 32 columns at a time: 16 sums, 2 vectors of B, a pair of A everywhere. Of a long panel these rows are
+ * pieces that the processor does not foresee: asked for two steps ahead, they come out of the third cache in time.
  */
 TARGET512 void kernel_512(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc) {
   size_t step = 2 * BLOCK * (size_t)parts;

@@ -52,7 +52,10 @@ void amx_end(void) {}
 
 #else
 
-/* Eight tiles of 16 rows of 64 bytes. A constant: gcc 12 takes _tile_loadconfig to read 8 bytes, and drops other stores. */
+/*
+ * Eight tiles of 16 rows of 64 bytes. A constant: gcc 12 takes _tile_loadconfig to read 8 bytes, and drops other
+ * stores.
+ */
 static const struct {
   uint8_t palette, start, reserved[14];
   uint16_t bytes[16];

@@ -1,4 +1,6 @@
-/* Group normalisation: a task has a group of an image, which the second cache holds from the first pass to the second. */
+/*
+ * Group normalisation: a task has a group of an image, which the second cache holds from the first pass to the second.
+ */
 #include "norm.h"
 #include "exponential.h"
 #include "pair.h"

@@ -2,8 +2,8 @@
 #include "gemm.h"
 
 /*
- * Group normalisation of images (arXiv 1803.08494): each group of channels has mean 0 and variance 1, then each channel its scale
- * and shift, then perhaps x sigmoid(x).
+ * Group normalisation of images (arXiv 1803.08494): each group of channels has mean 0 and variance 1, then each channel
+ * its scale and shift, then perhaps x sigmoid(x).
  */
 typedef struct {
   size_t batch, channels, groups, places; /* places: height times width */

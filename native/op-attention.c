@@ -1,6 +1,6 @@
 /*
- * repa.Attention: q f [B, N, H, d], k f [B, M, H, d], v f [B, M, H, d] -> f [B, N, H, d] = softmax(scale q k^T) v of each
- * head H, of operands rounded to bf16.
+ * repa.Attention: q f [B, N, H, d], k f [B, M, H, d], v f [B, M, H, d] -> f [B, N, H, d] = softmax(scale q k^T) v of
+ * each head H, of operands rounded to bf16.
  */
 #include "host.h"
 #include "operations.h"

@@ -1,8 +1,8 @@
 /*
- * repa.Convolution: x f [B, I, H, W], weights packed ahead of [O, I, kh, kw] (pairs of bf16 in the place of f), bias f [O], residual f [B, O,
- * h, w] -> f [B, O, h, w] = act(convolution + bias) + residual, of operands rounded to bf16. Where `paired` says it x is pairs of bf16 of
- * channels that are neighbours (in the place of f) [B, I / 2, H, W]; where `enlarged` says it each pixel of x is 2 x 2 of what is
- * convolved.
+ * repa.Convolution: x f [B, I, H, W], weights packed ahead of [O, I, kh, kw] (pairs of bf16 in the place of f), bias f
+ * [O], residual f [B, O, h, w] -> f [B, O, h, w] = act(convolution + bias) + residual, of operands rounded to bf16.
+ * Where `paired` says it x is pairs of bf16 of channels that are neighbours (in the place of f) [B, I / 2, H, W]; where
+ * `enlarged` says it each pixel of x is 2 x 2 of what is convolved.
  */
 #include "convolution.h"
 #include "host.h"

@@ -1,6 +1,6 @@
 /*
- * repa.GroupNorm: x f [B, C, H, W], optional scale and shift f of C numbers -> f [B, C, H, W], or where `paired` says it pairs of bf16 (in
- * the place of f) [B, C / 2, H, W], as repa.Convolution takes them.
+ * repa.GroupNorm: x f [B, C, H, W], optional scale and shift f of C numbers -> f [B, C, H, W], or where `paired` says
+ * it pairs of bf16 (in the place of f) [B, C / 2, H, W], as repa.Convolution takes them.
  */
 #include "host.h"
 #include "norm.h"

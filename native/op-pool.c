@@ -1,4 +1,7 @@
-/* repa.AveragePool: x f [B, C, H, W] -> f [B, C, h, w], means of windows in which padding counts as zeros or not at all. */
+/*
+ * repa.AveragePool: x f [B, C, H, W] -> f [B, C, h, w], means of windows in which padding counts as zeros or not at
+ * all.
+ */
 #include "host.h"
 #include "operations.h"
 #include "pool.h"

@@ -1,8 +1,10 @@
 /*
- * repa.Product: a f [..., m, k], b f [..., k, n] (each of them stored with its last two axes exchanged where transA, transB
- * say it; leading axes are the same, or one operand has none), bias f [n] for matrices -> f [..., m, n] = act(alpha a b + bias).
+ * repa.Product: a f [..., m, k], b f [..., k, n] (each of them stored with its last two axes exchanged where transA,
+ * transB say it; leading axes are the same, or one operand has none), bias f [n] for matrices -> f [..., m, n] =
+ * act(alpha a b + bias).
  *
- * repa.PackedProduct: a f [..., k], b packed ahead of [k, n] (pairs of bf16 in the place of f), bias f [n] -> f [..., n].
+ * repa.PackedProduct: a f [..., k], b packed ahead of [k, n] (pairs of bf16 in the place of f), bias f [n] -> f [...,
+ * n].
  *
  * `parts` says of how many bf16 an operand is the sum.
  */

@@ -5,7 +5,7 @@
 #define SCRATCHES 3
 
 /*
- * At least `size` bytes at a multiple of 4096, of this thread: valid until it asks for the same `kind` again, or ends. Null
- * when memory runs out.
+ * At least `size` bytes at a multiple of 4096, of this thread: valid until it asks for the same `kind` again, or ends.
+ * Null when memory runs out.
  */
 char *scratch(int kind, size_t size);

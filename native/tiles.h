@@ -1,6 +1,6 @@
 /*
- * The instructions of AMX by their intrinsics; or, with REPA_EMULATE_AMX, a model of them for processors that have none,
- * by which the packing and the loops around them can be tested anywhere.
+ * The instructions of AMX by their intrinsics; or, with REPA_EMULATE_AMX, a model of them for processors that have
+ * none, by which the packing and the loops around them can be tested anywhere.
  */
 #pragma once
 #include "units.h"

@@ -4,9 +4,9 @@
 #include <stddef.h>
 
 /*
- * Operands are packed into blocks of 16 x 16 dwords, a dword being two bf16 that are neighbours along k: one tile of AMX.
- * Of A a block is [row][pair], of B [pair][column]. Panels are 32 rows of A or 32 columns of B wide; within a panel the two
- * blocks of 32 k lie side by side. With two parts, those of the low halves follow.
+ * Operands are packed into blocks of 16 x 16 dwords, a dword being two bf16 that are neighbours along k: one tile of
+ * AMX. Of A a block is [row][pair], of B [pair][column]. Panels are 32 rows of A or 32 columns of B wide; within a
+ * panel the two blocks of 32 k lie side by side. With two parts, those of the low halves follow.
  */
 #define PANEL 32   /* rows or columns */
 #define BLOCK 1024 /* bytes */

@@ -1,6 +1,6 @@
 // Builds dist/: compiles src, test, bench and examples, bundles tfjs-core with its gradients into one module,
-// and the page of runs with its plots into one script, assembles the WebAssembly kernels, and copies the weights that ship with repa;
-// and native/ where a C compiler is. A failed type check fails the build.
+// and the page of runs with its plots into one script, assembles the WebAssembly kernels, and copies the weights that
+// ship with repa; and native/ where a C compiler is. A failed type check fails the build.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';

@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 
 const folder = path.join(path.dirname(path.dirname(fileURLToPath(import.meta.url))), 'native');
 const target = path.join(folder, 'build', `${process.platform}-${process.arch}.so`);
-// -z nodelete: threads of ONNX Runtime give memory back by a function of the library when they end, after their session.
+// -z nodelete: threads of ONNX Runtime give memory back by a function of the library when they end, after their
+// session.
 const FLAGS = ['-O3', '-std=gnu11', '-fPIC', '-shared', '-fvisibility=hidden', '-Wl,-z,nodelete', '-pthread'];
 
 /** Whether the library is older than what it is made of. */

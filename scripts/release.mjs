@@ -1,5 +1,5 @@
-// Packs repa for release: builds, packs, installs the tarball into an empty folder, and asks every verb of what is installed there for its
-// help. Prints the tarball's name, size and SHA-256. Publishes nothing.
+// Packs repa for release: builds, packs, installs the tarball into an empty folder, and asks every verb of what is
+// installed there for its help. Prints the tarball's name, size and SHA-256. Publishes nothing.
 //   node scripts/release.mjs [FOLDER]     the tarball goes into FOLDER, release/ by default
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 
 /**
- * Adam divides by the root of the second moment: where a gradient is zero but for rounding, its steps are noise. That is
- * so for the biases of all keys, which shift every logit of a row alike; elsewhere for one entry in a thousand.
+ * Adam divides by the root of the second moment: where a gradient is zero but for rounding, its steps are noise. That
+ * is so for the biases of all keys, which shift every logit of a row alike; elsewhere for one entry in a thousand.
  */
 export function assertAlmostAllClose(
   actual: ArrayLike<number>,

@@ -1,6 +1,7 @@
 /**
- * A small residual network whose last map has 4 x 4 cells for a picture of 64 pixels (stride 16), its loss, and the ONNX
- * file that is made of it. Batch norms are statistics of the batch in training, and part of the convolutions afterwards.
+ * A small residual network whose last map has 4 x 4 cells for a picture of 64 pixels (stride 16), its loss, and the
+ * ONNX file that is made of it. Batch norms are statistics of the batch in training, and part of the convolutions
+ * afterwards.
  */
 import { tf } from '../../src/lib/engine/index.js';
 import { encodeModel, type Initializer, type OnnxNode } from '../../src/lib/engine/onnx/model.js';

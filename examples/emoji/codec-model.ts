@@ -57,8 +57,8 @@ export const initCodec = (seed: number): ParameterSpec[] =>
   }));
 
 /**
- * The loss and its parts, of images [B, 3, S, S] in [-1, 1] and the noise of their posteriors [B, C, h, w]: the error of
- * what is decoded, and the divergence from a standard normal, both per value of the picture.
+ * The loss and its parts, of images [B, 3, S, S] in [-1, 1] and the noise of their posteriors [B, C, h, w]: the error
+ * of what is decoded, and the divergence from a standard normal, both per value of the picture.
  */
 export function codecLoss(p: Parameters, images: tf.Tensor, noise: tf.Tensor): tf.Tensor[] {
   const { mean, std } = encode(p, CODEC, images); // [B, C, h, w]
@@ -73,7 +73,8 @@ export function codecLoss(p: Parameters, images: tf.Tensor, noise: tf.Tensor): t
 }
 
 /**
- * The same autoencoder whose latents have, times the scale of Stable Diffusion's, mean 0 and deviation 1 in each channel.
+ * The same autoencoder whose latents have, times the scale of Stable Diffusion's, mean 0 and deviation 1 in each
+ * channel.
  * @param statistics of each channel now
  */
 export function foldScale(weights: Weights, statistics: readonly { mean: number; deviation: number }[]): Weights {

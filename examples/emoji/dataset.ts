@@ -53,8 +53,8 @@ const MAN_OR_WOMAN = /\b(1F468|1F469)\b/g;
 const GENDER_SIGN = /-200D-264[02]-FE0F/g;
 
 /**
- * Whether a picture is kept from training: one emoji in five, by a hash of its code points. All skin tones and genders of
- * an emoji fall on the same side, so that no near copy of a held-out picture is seen in training.
+ * Whether a picture is kept from training: one emoji in five, by a hash of its code points. All skin tones and genders
+ * of an emoji fall on the same side, so that no near copy of a held-out picture is seen in training.
  */
 export function isHeldOut({ codes }: Emoji): boolean {
   const genderless = codes.replace(MAN_OR_WOMAN, '1F9D1').replace(GENDER_SIGN, '');

@@ -1,6 +1,7 @@
 /**
- * What the encoder learns from: the subcategory, category and words of an emoji, told by the class token and by the mean
- * of the patch tokens, and the pixels of hidden patches, told by each patch token (as SimMIM does, arXiv 2111.09886).
+ * What the encoder learns from: the subcategory, category and words of an emoji, told by the class token and by the
+ * mean of the patch tokens, and the pixels of hidden patches, told by each patch token (as SimMIM does, arXiv
+ * 2111.09886).
  */
 
 import type { TensorSpec } from '../../src/lib/engine/index.js';

@@ -1,6 +1,6 @@
 // Gathers the numbers of the runs NAME-seedN of a folder: node gather.mjs FOLDER [STEPS] > table.md
-// How each run was made, and every measure, become lines of FOLDER/record.ndjson; the table compares the runs, as they were
-// after STEPS steps, with those called plain, and those of another size, SIZE-NAME, with SIZE-plain.
+// How each run was made, and every measure, become lines of FOLDER/record.ndjson; the table compares the runs, as they
+// were after STEPS steps, with those called plain, and those of another size, SIZE-NAME, with SIZE-plain.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import path from 'node:path';

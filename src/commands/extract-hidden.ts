@@ -151,7 +151,10 @@ export const command = verb({
   },
 });
 
-/** @throws UsageError for captions of a network that takes none, or none of one that does; DataError for those of other sizes */
+/**
+ * @throws UsageError for captions of a network that takes none, or none of one that does; DataError for those of other
+ * sizes
+ */
 function checkText({ record, source }: DiffusionModel, text: string | undefined): void {
   if (record.model.text && text === undefined) {
     throw new UsageError(

@@ -36,7 +36,8 @@ export function drawChart(parent: HTMLElement, curves: readonly DrawnCurve[], as
     logY: asked.logY && curves.some(({ y }) => y.some((value) => value > 0)),
   };
   const tables = curves.flatMap(({ x, y, raw }): uPlot.AlignedData[] => (raw ? [[x, y, raw]] : [[x, y]]));
-  // Two points of one place, such as those of a step that was measured twice, stand side by side in a log: the later one counts.
+  // Two points of one place, such as those of a step that was measured twice, stand side by side in a log: the later
+  // one counts.
   const joined = uPlot.join(tables.map(withoutRepeats));
   const ink = styleOf('--ink');
   const grid = { stroke: styleOf('--line'), width: 1 };

@@ -85,7 +85,9 @@ export function smoothed(values: readonly number[], weight: number): number[] {
   });
 }
 
-/** A number that was measured at a block and a time of a network, which names of columns such as `hidden.b3.t0.5` tell. */
+/**
+ * A number that was measured at a block and a time of a network, which names of columns such as `hidden.b3.t0.5` tell.
+ */
 export interface BlockMeasure {
   /** What was measured, of what. */
   name: string;

@@ -1,4 +1,6 @@
-/** TensorFlow packages that are broken, each in its own way: the program beside a stand-in for `@tensorflow/tfjs-node`. */
+/**
+ * TensorFlow packages that are broken, each in its own way: the program beside a stand-in for `@tensorflow/tfjs-node`.
+ */
 import assert from 'node:assert/strict';
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

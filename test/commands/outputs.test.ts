@@ -1,4 +1,6 @@
-/** Where verbs write: what cannot be written to shows before the work, and whoever reads may come late or leave early. */
+/**
+ * Where verbs write: what cannot be written to shows before the work, and whoever reads may come late or leave early.
+ */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';

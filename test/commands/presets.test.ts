@@ -1,4 +1,7 @@
-/** Every preset: trained, its terms logged, continued, sampled, exported, imported and sampled again. In one process, as each step is small. */
+/**
+ * Every preset: trained, its terms logged, continued, sampled, exported, imported and sampled again. In one process, as
+ * each step is small.
+ */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';

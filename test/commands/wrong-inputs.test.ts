@@ -1,4 +1,6 @@
-/** Each verb is given what it cannot take, in each place where it takes something: it says so, and never calls it a bug. */
+/**
+ * Each verb is given what it cannot take, in each place where it takes something: it says so, and never calls it a bug.
+ */
 import assert from 'node:assert/strict';
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -118,7 +120,8 @@ test('what a verb cannot take is told', async (t) => {
       assert.ok(error === undefined || isTold(error), `repa ${args.join(' ')}: ${(error as Error)?.stack}`);
     }
   }
-  // A stream of another kind may be a stream all the same; nothing else was taken but an empty log, and a folder to write into.
+  // A stream of another kind may be a stream all the same; nothing else was taken but an empty log, and a folder to
+  // write into.
   assert.deepEqual(
     accepted.filter((line) => !/\bimages\b/.test(line)),
     [

@@ -58,7 +58,9 @@ export interface Disturbed {
 /** What the next run makes of what a killed one left, by verb and by that: other kills leave the same. */
 const judged = new Map<string, readonly string[]>();
 
-/** Of a fault that the verb's end came before: a verb that fails by itself reaches none, which is no proof of anything. */
+/**
+ * Of a fault that the verb's end came before: a verb that fails by itself reaches none, which is no proof of anything.
+ */
 export const unreached = ({ code, signal, stderr }: Outcome): Disturbed => ({
   happened: false,
   where: '',

@@ -3,8 +3,9 @@
  *
  *     node dist/test/faults/main.js kills|disk|pieces|readers [--verb NAME] [--every K] [--times N] [--seed S]
  *
- * `readers` are verbs that are to change nothing. Each change of the file system that a verb makes is one case; `--every 5` takes each fifth. Without a C compiler, or with
- * `--times`, N kills of each verb at random times take the place of those at calls.
+ * `readers` are verbs that are to change nothing. Each change of the file system that a verb makes is one case;
+ * `--every 5` takes each fifth. Without a C compiler, or with `--times`, N kills of each verb at random times take the
+ * place of those at calls.
  */
 import { parseArgs } from 'node:util';
 import { seeded } from '../fuzz/mutate.js';

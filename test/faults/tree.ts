@@ -4,7 +4,9 @@ import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import path from 'node:path';
 import { isMark, isTemporaryName } from '../../src/lib/files/temporary-files.js';
 
-/** Contents by path within the folder: hashes of files, targets of links; folders are there with what is in them alone. */
+/**
+ * Contents by path within the folder: hashes of files, targets of links; folders are there with what is in them alone.
+ */
 export type Tree = ReadonlyMap<string, string>;
 
 const hashOf = (bytes: Uint8Array | string): string => createHash('sha256').update(bytes).digest('hex').slice(0, 16);

@@ -32,7 +32,10 @@ export interface Outcome {
 
 const MOST_FAULTS = 20;
 const CLOSING_MS = 50;
-/** No file of a few kilobytes takes so much of a processor, however it is made: other programs may have the clock's time. */
+/**
+ * No file of a few kilobytes takes so much of a processor, however it is made: other programs may have the clock's
+ * time.
+ */
 const SLOWEST_MS = 2000;
 /** Nor this by the clock: what waits for something that never comes takes no processor. */
 const HANGS_MS = 60_000;

@@ -12,7 +12,10 @@ test('changed files of every format are refused, or read to what they held where
   assert.equal(formats, 18);
 });
 
-/** Each was a fault: a chunk of Parquet that nobody asked for, batches without end and of nothing, labels that are objects. */
+/**
+ * Each was a fault: a chunk of Parquet that nobody asked for, batches without end and of nothing, labels that are
+ * objects.
+ */
 const MENDED: readonly [seed: number, format: string][] = [
   [1990, 'parquet'],
   [5781, 'parquet'],

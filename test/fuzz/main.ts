@@ -1,6 +1,6 @@
 /**
- * A long campaign: `node dist/test/fuzz/main.js [count [seed [format...]]]`. Each input has a seed of its own, from `seed`
- * on, so that a fault is made again by `main.js 1 SEED FORMAT`.
+ * A long campaign: `node dist/test/fuzz/main.js [count [seed [format...]]]`. Each input has a seed of its own, from
+ * `seed` on, so that a fault is made again by `main.js 1 SEED FORMAT`.
  */
 import { campaign } from './campaign.js';
 

@@ -1,6 +1,6 @@
 /**
- * Reads ONNX files in a process of its own, since ONNX Runtime may end it: each message is a path, each answer what came of
- * it. `refused` is an error of repa's own kind, `failed` another.
+ * Reads ONNX files in a process of its own, since ONNX Runtime may end it: each message is a path, each answer what
+ * came of it. `refused` is an error of repa's own kind, `failed` another.
  */
 import { selectBackend } from '../../src/lib/engine/index.js';
 import { RepaError } from '../../src/lib/errors.js';

@@ -1,4 +1,7 @@
-/** Documentation that cannot lie: every example of the README, of help and of the man pages is parsed, the cheap ones are run. */
+/**
+ * Documentation that cannot lie: every example of the README, of help and of the man pages is parsed, the cheap ones
+ * are run.
+ */
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

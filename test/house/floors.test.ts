@@ -81,3 +81,11 @@ test('no files import each other in a circle', () => {
   const found = [...new Set(circles.map((circle) => circle.sort().join(' ')))];
   assert.deepEqual(found, []);
 });
+
+test('no line of a comment is longer than 120', () => {
+  const long = files.flatMap((file) => {
+    const lines = readFileSync(path.join(source, file), 'utf8').split('\n');
+    return lines.flatMap((line, i) => (line.length > 120 && /^\s*(\/\/|\/?\*)/.test(line) ? `${file}:${i + 1}` : []));
+  });
+  assert.deepEqual(long, []);
+});

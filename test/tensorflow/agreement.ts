@@ -96,7 +96,8 @@ function testTraining(onBoth: OnBoth): void {
 
 function testSampling(onBoth: OnBoth): void {
   describe('samples, guided', () => {
-    // dopri5 takes steps of the length that its estimate of the error allows: it agrees to the error that it allows itself.
+    // dopri5 takes steps of the length that its estimate of the error allows: it agrees to the error that it allows
+    // itself.
     const cases: [string, SamplerOptions, tolerance: number][] = [
       ['ode by heun', { mode: 'ode', solver: 'heun', steps: 10 }, 1e-5],
       ['ode by dopri5', { mode: 'ode', solver: 'dopri5' }, 1e-3],

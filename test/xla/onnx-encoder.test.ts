@@ -1,4 +1,6 @@
-/** Encoders that are ONNX files: on the devices where their operators allow it, else on the processor, which is told. */
+/**
+ * Encoders that are ONNX files: on the devices where their operators allow it, else on the processor, which is told.
+ */
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';

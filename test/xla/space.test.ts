@@ -87,7 +87,8 @@ const CASES: Record<string, Case> = {
   'guided heun': { sampler: { solver: 'heun', steps: 6 }, cfg: 1.8, low: 0.3 },
   'guided sde': { sampler: { mode: 'sde', steps: 9 }, cfg: 2 },
   'sde, guided in one channel': { sampler: { mode: 'sde', steps: 6, lastStep: 'tweedie' }, cfg: 2, channels: 1 },
-  // It keeps 1e-3 by itself: its first step is measured over so short a way that 1e-7 in the network moves the end by 1e-4.
+  // It keeps 1e-3 by itself: its first step is measured over so short a way that 1e-7 in the network moves the end by
+  // 1e-4.
   'dopri5, guided in an interval': { sampler: { solver: 'dopri5' }, cfg: 1.5, low: 0.5, tolerance: 1e-3 },
   'guided dopri5': { sampler: { solver: 'dopri5', rtol: 1e-5 }, cfg: 1.5, tolerance: 1e-5 },
   'dopri5 by the batch': { sampler: { solver: 'dopri5', stepControl: 'batch' }, cfg: 1.5 },

@@ -1,4 +1,7 @@
-/** Training on XLA's devices against the processor's engine: the same steps, and each goes on with the other's checkpoints. */
+/**
+ * Training on XLA's devices against the processor's engine: the same steps, and each goes on with the other's
+ * checkpoints.
+ */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';

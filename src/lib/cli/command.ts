@@ -1,4 +1,7 @@
-/** A verb as a command of commander, which reads the command line and prints the help; what it read is then joined with the other sources. */
+/**
+ * A verb as a command of commander, which reads the command line and prints the help; what it read is then joined with
+ * the other sources.
+ */
 import {
   Argument,
   Command,

@@ -93,8 +93,8 @@ function keysOf(table: Record<string, unknown>, where: string): Keys {
 /**
  * What a file says to one verb: in its own table, then at the top.
  * @param tables of all verbs: a shared key that this one does not know has to be some other's
- * @throws UsageError for a key that is no option's, and for one that is heard on the command line alone; as sources, for
- *   values of the wrong kind, and for paths that only the command line may choose
+ * @throws UsageError for a key that is no option's, and for one that is heard on the command line alone; as sources,
+ *   for values of the wrong kind, and for paths that only the command line may choose
  */
 export async function configSources(
   config: Config,

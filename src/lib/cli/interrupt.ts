@@ -1,6 +1,7 @@
 /**
- * Signals that ask for the end: tidy up, say one line, and die of the same signal, so that the shell sees 130 or 143. Besides
- * ^C and a plain kill they are a hang-up of the terminal, and those that batch systems send before a job's time is over.
+ * Signals that ask for the end: tidy up, say one line, and die of the same signal, so that the shell sees 130 or 143.
+ * Besides ^C and a plain kill they are a hang-up of the terminal, and those that batch systems send before a job's time
+ * is over.
  */
 import os from 'node:os';
 import { undoUnfinished } from '../files/unfinished.js';

@@ -10,8 +10,8 @@ import { entriesOf, type Table, valueAt } from '../options/table.js';
 
 /**
  * Checks every path that the values of a verb say it writes to, and waits for the reader of a named pipe.
- * @throws UsageError for two outputs of one name, a folder in place of a file or the other way round; MissingInputError when a file's folder does not
- *   exist; errors of the file system as they come
+ * @throws UsageError for two outputs of one name, a folder in place of a file or the other way round; MissingInputError
+ *   when a file's folder does not exist; errors of the file system as they come
  */
 export async function checkOutputs(table: Table, values: unknown): Promise<void> {
   const taken = new Map<string, string>();

@@ -6,8 +6,8 @@ const GONE = new Set(['EPIPE', 'EIO', 'ERR_STREAM_DESTROYED']);
 let outlived: (() => void) | undefined;
 
 /**
- * Ends the process with the code that `fail` gives for an error of stdout, unless the verb outlives its reader. Words that
- * cannot be said on stderr are lost.
+ * Ends the process with the code that `fail` gives for an error of stdout, unless the verb outlives its reader. Words
+ * that cannot be said on stderr are lost.
  */
 export function watchStandardOutput(fail: (error: unknown) => number): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {

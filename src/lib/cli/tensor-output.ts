@@ -28,7 +28,10 @@ export function checkBinaryOutput({ out }: OutputOptions): void {
   );
 }
 
-/** @throws UsageError when parts would be written among the images that they are made of, which would no longer be taken for images */
+/**
+ * @throws UsageError when parts would be written among the images that they are made of, which would no longer be taken
+ * for images
+ */
 export function checkBesideInput({ out = '-' }: OutputOptions, input: string): void {
   if (input === '-' || out === '-' || path.resolve(out) !== path.resolve(input) || !isShardFolder(out)) return;
   if (firstFinishedPart(out) === undefined)
@@ -91,8 +94,8 @@ async function checkSameJob(folder: string, { metadata, columns }: StreamSchema)
 }
 
 /**
- * Writes one stream through `produce`, in place of one that is there: of a shard folder, the only part. An error leaves no
- * end-of-stream marker and no file.
+ * Writes one stream through `produce`, in place of one that is there: of a shard folder, the only part. An error leaves
+ * no end-of-stream marker and no file.
  * @throws DataError when the folder holds several parts
  */
 export async function writeStream(

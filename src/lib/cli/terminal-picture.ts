@@ -4,8 +4,8 @@ import type { RgbImage } from '../images/rgb-image.js';
 import { styleOut } from './terminal.js';
 
 /**
- * A picture of `columns` characters, two pixels each: the upper half of a character has the one's colour, its background
- * the other's. Larger pictures are shrunk, smaller ones are shown as they are.
+ * A picture of `columns` characters, two pixels each: the upper half of a character has the one's colour, its
+ * background the other's. Larger pictures are shrunk, smaller ones are shown as they are.
  * @returns lines that end in a line feed; empty where stdout has no colours
  */
 export function terminalPicture(image: RgbImage, columns: number): string {

@@ -24,14 +24,16 @@ export const styleErr: ChalkInstance = new Chalk({ level: colourLevel(process.st
 /** True in every process of a parallel launch but the first: those stay quiet. */
 export const isSecondaryRank = (): boolean => (mpiRank()?.index ?? 0) > 0;
 
-/** True when progress may be redrawn in place: a terminal that is not the pty an MPI launcher gives to its first rank. */
+/**
+ * True when progress may be redrawn in place: a terminal that is not the pty an MPI launcher gives to its first rank.
+ */
 export const isInteractive = (stream: NodeJS.WriteStream): boolean =>
   stream.isTTY === true && process.env.TERM !== 'dumb' && mpiRank() === undefined;
 
 /**
- * Text of unknown origin (a name, metadata, a message that quotes them) made safe to print: control characters, which can
- * move the cursor, retitle a terminal or hide what stands there, and marks that reverse the order of the letters, are
- * shown as escapes. Line feeds and tabs stay.
+ * Text of unknown origin (a name, metadata, a message that quotes them) made safe to print: control characters, which
+ * can move the cursor, retitle a terminal or hide what stands there, and marks that reverse the order of the letters,
+ * are shown as escapes. Line feeds and tabs stay.
  */
 export const printable = (text: string): string =>
   text.replace(

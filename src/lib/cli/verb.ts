@@ -1,4 +1,6 @@
-/** A verb: its text, its operands, its options, and what it does. Everything that shows or reads them is made of this. */
+/**
+ * A verb: its text, its operands, its options, and what it does. Everything that shows or reads them is made of this.
+ */
 
 import { flag, off, text } from '../options/option.js';
 import type { Preset } from '../options/resolve.js';

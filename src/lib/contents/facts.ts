@@ -16,7 +16,10 @@ const isNested = (value: unknown): value is Facts =>
 
 const shown = (value: unknown): string => (typeof value === 'string' ? value : (JSON.stringify(value) ?? 'absent'));
 
-/** Facts in lines: nested ones indented and, where they are short, several a line; lists an item a line, folded by their numbers. */
+/**
+ * Facts in lines: nested ones indented and, where they are short, several a line; lists an item a line, folded by their
+ * numbers.
+ */
 export function factLines(facts: Facts, indent = ''): string[] {
   return Object.entries(facts).flatMap(([key, value]) => {
     if (Array.isArray(value) && value.some((item) => typeof item === 'string'))
@@ -56,8 +59,8 @@ function listLines(items: readonly string[], indent: string): string[] {
 const NAMED = /^(\S+): (.*)$/s;
 
 /**
- * Items `name: what` whose names differ in their first number alone are told as one: `blocks.{0..27}.norm.weight: f32 [1152]`. All
- * keep the order of the first of each.
+ * Items `name: what` whose names differ in their first number alone are told as one: `blocks.{0..27}.norm.weight: f32
+ * [1152]`. All keep the order of the first of each.
  */
 export function foldNumbers(items: readonly string[]): string[] {
   const groups = new Map<string, { name: string; number: number; item: string }[]>();

@@ -1,4 +1,7 @@
-/** What a file or a folder holds, and how it was made, told by its content; by its name only where content does not tell. */
+/**
+ * What a file or a folder holds, and how it was made, told by its content; by its name only where content does not
+ * tell.
+ */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';

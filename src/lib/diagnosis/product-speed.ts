@@ -14,9 +14,9 @@ const LONG_ENOUGH_MS = 20;
 const CHAIN = 4;
 
 /**
- * The best rate seen in so many seconds, in floating point operations a second, in the engine's precision and on one of its
- * devices. Only vectors go in and one number comes out, so that copies count for nothing. Of a processor it is the rate with the
- * processor to itself, whatever else runs now: processor time is counted where it is less than wall time.
+ * The best rate seen in so many seconds, in floating point operations a second, in the engine's precision and on one of
+ * its devices. Only vectors go in and one number comes out, so that copies count for nothing. Of a processor it is the
+ * rate with the processor to itself, whatever else runs now: processor time is counted where it is less than wall time.
  */
 export function measureProducts(seconds: number): number {
   let best = 0;
@@ -59,8 +59,8 @@ const FILE = 'product-speed.json';
 const BRIEF = 0.15;
 
 /**
- * The speed of products on this machine, with the engine as it was selected, over all of its devices: measured briefly, and the best
- * that was ever seen, since clocks vary. `$REPA_HOME` remembers it, of one device.
+ * The speed of products on this machine, with the engine as it was selected, over all of its devices: measured briefly,
+ * and the best that was ever seen, since clocks vary. `$REPA_HOME` remembers it, of one device.
  */
 export function productSpeed(): number {
   const file = homeFolder(FILE);

@@ -1,4 +1,6 @@
-/** The hybrid loss of improved DDPM (arXiv 2102.09672, section 3.1), with which DiT is trained, as tensor operations. */
+/**
+ * The hybrid loss of improved DDPM (arXiv 2102.09672, section 3.1), with which DiT is trained, as tensor operations.
+ */
 import { detach, tf } from '../engine/index.js';
 import { type DdpmSchedule, ddpmSchedule } from './ddpm-schedule.js';
 
@@ -37,8 +39,8 @@ export function diffuse(x: tf.Tensor, noise: tf.Tensor, t: tf.Tensor): tf.Tensor
 }
 
 /**
- * The squared error of the predicted noise, and the variational bound that teaches the variance alone (the mean in it is
- * detached), in bits per dimension; both [B], and the loss is their sum.
+ * The squared error of the predicted noise, and the variational bound that teaches the variance alone (the mean in it
+ * is detached), in bits per dimension; both [B], and the loss is their sum.
  *
  * @param prediction the network's output at x_t, [B, 2C, h, w]: the noise, then the place of the log variance between
  *   its bounds, in [-1, 1].

@@ -1,4 +1,6 @@
-/** The discrete diffusion process of DDPM (arXiv 2006.11239) and its shortened versions (arXiv 2102.09672, section 4). */
+/**
+ * The discrete diffusion process of DDPM (arXiv 2006.11239) and its shortened versions (arXiv 2102.09672, section 4).
+ */
 import { UsageError } from '../errors.js';
 
 /** Training steps of DiT. */

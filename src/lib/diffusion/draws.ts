@@ -1,7 +1,7 @@
 /**
- * What changes from step to step: the data of a micro-batch, and the noise, times and labels drawn for it. All draws are
- * functions of seed, step and position in the global batch, so that neither micro-batches nor ranks nor a resumed run
- * change a number.
+ * What changes from step to step: the data of a micro-batch, and the noise, times and labels drawn for it. All draws
+ * are functions of seed, step and position in the global batch, so that neither micro-batches nor ranks nor a resumed
+ * run change a number.
  */
 import type { TensorSpec } from '../engine/index.js';
 import { fillNormal, fillUniform, PURPOSE } from '../numbers/random.js';

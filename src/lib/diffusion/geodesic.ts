@@ -1,13 +1,16 @@
 /**
- * The path along great circles (RJF, arXiv 2602.10099, section 4), for latents whose every position is a vector of one length, as
- * tokens of an encoder are behind their norm. Data x and noise e are taken to the unit sphere of a position's channels, at the
- * angle omega from each other:
+ * The path along great circles (RJF, arXiv 2602.10099, section 4), for latents whose every position is a vector of one
+ * length, as tokens of an encoder are behind their norm. Data x and noise e are taken to the unit sphere of a
+ * position's channels, at the angle omega from each other:
  *
  *     u_t = (sin((1 - t) omega) x + sin(t omega) e) / sin(omega),    v = du_t / dt, along the sphere
- *     L = (sin(w) / w)^2 |v_theta - v|^2,    w = (1 - t) omega    (the Jacobi field of an error at t that is carried on to the data)
+ *     L = (sin(w) / w)^2 |v_theta - v|^2,    w = (1 - t) omega
  *
- * The network sees the state at the length that a standard normal has, sqrt(C) u_t, and predicts v, of which the part along the
- * sphere counts. Checked against the published code (fixture published/rjf): outputs, loss, gradients, samples.
+ * whose factor is the Jacobi field of an error at t that is carried on to the data.
+ *
+ * The network sees the state at the length that a standard normal has, sqrt(C) u_t, and predicts v, of which the part
+ * along the sphere counts. Checked against the published code (fixture published/rjf): outputs, loss, gradients,
+ * samples.
  */
 import { tf } from '../engine/index.js';
 

@@ -6,7 +6,9 @@ export type { Values } from './space.js';
 /** One time for all rows of a batch, or one a row, [N]. */
 export type Times = number | Float64Array;
 
-/** A class-conditional network: `x` [N, C, h, w] in f32, its times, one label a row; [N, C', h, w], at once or later. */
+/**
+ * A class-conditional network: `x` [N, C, h, w] in f32, its times, one label a row; [N, C', h, w], at once or later.
+ */
 export type ConditionalNetwork<T extends Times = number, State = Values, Input = Float32Array> = (
   x: Input,
   t: T,

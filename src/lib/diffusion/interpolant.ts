@@ -3,10 +3,16 @@
  * (SiT, arXiv 2401.08740, section 2, in the time direction of REPA).
  */
 
-/** The paths of one alpha and sigma for all that a velocity network can be trained on; on `vp` its target would be infinite at t = 0. */
+/**
+ * The paths of one alpha and sigma for all that a velocity network can be trained on; on `vp` its target would be
+ * infinite at t = 0.
+ */
 export type FlatPath = 'linear' | 'cosine';
 
-/** The paths that a velocity network can be trained on: on `geodesic`, see geodesic.ts, alpha and sigma are those of two directions. */
+/**
+ * The paths that a velocity network can be trained on: on `geodesic`, see geodesic.ts, alpha and sigma are those of two
+ * directions.
+ */
 export const TRAINING_PATHS = ['linear', 'cosine', 'geodesic'] as const;
 
 export type TrainingPath = (typeof TRAINING_PATHS)[number];

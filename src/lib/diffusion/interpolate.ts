@@ -16,8 +16,9 @@ function pathTensors(path: FlatPath, t: tf.Tensor): PathTensors {
 
 /**
  * Noises a batch and gives the network's target.
- * `x` and `noise` [B, ...], such as latents [B, C, h, w], `t` [B], or [B, 1, h, w] of each pixel; returns x_t = alpha x + sigma e and
- * v = alpha' x + sigma' e, both of the shape of x, and how much an error of v counts, [B, 1, ...], where that is not alike.
+ * `x` and `noise` [B, ...], such as latents [B, C, h, w], `t` [B], or [B, 1, h, w] of each pixel; returns x_t = alpha x
+ * + sigma e and v = alpha' x + sigma' e, both of the shape of x, and how much an error of v counts, [B, 1, ...], where
+ * that is not alike.
  */
 export function interpolate(
   path: TrainingPath,

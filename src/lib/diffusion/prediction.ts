@@ -1,6 +1,7 @@
 /**
- * Networks that predict the clean data instead of the velocity (JiT, arXiv 2511.13720, table 1; RAEv2, arXiv 2605.18324), on the
- * linear path x_t = (1 - t) x + t e, where v = e - x = (x_t - x) / t. Checked against the published code of both.
+ * Networks that predict the clean data instead of the velocity (JiT, arXiv 2511.13720, table 1; RAEv2, arXiv
+ * 2605.18324), on the linear path x_t = (1 - t) x + t e, where v = e - x = (x_t - x) / t. Checked against the published
+ * code of both.
  */
 import { tf } from '../engine/index.js';
 

@@ -7,8 +7,8 @@ export type TimeDistribution = 'uniform' | 'lognormal';
 
 /**
  * Maps a standard normal draw to a time: the noise-to-signal ratio sigma/alpha is exp(normal), as in EDM
- * (arXiv 2206.00364), solved for t on the path: s / (1 + s) on the linear path, 2/pi atan(s) on the cosine path. On the geodesic
- * path, whose angle is near pi / 2, RJF draws as on the linear one.
+ * (arXiv 2206.00364), solved for t on the path: s / (1 + s) on the linear path, 2/pi atan(s) on the cosine path. On the
+ * geodesic path, whose angle is near pi / 2, RJF draws as on the linear one.
  */
 export function lognormalTime(normal: number, path: TrainingPath): number {
   const ratio = Math.exp(normal);

@@ -1,6 +1,8 @@
 /** Long compilations, told to whoever shows progress. */
 
-/** What is told when a program of so many characters begins to be compiled; and, by what it returns, when it is there. */
+/**
+ * What is told when a program of so many characters begins to be compiled; and, by what it returns, when it is there.
+ */
 export type CompilationListener = (characters: number) => (milliseconds: number) => void;
 
 let listener: CompilationListener = () => () => {};

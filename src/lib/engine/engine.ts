@@ -32,8 +32,8 @@ export type TensorFunction = (...inputs: tf.Tensor[]) => tf.Tensor[];
 /** A function of tensors, ready to run on host arrays. */
 export interface Program {
   /**
-   * Where `into` has an array, that output is written there (on a device, to its copy of it: see {@link Residency}); the
-   * others get new arrays.
+   * Where `into` has an array, that output is written there (on a device, to its copy of it: see {@link Residency});
+   * the others get new arrays.
    */
   run(inputs: readonly TypedArray[], into?: readonly (TypedArray | null)[]): TypedArray[];
   /** The same beside the event loop, of backends whose devices work by themselves. */
@@ -70,8 +70,8 @@ export interface DeviceRows {
 /** A function of rows whose results stay on the devices. */
 export interface RowProgram {
   /**
-   * Starts a run, for which nothing is waited. Host arrays go up, unless the last run was given the same ones: what is in them is
-   * taken to be the same.
+   * Starts a run, for which nothing is waited. Host arrays go up, unless the last run was given the same ones: what is
+   * in them is taken to be the same.
    * @param inputs of which the first tells the number of rows
    */
   run(...inputs: readonly [DeviceRows, ...(DeviceRows | TypedArray)[]]): DeviceRows[];
@@ -85,16 +85,16 @@ export interface DeviceSpace extends Space<DeviceRows, DeviceRows> {
 }
 
 /**
- * Tensors that a function closes over are read at each run (`feed`); or do not change, so that those which are faster to read
- * in another layout may be copied once (`bake`); or nobody else keeps them either, so that all may be (`own`).
+ * Tensors that a function closes over are read at each run (`feed`); or do not change, so that those which are faster
+ * to read in another layout may be copied once (`bake`); or nobody else keeps them either, so that all may be (`own`).
  */
 export type Constants = 'feed' | 'bake' | 'own';
 
 export interface CompileOptions {
   /**
-   * Where there are several devices: the first alone computes (`one`, the default); each computes the same (`all`); or each
-   * computes on its share of the inputs' rows, whose numbers the specifications tell, and the outputs are summed over the
-   * devices (`divided`) or are the rows of all (`rows`).
+   * Where there are several devices: the first alone computes (`one`, the default); each computes the same (`all`); or
+   * each computes on its share of the inputs' rows, whose numbers the specifications tell, and the outputs are summed
+   * over the devices (`divided`) or are the rows of all (`rows`).
    */
   readonly devices?: 'one' | 'all' | 'divided' | 'rows';
   /** Of the operands of products, where it must not be the engine's own. */
@@ -104,7 +104,10 @@ export interface CompileOptions {
 export interface Engine extends EngineInfo {
   /** Null where tensors are computed in the host's memory. */
   readonly device: Residency | null;
-  /** A new place for rows that stay on the devices; none where tensors are computed in the host's memory, or there is no f64. */
+  /**
+   * A new place for rows that stay on the devices; none where tensors are computed in the host's memory, or there is no
+   * f64.
+   */
   readonly space?: () => DeviceSpace | null;
   /** Whether tensors made of host arrays read them when computing, instead of copies made once. */
   readonly readsInPlace: boolean;

@@ -11,9 +11,9 @@ const isName = (name: string): name is Name => NAMES.includes(name as Name);
 export interface BackendOptions {
   /**
    * `auto`: XLA if a plugin is named, or one is installed and an accelerator is there; else TensorFlow on a GPU if both
-   * are there; else ONNX Runtime, which is faster than TensorFlow on the CPU and takes a third of the memory. A GPU that
-   * cannot be used is an error, not a reason to compute for weeks on the CPU. The default is what the environment's
-   * REPA_BACKEND says, or `auto`.
+   * are there; else ONNX Runtime, which is faster than TensorFlow on the CPU and takes a third of the memory. A GPU
+   * that cannot be used is an error, not a reason to compute for weeks on the CPU. The default is what the
+   * environment's REPA_BACKEND says, or `auto`.
    */
   backend?: Name;
   /** Threads of one operation; one per core by default. */

@@ -9,8 +9,9 @@ export type MaybePromise<T> = T | Promise<T>;
 export type Weight = number | Float64Array;
 
 /**
- * States are rows [N, S] of f64: `State` is what such rows are here, or what a network gives of them; `Input` is what networks
- * take. A sampler is written over a space, so that its states may stay on a device from the first step to the last.
+ * States are rows [N, S] of f64: `State` is what such rows are here, or what a network gives of them; `Input` is what
+ * networks take. A sampler is written over a space, so that its states may stay on a device from the first step to the
+ * last.
  */
 export interface Space<State, Input> {
   /** Rows of the host's numbers. */
@@ -22,8 +23,8 @@ export interface Space<State, Input> {
   /** The rows of `a` that are marked, and those of `b` that are not; one mark is of all rows. */
   choose(marked: readonly boolean[], a: State, b: State): State;
   /**
-   * Of each of `rows` parts the root of the mean square of values / (absolute + relative max(|a|, |b|)), where `sizes` are a
-   * and b.
+   * Of each of `rows` parts the root of the mean square of values / (absolute + relative max(|a|, |b|)), where `sizes`
+   * are a and b.
    */
   ratios(
     values: State,

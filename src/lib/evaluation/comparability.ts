@@ -59,8 +59,8 @@ function ofSizes(samples: FeatureSet, { size, resized, source }: FeatureSet): st
 }
 
 /**
- * Other programs' files do not say how their images were resized, but only ADM's evaluator computes spatial features, and
- * it made the references of published numbers.
+ * Other programs' files do not say how their images were resized, but only ADM's evaluator computes spatial features,
+ * and it made the references of published numbers.
  */
 function ofResize({ resize }: Network, { source }: FeatureSet): string[] {
   if (source && !source.origin) {

@@ -14,9 +14,9 @@ import { listParts } from '../stream/shards.js';
 const SETTLED_MS = 2000;
 
 /**
- * SHA-256 over the hashes of all files of `input`, in the order in which they are read. It is kept in `folder` under the
- * files' paths, sizes and times: as long as these stay as they are, the files are not read again. The time of the last
- * change of a file's entry is among them, which no program can set back.
+ * SHA-256 over the hashes of all files of `input`, in the order in which they are read. It is kept in `folder` under
+ * the files' paths, sizes and times: as long as these stay as they are, the files are not read again. The time of the
+ * last change of a file's entry is among them, which no program can set back.
  * @param input as openImages takes it, not a pipe
  */
 export async function contentHash(input: string, folder: string): Promise<string> {

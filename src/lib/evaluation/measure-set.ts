@@ -43,8 +43,8 @@ export interface SetCache {
 }
 
 /**
- * Measures as much of a set as is needed: what a file of statistics holds is taken from it, then what a cache holds, and
- * the rest is computed.
+ * Measures as much of a set as is needed: what a file of statistics holds is taken from it, then what a cache holds,
+ * and the rest is computed.
  * @throws DataError when the set cannot be measured, or its statistics are of another network
  */
 export async function measureSet(

@@ -36,7 +36,10 @@ export interface Measurement extends Score, ImageProtocol {
   network: string;
   network_sha256: string;
   resize: string;
-  /** What else is done to an image, where the network leaves it open: which output of an ONNX file, by which normalisation. */
+  /**
+   * What else is done to an image, where the network leaves it open: which output of an ONNX file, by which
+   * normalisation.
+   */
   preprocess?: Readonly<Record<string, unknown>>;
 }
 

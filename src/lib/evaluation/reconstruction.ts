@@ -18,7 +18,8 @@ export interface ReconstructionScore {
 }
 
 /**
- * Goes through both sets side by side. An original of another size is cropped to the image's square, as encode-vae does it.
+ * Goes through both sets side by side. An original of another size is cropped to the image's square, as encode-vae does
+ * it.
  *
  * @param advance told of each image
  * @throws DataError where keys differ, one set ends before the other, or there is no image

@@ -100,8 +100,8 @@ export function useCached(file: string, needs: Iterable<Need>, set: FeatureSet):
 }
 
 /**
- * Keeps what was computed of a set's images, and not statistics that came from a file. A cache that cannot be written is
- * no reason to lose the measurement: returns what is wrong.
+ * Keeps what was computed of a set's images, and not statistics that came from a file. A cache that cannot be written
+ * is no reason to lose the measurement: returns what is wrong.
  */
 export async function keep(file: string, set: FeatureSet, origin: StatisticsOrigin): Promise<string | undefined> {
   try {

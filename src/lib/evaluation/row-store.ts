@@ -1,4 +1,7 @@
-/** Rows of features that come one after the other and are read in any order, in memory or, where that is too small, in a file. */
+/**
+ * Rows of features that come one after the other and are read in any order, in memory or, where that is too small, in a
+ * file.
+ */
 import { closeSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

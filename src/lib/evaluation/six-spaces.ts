@@ -1,7 +1,7 @@
 /**
- * FDr6 (FD-loss, arXiv 2604.28190): the mean over six networks of how many times as far the samples are from ImageNet's training images
- * as its validation images are, each by the Frechet distance of that network's features. The networks, how they see images and the
- * distances of the validation images are those of the published code.
+ * FDr6 (FD-loss, arXiv 2604.28190): the mean over six networks of how many times as far the samples are from ImageNet's
+ * training images as its validation images are, each by the Frechet distance of that network's features. The networks,
+ * how they see images and the distances of the validation images are those of the published code.
  */
 import { existsSync } from 'node:fs';
 import { selectBackend } from '../engine/index.js';

@@ -15,9 +15,10 @@ import { type WeightsChoice, weightsName, weightsPart } from '../training/weight
 import { RUN_KEY, toOfficialArguments } from './official-run.js';
 
 /**
- * Writes a checkpoint as `.safetensors` (one set of weights) or as `.pt` (all that train.py saves: model, ema, opt, args,
- * steps).
- * @throws MissingInputError when there is no checkpoint; UsageError for another extension; DataError for weights that are not finite
+ * Writes a checkpoint as `.safetensors` (one set of weights) or as `.pt` (all that train.py saves: model, ema, opt,
+ * args, steps).
+ * @throws MissingInputError when there is no checkpoint; UsageError for another extension; DataError for weights that
+ *   are not finite
  */
 export async function exportCheckpoint(location: string, file: string, choice: WeightsChoice): Promise<void> {
   const checkpoint = findCheckpoint(location);

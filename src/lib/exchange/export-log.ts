@@ -31,8 +31,9 @@ function csvCell(value: unknown): string {
 }
 
 /**
- * Writes a run as an event file of TensorBoard into a folder: curves, the sheets of samples, the configuration as text. Run again, it
- * writes the file anew, which is how a run that goes on is kept up to date: an open TensorBoard reads on where it was.
+ * Writes a run as an event file of TensorBoard into a folder: curves, the sheets of samples, the configuration as text.
+ * Run again, it writes the file anew, which is how a run that goes on is kept up to date: an open TensorBoard reads on
+ * where it was.
  * @returns the file
  * @throws DataError for a run without a log
  */

@@ -1,4 +1,7 @@
-/** The log of a run as a run of MLflow's file store: a folder an experiment, in it one a run, in it a file a metric, parameter and tag. */
+/**
+ * The log of a run as a run of MLflow's file store: a folder an experiment, in it one a run, in it a file a metric,
+ * parameter and tag.
+ */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -20,8 +23,8 @@ const LOCAL_SOURCE = 4;
 const LONGEST_PARAMETER = 500;
 
 /**
- * Writes a run into a file store, in the experiment `repa`: values by step, those of measures under the measure's name; the
- * configuration as parameters; sheets of samples as artifacts. Run again, it writes the run anew.
+ * Writes a run into a file store, in the experiment `repa`: values by step, those of measures under the measure's name;
+ * the configuration as parameters; sheets of samples as artifacts. Run again, it writes the run anew.
  * @returns the run's folder
  * @throws DataError for a run without a log
  */

@@ -1,7 +1,7 @@
 /**
- * A tensor stream as Parquet. Tensors are lists in lists, whose lengths the Arrow schema in the file's metadata fixes: pyarrow,
- * polars and Hugging Face's datasets take their shapes from it, DuckDB reads nested lists. Images are PNG files in `{bytes, path}`, the
- * image column of datasets.
+ * A tensor stream as Parquet. Tensors are lists in lists, whose lengths the Arrow schema in the file's metadata fixes:
+ * pyarrow, polars and Hugging Face's datasets take their shapes from it, DuckDB reads nested lists. Images are PNG
+ * files in `{bytes, path}`, the image column of datasets.
  */
 import { MessageHeader, MetadataVersion } from 'apache-arrow/enum';
 import { Message } from 'apache-arrow/ipc/metadata/message';

@@ -28,8 +28,8 @@ export interface TensorExport {
 }
 
 /**
- * Writes a stream as `.npy` (one column), `.npz` (images as ADM's arr_0), `.tar` (WebDataset), `.parquet`, or, where `out`
- * ends in /, a folder: PNG files of images, the official preprocessing's files of moments.
+ * Writes a stream as `.npy` (one column), `.npz` (images as ADM's arr_0), `.tar` (WebDataset), `.parquet`, or, where
+ * `out` ends in /, a folder: PNG files of images, the official preprocessing's files of moments.
  * @param input a file, a shard folder, or '-' for stdin.
  * @returns what is not kept or not as one may think, one sentence each
  * @throws UsageError for another extension, or a column that the format does not take; DataError for a damaged stream
@@ -123,8 +123,8 @@ async function exportTar(input: string, out: string, options: TensorExport): Pro
 }
 
 /**
- * Arrays tell their size before their rows, and go through them once for each column: the input is opened once. A stream
- * from stdin is kept in a file beside the output, which has no name any more when it is read.
+ * Arrays tell their size before their rows, and go through them once for each column: the input is opened once. A
+ * stream from stdin is kept in a file beside the output, which has no name any more when it is read.
  */
 async function withFile(input: string, out: string, use: (file: TensorFile) => Promise<void>): Promise<void> {
   const file = input === '-' ? await keep(input, temporaryName(path.resolve(out))) : await openTensorFile(input);

@@ -11,8 +11,8 @@ const PROJECT = 'repa';
 const ID_DIGITS = 8;
 
 /**
- * Writes a run as an offline run into a folder of such runs: values by step, those of measures under the measure's name, sheets of
- * samples as pictures, the configuration. Run again, it writes the run anew under the same name.
+ * Writes a run as an offline run into a folder of such runs: values by step, those of measures under the measure's
+ * name, sheets of samples as pictures, the configuration. Run again, it writes the run anew under the same name.
  * @returns the run's folder, for `wandb sync`
  * @throws DataError for a run without a log
  */

@@ -33,10 +33,11 @@ export interface ImportedCheckpoint {
 }
 
 /**
- * Imports a file, or weights that were pulled by their name, to `folder/step-...`: weights, their moving average (the same where the file has one set) and the optimiser's
- * moments where it has them. Without moments, training from here starts at step 0.
- * @throws UsageError when `folder` holds a run already, or what the hints say is not so; DataError when the file does not hold the
- *   model that it seems to, or weights that are not finite
+ * Imports a file, or weights that were pulled by their name, to `folder/step-...`: weights, their moving average (the
+ * same where the file has one set) and the optimiser's moments where it has them. Without moments, training from here
+ * starts at step 0.
+ * @throws UsageError when `folder` holds a run already, or what the hints say is not so; DataError when the file does
+ *   not hold the model that it seems to, or weights that are not finite
  */
 export function importCheckpoint(input: string, folder: string, hints: OfficialHints): ImportedCheckpoint {
   const published = existsSync(input) ? undefined : REGISTRY.get(input);

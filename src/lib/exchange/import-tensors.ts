@@ -28,7 +28,8 @@ export interface TensorImport {
 }
 
 /**
- * Opens images in a folder, a .zip or Parquet, a folder of the official preprocessing, a WebDataset .tar, an .npy or an .npz.
+ * Opens images in a folder, a .zip or Parquet, a folder of the official preprocessing, a WebDataset .tar, an .npy or an
+ * .npz.
  * @throws MissingInputError when there is nothing; DataError when it is none of these, or damaged
  */
 export async function openRows(input: string, { column, like, size }: TensorImport): Promise<RowSource> {

@@ -15,8 +15,8 @@ import { chosenWeights, describeOfficial, type OfficialHints } from './official-
 /**
  * Opens the weights to start a run from.
  * @param choice hints count for files: a folder tells what it holds
- * @throws MissingInputError when there are none; DataError when they are not those of a SiT or DiT; UsageError when what is
- *   asked for is not there
+ * @throws MissingInputError when there are none; DataError when they are not those of a SiT or DiT; UsageError when
+ *   what is asked for is not there
  */
 export async function openInitialWeights(
   location: string,

@@ -1,4 +1,7 @@
-/** A run as exports of its log see it: lines with the time at which they came, numbers by name, settings, sheets of samples. */
+/**
+ * A run as exports of its log see it: lines with the time at which they came, numbers by name, settings, sheets of
+ * samples.
+ */
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
@@ -76,7 +79,10 @@ function startOf(location: string): number {
   return (birthtimeMs > 0 ? birthtimeMs : mtimeMs) / 1000;
 }
 
-/** A line of version 1 tells how long a step took, not when it was: its time is that of the start and of the computing since. */
+/**
+ * A line of version 1 tells how long a step took, not when it was: its time is that of the start and of the computing
+ * since.
+ */
 function* timed(lines: readonly LogLine[], started: number): Generator<TimedLine> {
   let [time, before] = [started, 0];
   for (const line of lines) {

@@ -1,4 +1,6 @@
-/** What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run. */
+/**
+ * What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run.
+ */
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { shiftForSize } from '../diffusion/time.js';
 import { DataError, UsageError } from '../errors.js';
@@ -60,14 +62,17 @@ const RECIPE: TrainingSettings = {
 /** A checkpoint as config.json describes one of ours, and which weights it has. */
 export interface DescribedCheckpoint {
   record: RunRecord;
-  /** What is told of `model` and of `ema`: `raw`, `ema 0.9999`, `ema` of a decay that is not told, or the file's only set. */
+  /**
+   * What is told of `model` and of `ema`: `raw`, `ema 0.9999`, `ema` of a decay that is not told, or the file's only
+   * set.
+   */
   weights: { model: string; ema: string };
 }
 
 /**
  * Describes a checkpoint: in the very words of config.json if it was exported from one of ours.
- * @throws DataError when it holds no SiT or DiT, or one of another objective; UsageError when something has to be named, or what
- *   is named is not so
+ * @throws DataError when it holds no SiT or DiT, or one of another objective; UsageError when something has to be
+ *   named, or what is named is not so
  */
 export function describeOfficial(checkpoint: OfficialCheckpoint, hints: OfficialHints): DescribedCheckpoint {
   const exported = exportedRecord(checkpoint);

@@ -27,8 +27,8 @@ export const isPreprocessed = (folder: string): boolean =>
   statSync(folder).isDirectory() && listMoments(folder).length > 0;
 
 /**
- * Moments under the keys of the images that they were made of (`00000/img00000000.png`), so that features of those images
- * join them.
+ * Moments under the keys of the images that they were made of (`00000/img00000000.png`), so that features of those
+ * images join them.
  * @throws DataError when a file is damaged or of another shape, or dataset.json does not cover it.
  */
 export function readPreprocessed(folder: string): RowSource {
@@ -45,7 +45,10 @@ export function readPreprocessed(folder: string): RowSource {
   return { columns: [column], total: names.length, rows: rows() };
 }
 
-/** Writes rows of moments in this layout, numbered in their order; `end` writes dataset.json, without which it is not done. */
+/**
+ * Writes rows of moments in this layout, numbered in their order; `end` writes dataset.json, without which it is not
+ * done.
+ */
 export class PreprocessedWriter {
   readonly #folder: string;
   readonly #column: TensorColumn;

@@ -33,8 +33,8 @@ interface Sample {
 export const holdsArrays = ({ names }: TarFiles): boolean => names.some((name) => isArrayName(name) && !isHidden(name));
 
 /**
- * Reads an archive in which samples hold arrays. A sample is what shares its name up to the first dot; it is emitted once
- * all of its members are read.
+ * Reads an archive in which samples hold arrays. A sample is what shares its name up to the first dot; it is emitted
+ * once all of its members are read.
  * @param transform of images, such as a crop.
  * @throws DataError when the archive is damaged, or holds samples of different kinds.
  */
@@ -60,7 +60,9 @@ export async function readTarRows(archive: TarFiles, transform: (image: RgbImage
   };
 }
 
-/** The samples by their members. A sample is called and classed as its picture is, or as its first array without one. */
+/**
+ * The samples by their members. A sample is called and classed as its picture is, or as its first array without one.
+ */
 function samplesOf(members: readonly Picture[]): Map<string, Sample> {
   const byStem = new Map<string, Sample>();
   const byMember = new Map<string, Sample>();
@@ -165,7 +167,10 @@ export class WebDatasetWriter {
   }
 }
 
-/** What a key's sample may be called, the best first: without an image's ending, and with it. The first dot would end it. */
+/**
+ * What a key's sample may be called, the best first: without an image's ending, and with it. The first dot would end
+ * it.
+ */
 function stemsOf(name: string): string[] {
   const { dir, name: bare, base } = path.posix.parse(name);
   const names = isImageName(base) ? [bare, base] : [base];

@@ -51,8 +51,8 @@ export interface AtomicOptions {
 
 /**
  * Starts a file that gets its name at `commit`. A device, a named pipe or an open descriptor cannot be replaced (`-o
- * /dev/null`): it is written directly. A symbolic link keeps pointing where it did: its target is replaced, or made. A file
- * that is replaced leaves its permissions to the new one.
+ * /dev/null`): it is written directly. A symbolic link keeps pointing where it did: its target is replaced, or made. A
+ * file that is replaced leaves its permissions to the new one.
  * @throws MissingInputError when the folder does not exist; UsageError when there is a folder of this name.
  */
 export function openAtomicFile(file: string, { alone = false }: AtomicOptions = {}): AtomicFile {

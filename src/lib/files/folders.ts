@@ -3,7 +3,8 @@ import { mkdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 
 /**
- * `mkdir -p`. Node's own takes some errors for others: of a disk that is full or broken it says that there is no such folder.
+ * `mkdir -p`. Node's own takes some errors for others: of a disk that is full or broken it says that there is no such
+ * folder.
  * @returns the first of the folders that was not there; undefined if all were
  * @throws an error of the file system
  */

@@ -1,7 +1,8 @@
 /**
- * One run at a time in a folder: a file `run.lock` that tells who holds it. What a killed run leaves on this machine is recognised
- * by its process, which is there no more, or is another of the same number. Of a run on another machine nothing can be seen but
- * that it touches its lock: one that has not for a while is gone, as after a node that died, whose job is queued again elsewhere.
+ * One run at a time in a folder: a file `run.lock` that tells who holds it. What a killed run leaves on this machine is
+ * recognised by its process, which is there no more, or is another of the same number. Of a run on another machine
+ * nothing can be seen but that it touches its lock: one that has not for a while is gone, as after a node that died,
+ * whose job is queued again elsewhere.
  */
 import { linkSync, readFileSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
@@ -35,12 +36,14 @@ const UNWRITTEN_MS = 60_000;
 
 /** A run touches its lock so often, */
 const TOUCH_MS = 20_000;
-/** and one on another machine that has not for so long is gone. Steps may take minutes, so a thread of its own touches. */
+/**
+ * and one on another machine that has not for so long is gone. Steps may take minutes, so a thread of its own touches.
+ */
 export const LEASE_MS = 300_000;
 
 /**
- * Touches the lock for as long as this process runs: by writing it again where it lies, so that its time is that of the machine
- * that holds the files, and a lock that took its place is left alone.
+ * Touches the lock for as long as this process runs: by writing it again where it lies, so that its time is that of the
+ * machine that holds the files, and a lock that took its place is left alone.
  */
 function keepTouched(file: string, own: string): Worker {
   const code = `

@@ -1,4 +1,6 @@
-/** Names of files and folders that are still being written, and the removal of those that a killed process left behind. */
+/**
+ * Names of files and folders that are still being written, and the removal of those that a killed process left behind.
+ */
 import { readdirSync, rmSync, statSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -49,8 +51,8 @@ function shortened(name: string): string {
 }
 
 /**
- * Removes the temporary files and folders in a folder whose writers are gone: processes of this system that do not run any more, and
- * those of other systems that have not written for a day.
+ * Removes the temporary files and folders in a folder whose writers are gone: processes of this system that do not run
+ * any more, and those of other systems that have not written for a day.
  */
 export function removeStale(folder: string): void {
   for (const name of list(folder)) {

@@ -6,7 +6,10 @@ import { withPath } from './atomic-file.js';
 import { sha256OfText } from './sha256.js';
 import { isMark, isStale, isTemporaryName, MARK, temporaryName } from './temporary-files.js';
 
-/** Whether what fills a folder is still at it, or was stopped; or the folder itself is one that was never given its name. */
+/**
+ * Whether what fills a folder is still at it, or was stopped; or the folder itself is one that was never given its
+ * name.
+ */
 export const isUnfinished = (folder: string): boolean =>
   isTemporaryName(path.basename(path.resolve(folder))) || readdirSync(folder).some(isMark);
 

@@ -5,8 +5,8 @@ import { open } from 'node:fs/promises';
 const CHUNK = 1 << 16;
 
 /**
- * All bytes of a file. Node's own `readFile` of promises takes a read that gives less than was asked for, as those of some
- * network and user-space file systems do, for the end.
+ * All bytes of a file. Node's own `readFile` of promises takes a read that gives less than was asked for, as those of
+ * some network and user-space file systems do, for the end.
  * @throws an error of the file system
  */
 export async function readWhole(path: string): Promise<Buffer> {

@@ -14,7 +14,10 @@ export class BinaryFile {
   readonly #fd: number;
   #open = true;
 
-  /** @throws MissingInputError when there is no such file; DataError when it is a folder or another thing that is not a file. */
+  /**
+   * @throws MissingInputError when there is no such file; DataError when it is a folder or another thing that is not a
+   * file.
+   */
   constructor(path: string) {
     this.path = path;
     try {

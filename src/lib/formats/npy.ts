@@ -36,8 +36,8 @@ export interface NpyHeader extends TensorInfo {
 }
 
 /**
- * The rows of an array in order, some at a time, from the bytes of its file: arrays larger than memory pass through. The
- * last of them come when the bytes have ended well, so that whoever has all rows has them checked.
+ * The rows of an array in order, some at a time, from the bytes of its file: arrays larger than memory pass through.
+ * The last of them come when the bytes have ended well, so that whoever has all rows has them checked.
  * @param rows how many elements of the first axis make a batch; the last one may be shorter.
  */
 export async function* npyBatches(

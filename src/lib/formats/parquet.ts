@@ -146,8 +146,8 @@ function columnsOf({ schema }: FileMetaData): ParquetColumn[] {
 }
 
 /**
- * Each row group has one chunk for each leaf of the schema, in order. The reader takes that for granted: what goes wrong in a
- * chunk that no leaf asks for would end the process.
+ * Each row group has one chunk for each leaf of the schema, in order. The reader takes that for granted: what goes
+ * wrong in a chunk that no leaf asks for would end the process.
  * @throws Error where it is otherwise
  */
 function checkGroups({ schema, row_groups: groups, key_value_metadata: pairs = [] }: FileMetaData): void {

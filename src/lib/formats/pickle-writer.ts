@@ -1,8 +1,8 @@
 /** Pickles of plain values and what a caller builds of them, as protocol 2, which every Python 3 reads. */
 
 /**
- * `null`, booleans, numbers (whole ones become int, others float), texts, arrays (list), `Tuple`, Maps and plain objects
- * (dict), and calls of importable functions.
+ * `null`, booleans, numbers (whole ones become int, others float), texts, arrays (list), `Tuple`, Maps and plain
+ * objects (dict), and calls of importable functions.
  */
 export type Picklable =
   | null

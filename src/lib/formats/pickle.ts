@@ -1,7 +1,7 @@
 /**
- * A pickle machine that cannot run anything: it builds numbers, texts, lists and dictionaries, and asks the caller about
- * every global by name. A global that the caller refuses, or an unknown opcode, ends the reading before anything is made of it.
- * Opcodes: Python's `pickletools`; the subset is what torch.save writes with protocols 2 to 4.
+ * A pickle machine that cannot run anything: it builds numbers, texts, lists and dictionaries, and asks the caller
+ * about every global by name. A global that the caller refuses, or an unknown opcode, ends the reading before anything
+ * is made of it. Opcodes: Python's `pickletools`; the subset is what torch.save writes with protocols 2 to 4.
  */
 import { DataError } from '../errors.js';
 import { PickleCursor, type PickleSource } from './pickle-cursor.js';
@@ -33,8 +33,8 @@ export const newDict = (): PickleDict => Object.create(null) as PickleDict;
 const FOREIGN = Symbol('foreign');
 
 /**
- * What stands for an object of a class `name` that is not known: a dictionary of the fields and items that the pickle gives it.
- * Nothing that would make the real one is run.
+ * What stands for an object of a class `name` that is not known: a dictionary of the fields and items that the pickle
+ * gives it. Nothing that would make the real one is run.
  */
 export const foreignObject = (name: string): PickleDict => Object.assign(newDict(), { [FOREIGN]: name });
 
@@ -55,8 +55,8 @@ export function unpickle(source: PickleSource, options: PickleOptions, offset = 
 const MARK = Symbol('mark');
 
 /**
- * Steps of one pickle, and items that its calls are given: each takes memory or time, and the largest checkpoints have some
- * hundred thousand. A few bytes can be unpacked to many.
+ * Steps of one pickle, and items that its calls are given: each takes memory or time, and the largest checkpoints have
+ * some hundred thousand. A few bytes can be unpacked to many.
  */
 const MOST_STEPS = 2 ** 22;
 /** Characters of a text that a call is given, which count as one step. */

@@ -1,7 +1,13 @@
-/** The fields of a protocol-buffer message, as they follow each other (wire format of protobuf.dev/programming-guides/encoding). */
+/**
+ * The fields of a protocol-buffer message, as they follow each other (wire format of
+ * protobuf.dev/programming-guides/encoding).
+ */
 import { DataError } from '../errors.js';
 
-/** A field: of wire type 0 a number, of 2 the bytes of a text, a message or packed numbers, of 1 and 5 the bytes of a number. */
+/**
+ * A field: of wire type 0 a number, of 2 the bytes of a text, a message or packed numbers, of 1 and 5 the bytes of a
+ * number.
+ */
 export type ProtobufField =
   | { readonly field: number; readonly wire: 0; readonly value: bigint }
   | { readonly field: number; readonly wire: 1 | 2 | 5; readonly bytes: Buffer };

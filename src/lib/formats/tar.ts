@@ -34,8 +34,8 @@ export interface TarOptions {
 }
 
 /**
- * The regular files of an archive in order; a body that is not read is skipped. Folders and devices are passed over, links
- * too unless they are wanted. Several archives back to back (`cat a.tar b.tar`) are read as one.
+ * The regular files of an archive in order; a body that is not read is skipped. Folders and devices are passed over,
+ * links too unless they are wanted. Several archives back to back (`cat a.tar b.tar`) are read as one.
  * @param where names the archive in messages.
  * @throws DataError on a damaged header, a sparse file, or an archive that ends without its end marker.
  */

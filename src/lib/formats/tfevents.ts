@@ -1,6 +1,6 @@
 /**
- * Event files of TensorBoard: records as TensorFlow frames them (length, masked CRC-32C of it, data, masked CRC-32C of that), each an
- * Event of tensorflow/core/util/event.proto with values of tensorflow/core/framework/summary.proto.
+ * Event files of TensorBoard: records as TensorFlow frames them (length, masked CRC-32C of it, data, masked CRC-32C of
+ * that), each an Event of tensorflow/core/util/event.proto with values of tensorflow/core/framework/summary.proto.
  */
 import { crc32c } from '../files/crc32.js';
 import { ProtobufWriter } from './protobuf.js';

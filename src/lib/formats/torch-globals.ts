@@ -1,6 +1,6 @@
 /**
- * What the globals of a checkpoint stand for: tensors and plain values for what they are, any other class for an object of
- * fields (a path, an array, the configuration of somebody's script). No Python ever runs.
+ * What the globals of a checkpoint stand for: tensors and plain values for what they are, any other class for an object
+ * of fields (a path, an array, the configuration of somebody's script). No Python ever runs.
  */
 import { DataError } from '../errors.js';
 import type { HostDType } from './host-tensor.js';
@@ -41,8 +41,8 @@ export class StorageType {
 }
 
 /**
- * Modules and functions that run programs. No weights need them: a file that names one was made to do harm, and is refused
- * though nothing of it would be run.
+ * Modules and functions that run programs. No weights need them: a file that names one was made to do harm, and is
+ * refused though nothing of it would be run.
  */
 const PROGRAM_MODULES = new Set(
   (

@@ -1,7 +1,7 @@
 /**
  * PyTorch checkpoints (.pt, .pth, .bin): the zip of PyTorch 1.6 and on, and the sequence of pickles from before. The
- * pickle is read by a machine that runs nothing and knows tensors and plain values only; tensors are fetched one by one.
- * Layouts: `torch.serialization` (`_load` for zip, `_legacy_load`).
+ * pickle is read by a machine that runs nothing and knows tensors and plain values only; tensors are fetched one by
+ * one. Layouts: `torch.serialization` (`_load` for zip, `_legacy_load`).
  */
 import { DataError } from '../errors.js';
 import { BinaryFile } from './binary-file.js';
@@ -28,7 +28,8 @@ const LEGACY_PROTOCOL = 1001;
 
 /**
  * @throws MissingInputError when there is no such file; DataError when it is no checkpoint, is damaged, or names an
- *   opcode beyond what tensors and plain values need, or a function that runs programs. Nothing of the file is ever executed.
+ *   opcode beyond what tensors and plain values need, or a function that runs programs. Nothing of the file is ever
+ *   executed.
  */
 export function openTorch(path: string): TorchFile {
   const file = new BinaryFile(path);

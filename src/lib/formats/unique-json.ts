@@ -1,7 +1,7 @@
 /**
- * JSON.parse that refuses an object with the same key twice, and nesting without end. JSON.parse keeps the last of two keys
- * in silence, so two readers of one file could see different tensors under one name; what goes through a value nested
- * deeply runs out of stack.
+ * JSON.parse that refuses an object with the same key twice, and nesting without end. JSON.parse keeps the last of two
+ * keys in silence, so two readers of one file could see different tensors under one name; what goes through a value
+ * nested deeply runs out of stack.
  */
 
 /** Strings (with the colon that makes one a key) and the brackets that open and close objects and lists. */

@@ -1,7 +1,7 @@
 /**
- * The file of a run of Weights & Biases (.wandb), from which `wandb sync` uploads and which `wandb leet` shows: records of
- * wandb_internal.proto, framed as LevelDB frames its log, in blocks of 32 KiB, but that the file begins with seven bytes of its own,
- * and that the checksum is the CRC-32 of zip.
+ * The file of a run of Weights & Biases (.wandb), from which `wandb sync` uploads and which `wandb leet` shows: records
+ * of wandb_internal.proto, framed as LevelDB frames its log, in blocks of 32 KiB, but that the file begins with seven
+ * bytes of its own, and that the checksum is the CRC-32 of zip.
  */
 import { crc32 } from '../files/crc32.js';
 import { ProtobufWriter } from './protobuf.js';

@@ -37,7 +37,8 @@ const PARALLEL_PREFIX = 'module.';
 /**
  * Opens safetensors, a PyTorch checkpoint (zip or legacy) or a .npz. Of a PyTorch checkpoint, the state dict is the
  * dictionary at `key`, else the first of `ema`, `model`, `state_dict`, `teacher`, `encoder` that holds tensors, else
- * the file's own dictionary, or the only one in it that holds tensors; `module.` is taken off when all names start with it.
+ * the file's own dictionary, or the only one in it that holds tensors; `module.` is taken off when all names start with
+ * it.
  * @throws MissingInputError when there is no such file; DataError when it is none of these, or holds no tensors there.
  */
 export function openWeights(path: string, { key }: WeightsOptions = {}): WeightsFile {

@@ -1,7 +1,7 @@
 /**
- * What a zip archive holds, and where. Members are found through the central directory, and what stands before and after
- * their data must agree with it: names, sizes and CRCs. They lie back to back from the file's start to the directory, so
- * none hides, is lost, or shares its bytes with another.
+ * What a zip archive holds, and where. Members are found through the central directory, and what stands before and
+ * after their data must agree with it: names, sizes and CRCs. They lie back to back from the file's start to the
+ * directory, so none hides, is lost, or shares its bytes with another.
  */
 import { DataError } from '../errors.js';
 import type { BinaryFile } from './binary-file.js';

@@ -50,8 +50,8 @@ const LONGEST_WAIT_MS = 30_000;
 const LOCK_WAIT_MS = 200;
 
 /**
- * Fetches a file. What an earlier attempt left is continued if the server still has the same file. Where another process
- * fetches the same one, its end is waited for.
+ * Fetches a file. What an earlier attempt left is continued if the server still has the same file. Where another
+ * process fetches the same one, its end is waited for.
  * @returns its SHA-256.
  * @throws UnavailableError when it cannot be had, or is not what was published: nothing has the file's name then
  */

@@ -26,8 +26,8 @@ export class TransientError extends Error {
 }
 
 /**
- * Sends a request and follows redirects, until a response is none or `enough` says that it will do. Credentials stay with
- * the origin that they are for: its scheme, its host and its port.
+ * Sends a request and follows redirects, until a response is none or `enough` says that it will do. Credentials stay
+ * with the origin that they are for: its scheme, its host and its port.
  * @throws TransientError when no response comes; UnavailableError for redirects without an end, or to no address
  */
 export async function request(

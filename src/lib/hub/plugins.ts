@@ -1,4 +1,7 @@
-/** PJRT plugins by name: fetched as the Python packages that their makers publish, and unpacked where xla looks for them. */
+/**
+ * PJRT plugins by name: fetched as the Python packages that their makers publish, and unpacked where xla looks for
+ * them.
+ */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -49,8 +52,8 @@ export interface PulledPlugin {
 /**
  * Fetches the wheels of a plugin and unpacks them; what an earlier attempt has fetched is not fetched again.
  * @param begin called with the name of each file that is fetched
- * @throws UnavailableError when a wheel is not to be had; DataError when one is not what it should be: nothing is left then that
- *   could be taken for a plugin
+ * @throws UnavailableError when a wheel is not to be had; DataError when one is not what it should be: nothing is left
+ *   then that could be taken for a plugin
  */
 export async function pullPlugin(name: string, begin: (file: string) => OnProgress): Promise<PulledPlugin> {
   const here = findPulledPlugin(name);

@@ -8,8 +8,8 @@ const MOST = 100_000;
 export const hasBraces = (name: string): boolean => BRACES.test(name);
 
 /**
- * The names that a pattern stands for, in the order of a shell: numbers from one to the other, with as many digits as the
- * first has; or words between commas. Braces do not nest.
+ * The names that a pattern stands for, in the order of a shell: numbers from one to the other, with as many digits as
+ * the first has; or words between commas. Braces do not nest.
  * @throws UsageError for more names than any set has files
  */
 export function expandBraces(pattern: string): string[] {

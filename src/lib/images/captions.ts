@@ -15,8 +15,9 @@ const CAPTION_FIELDS = ['text', 'caption'];
 export type Captions = ReadonlyMap<string, readonly string[]>;
 
 /**
- * @param source a folder of pictures with a metadata.jsonl or metadata.csv (`file_name`, and `text` or `caption`) or a .txt
- *   beside each; such a .jsonl or .csv; a .json of captions or lists of them by key, or COCO's; or a .txt with a caption a line
+ * @param source a folder of pictures with a metadata.jsonl or metadata.csv (`file_name`, and `text` or `caption`) or a
+ *   .txt beside each; such a .jsonl or .csv; a .json of captions or lists of them by key, or COCO's; or a .txt with a
+ *   caption a line
  * @throws MissingInputError when it is not there; DataError when it holds no captions, or a line is none
  */
 export function readCaptions(source: string): Captions {

@@ -1,7 +1,8 @@
 /** The order of code points, in which Python sorts. */
 
 /**
- * Compares as Python does. JavaScript compares UTF-16 units, which puts characters beyond U+FFFF before U+E000 to U+FFFF.
+ * Compares as Python does. JavaScript compares UTF-16 units, which puts characters beyond U+FFFF before U+E000 to
+ * U+FFFF.
  */
 export function compareCodePoints(a: string, b: string): number {
   const length = Math.min(a.length, b.length);

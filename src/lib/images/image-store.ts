@@ -1,4 +1,6 @@
-/** Images in any order: where each lies, and reading it there. Places are plain data, which threads hand to each other. */
+/**
+ * Images in any order: where each lies, and reading it there. Places are plain data, which threads hand to each other.
+ */
 import { existsSync, statSync } from 'node:fs';
 import { UsageError } from '../errors.js';
 import { missingInput } from '../files/missing.js';
@@ -50,7 +52,8 @@ export async function openImageStore(input: string): Promise<ImageStore> {
 }
 
 /**
- * Lists the images of a folder, a .tar or several by a pattern (each is read through once), or a file or shard folder of a tensor stream.
+ * Lists the images of a folder, a .tar or several by a pattern (each is read through once), or a file or shard folder
+ * of a tensor stream.
  * @throws MissingInputError when there is nothing; UsageError for what cannot be read in any order
  */
 export async function listPictures(input: string): Promise<PlacedPictures> {

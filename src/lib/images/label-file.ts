@@ -17,9 +17,11 @@ export interface LabelList {
 const HEADER = /^(image_?id|image|file_?name|filename|path|name)$/i;
 
 /**
- * Lines of a picture's name and its class, apart by spaces, tabs or commas: Caffe's val.txt (`ILSVRC2012_val_00000001.JPEG 65`),
- * Kaggle's LOC_val_solution.csv (`ILSVRC2012_val_00048981,n03995372 85 1 499 272`, of which the first class counts).
- * @throws MissingInputError when there is no such file; DataError for a line that is none, or a picture that is named twice
+ * Lines of a picture's name and its class, apart by spaces, tabs or commas: Caffe's val.txt
+ * (`ILSVRC2012_val_00000001.JPEG 65`), Kaggle's LOC_val_solution.csv (`ILSVRC2012_val_00048981,n03995372 85 1 499 272`,
+ * of which the first class counts).
+ * @throws MissingInputError when there is no such file; DataError for a line that is none, or a picture that is named
+ *   twice
  */
 export function readLabelFile(file: string): LabelList {
   const labels = new Map<string, string>();

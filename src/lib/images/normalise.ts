@@ -50,8 +50,9 @@ export function mapChannels(
 }
 
 /**
- * How a decoded value of [-1, 1] becomes a byte. `truncate` is REPA's sampler: clamp(255 (x + 1) / 2), fraction dropped.
- * `round` is SiT's and DiT's: clamp(127.5 x + 128), fraction dropped. They differ by one in half of the pixels.
+ * How a decoded value of [-1, 1] becomes a byte. `truncate` is REPA's sampler: clamp(255 (x + 1) / 2), fraction
+ * dropped. `round` is SiT's and DiT's: clamp(127.5 x + 128), fraction dropped. They differ by one in half of the
+ * pixels.
  */
 export type ByteRounding = 'truncate' | 'round';
 

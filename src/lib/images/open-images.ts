@@ -59,9 +59,9 @@ interface Named {
 }
 
 /**
- * @param input a folder of images (labels from its first level or dataset.json), a shard folder, a .tar, .tar.gz, .tgz or .zip, several
- *   tars by a pattern such as `imgs-{000..127}.tar`, a
- *   .parquet or a folder of some, an .npz with `arr_0` [N, H, W, 3] u8, a tensor stream, or '-' for one on stdin.
+ * @param input a folder of images (labels from its first level or dataset.json), a shard folder, a .tar, .tar.gz, .tgz
+ *   or .zip, several tars by a pattern such as `imgs-{000..127}.tar`, a .parquet or a folder of some, an .npz with
+ *   `arr_0` [N, H, W, 3] u8, a tensor stream, or '-' for one on stdin.
  * @throws MissingInputError when there is nothing; DataError when it holds no images
  */
 export async function openImages(input: string, options: ImageInputOptions = {}): Promise<ImageInput> {

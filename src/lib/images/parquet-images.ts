@@ -1,6 +1,6 @@
 /**
- * Images from Parquet files as Hugging Face's datasets write them: a column of `{bytes, path}`, and one of class numbers whose
- * names stand in the file's metadata.
+ * Images from Parquet files as Hugging Face's datasets write them: a column of `{bytes, path}`, and one of class
+ * numbers whose names stand in the file's metadata.
  */
 import { DataError } from '../errors.js';
 import { openParquet, type ParquetColumn, type ParquetSet } from '../formats/parquet.js';
@@ -36,7 +36,9 @@ export interface ParquetNames {
   of(row: { number: number; where: string; cells: Readonly<Record<string, unknown>> }): { key: string; label: number };
 }
 
-/** A column `key` of texts gives keys, else they are the rows' numbers; classes are those of the first column called so. */
+/**
+ * A column `key` of texts gives keys, else they are the rows' numbers; classes are those of the first column called so.
+ */
 export function parquetNames({ columns, metadata }: ParquetSet): ParquetNames {
   const key = columns.find(({ name, lists, element }) => name === KEY_COLUMN && lists === 0 && isBytes(element))?.name;
   const label = LABEL_COLUMNS.find((name) => columns.some((column) => column.name === name));
@@ -91,7 +93,10 @@ export async function openParquetImages(input: string): Promise<ParquetImages> {
   return { total: set.total, classes: names.classes, notes, named, images };
 }
 
-/** Of a set whose pictures lie elsewhere: Hugging Face's datasets writes their paths alone unless it is asked to embed them. */
+/**
+ * Of a set whose pictures lie elsewhere: Hugging Face's datasets writes their paths alone unless it is asked to embed
+ * them.
+ */
 const noBytes = (where: string, path: unknown): DataError =>
   typeof path === 'string'
     ? new DataError(

@@ -1,6 +1,6 @@
 /**
- * Which files of a set are pictures, under which keys and of which classes. The rules are one for folders and archives, so
- * that an archive and the folder that it is unpacked to are the same set.
+ * Which files of a set are pictures, under which keys and of which classes. The rules are one for folders and archives,
+ * so that an archive and the folder that it is unpacked to are the same set.
  */
 import { DataError } from '../errors.js';
 import { compareCodePoints } from './code-points.js';
@@ -55,8 +55,9 @@ const classOf = (label: string): number => {
  * The pictures of a set, in its order. Hidden files are left out.
  *
  * A picture's key is its path; a `.json` beside it of `{"key": ...}` alone, as `repa export` writes it, gives another.
- * Its class is what dataset.json tells, else the label of metadata.jsonl or metadata.csv, else what a `.cls` beside it does (`a.cls` is beside `a.png` and `a.left.png`),
- * else the index of its first folder among all such folders in sorted order, as torchvision's ImageFolder numbers them.
+ * Its class is what dataset.json tells, else the label of metadata.jsonl or metadata.csv, else what a `.cls` beside it
+ * does (`a.cls` is beside `a.png` and `a.left.png`), else the index of its first folder among all such folders in
+ * sorted order, as torchvision's ImageFolder numbers them.
  *
  * @param isMember which files count as pictures
  * @param given what tells the classes before all else
@@ -113,7 +114,9 @@ function refuseTwins(pictures: readonly Picture[], { show }: FileSet): void {
   }
 }
 
-/** Finds the file of an ending that is beside a picture: of those whose names the picture's begins with, the longest. */
+/**
+ * Finds the file of an ending that is beside a picture: of those whose names the picture's begins with, the longest.
+ */
 class Companions {
   readonly #byStem: ReadonlyMap<string, string>;
 
@@ -138,7 +141,9 @@ class Companions {
 
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes).trim();
 
-/** The key of `{"key": ...}`; other programs' files hold more than that, and what they call a key is the file's name. */
+/**
+ * The key of `{"key": ...}`; other programs' files hold more than that, and what they call a key is the file's name.
+ */
 export function givenKey(bytes: Uint8Array): string | undefined {
   try {
     const entries = Object.entries(JSON.parse(text(bytes)) as object);

@@ -42,7 +42,8 @@ export function normalisePlanes(
  * @param image a square crop.
  */
 export function preprocessForEncoder(kind: EncoderPreprocess, image: RgbImage, side: number): Float32Array {
-  // Bicubic weights sum to 1, so normalising first or last is the same up to rounding; CLIP's own order needs no branch.
+  // Bicubic weights sum to 1, so normalising first or last is the same up to rounding; CLIP's own order needs no
+  // branch.
   const planes = normaliseImage(image, preprocessNormalisation(kind)); // [3, H, W]
   if (side === image.width) return planes;
   return resamplePlanes(planes, image, { width: side, height: side }, 'bicubic'); // [3, side, side]

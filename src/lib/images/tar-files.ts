@@ -1,4 +1,7 @@
-/** The files of a tar archive, or of several as one set: listed in one pass over them, read in another, whatever their order. */
+/**
+ * The files of a tar archive, or of several as one set: listed in one pass over them, read in another, whatever their
+ * order.
+ */
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { DataError, UsageError } from '../errors.js';
 import { missingInput } from '../files/missing.js';
@@ -11,7 +14,9 @@ import { type FileSet, givenKey, LABEL_FILES } from './picture-set.js';
 /** Whether a name is that of an archive of files. */
 export const isTarName = (input: string): boolean => /\.(tar|tar\.gz|tgz)$/i.test(input);
 
-/** Whether a name stands for several archives, such as `imgs-{000..127}.tar`; a file of that very name counts as itself. */
+/**
+ * Whether a name stands for several archives, such as `imgs-{000..127}.tar`; a file of that very name counts as itself.
+ */
 export const isTarPattern = (input: string): boolean => isTarName(input) && hasBraces(input) && !existsSync(input);
 
 /** The archives that a name stands for, in their order. @throws MissingInputError for one that is not there */
@@ -45,8 +50,8 @@ const LONGEST_KEY_FILE = 2 ** 16;
 
 /**
  * Lists the archives that a name stands for, as one set. Links count as the member that they stand for.
- * @throws DataError when one is damaged, or when two hold a file of one name; UsageError for a pipe, which cannot be read
- *   twice; MissingInputError for an archive that is not there
+ * @throws DataError when one is damaged, or when two hold a file of one name; UsageError for a pipe, which cannot be
+ *   read twice; MissingInputError for an archive that is not there
  */
 export async function openTarFiles(input: string): Promise<TarFiles> {
   const listed: ListedTar[] = [];

@@ -4,7 +4,9 @@ import { type Matrix, matrixProduct } from './matrix-product.js';
 
 const BLOCK = 64;
 
-/** Rounding leaves pivots below 0, in parts of their diagonal element; covariances that were added up in f32 more so. */
+/**
+ * Rounding leaves pivots below 0, in parts of their diagonal element; covariances that were added up in f32 more so.
+ */
 const NEGATIVE = 1e-3;
 const HINT = 'It was not computed from features: make it anew.';
 

@@ -1,4 +1,7 @@
-/** Eigenvalues of a real symmetric matrix: Householder tridiagonalisation, then implicit QL (Golub and Van Loan, chapter 8). */
+/**
+ * Eigenvalues of a real symmetric matrix: Householder tridiagonalisation, then implicit QL (Golub and Van Loan, chapter
+ * 8).
+ */
 import { readFileSync } from 'node:fs';
 
 /** One pass over a matrix in `memory`; see tridiagonal.wat. */
@@ -24,8 +27,8 @@ interface Tridiagonal {
 }
 
 /**
- * Annihilates the rows from the last to the second by reflections I - v v' / h. The rank-2 update that a reflection makes
- * is applied together with the next one's product A v, so each step reads the matrix once.
+ * Annihilates the rows from the last to the second by reflections I - v v' / h. The rank-2 update that a reflection
+ * makes is applied together with the next one's product A v, so each step reads the matrix once.
  */
 function tridiagonalise(matrix: Float64Array, n: number): Tridiagonal {
   // One spare element behind each vector: the kernel takes rows in pairs.
@@ -62,8 +65,8 @@ function instantiate(memory: WebAssembly.Memory): UpdateAndMultiply {
 }
 
 /**
- * Writes to `v` the vector whose reflection I - v v' / h maps `x` to a multiple of the last unit vector, and returns that
- * multiple as `head`. When x has that form already, v is 0 and h is 1.
+ * Writes to `v` the vector whose reflection I - v v' / h maps `x` to a multiple of the last unit vector, and returns
+ * that multiple as `head`. When x has that form already, v is 0 and h is 1.
  */
 function reflection(x: Float64Array, v: Float64Array): { h: number; head: number } {
   const last = x.length - 1;

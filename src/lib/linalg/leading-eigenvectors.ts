@@ -7,8 +7,8 @@ const SPARE_VECTORS = 8;
 const MOST_ITERATIONS = 500;
 
 /**
- * The eigenvectors of the `count` largest eigenvalues of a symmetric matrix without negative ones, by orthogonal iteration:
- * those rows [count, D], and the eigenvalues.
+ * The eigenvectors of the `count` largest eigenvalues of a symmetric matrix without negative ones, by orthogonal
+ * iteration: those rows [count, D], and the eigenvalues.
  */
 export function leadingEigenvectors(
   matrix: Matrix,

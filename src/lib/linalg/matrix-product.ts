@@ -1,6 +1,6 @@
 /**
- * Matrix products on host arrays, in f64 as well, which tfjs does not have. They run on ONNX Runtime whatever the backend,
- * and stay out of index.ts so that other verbs do not load it for nothing.
+ * Matrix products on host arrays, in f64 as well, which tfjs does not have. They run on ONNX Runtime whatever the
+ * backend, and stay out of index.ts so that other verbs do not load it for nothing.
  */
 import type { OnnxGraph } from '../engine/onnx/model.js';
 import { SessionCache } from '../engine/onnx/session-cache.js';

@@ -12,9 +12,9 @@ const EPSILON = 1e-6;
 export const LEAST_ROWS = 4;
 
 /**
- * Centred kernel nearest-neighbour alignment: CKA (linear kernel, unbiased HSIC) restricted to pairs of samples that are
- * among the k nearest in both representations. Samples are row by row the same; 1 is full agreement, and representations
- * that share no neighbours have 0.
+ * Centred kernel nearest-neighbour alignment: CKA (linear kernel, unbiased HSIC) restricted to pairs of samples that
+ * are among the k nearest in both representations. Samples are row by row the same; 1 is full agreement, and
+ * representations that share no neighbours have 0.
  * @throws UsageError with fewer than four samples
  */
 export function cknna(a: Neighbours, b: Neighbours): number {
@@ -86,8 +86,8 @@ class Marked {
 }
 
 /**
- * The unbiased HSIC (Song et al., 2012, equation 5) of two kernel matrices K and L in which only shared neighbours are not
- * zero. They are sparse and not symmetric: 1'KL1 is a sum over the column sums of K and the row sums of L.
+ * The unbiased HSIC (Song et al., 2012, equation 5) of two kernel matrices K and L in which only shared neighbours are
+ * not zero. They are sparse and not symmetric: 1'KL1 is a sum over the column sums of K and the row sums of L.
  */
 function maskedHsic(a: Neighbours, b: Neighbours): number {
   const n = a.rows;

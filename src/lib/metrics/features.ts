@@ -13,7 +13,9 @@ export function unitRows(features: ArrayLike<number>, columns: number): Matrix {
   return { rows: data.length / columns, columns, data };
 }
 
-/** Clamps features to plus or minus the `quantile` of their magnitudes, as platonic-rep does (0.95) to bear outliers. */
+/**
+ * Clamps features to plus or minus the `quantile` of their magnitudes, as platonic-rep does (0.95) to bear outliers.
+ */
 export function clampOutliers(features: Float32Array, quantile: number): Float32Array {
   const magnitudes = features.map(Math.abs).sort();
   const limit = magnitudes[Math.min(features.length - 1, Math.floor(quantile * features.length))];

@@ -1,4 +1,7 @@
-/** The Frechet distance of infinitely many samples (Chong and Forsyth, arXiv 1911.07023), on Inception features FID-infinity. */
+/**
+ * The Frechet distance of infinitely many samples (Chong and Forsyth, arXiv 1911.07023), on Inception features
+ * FID-infinity.
+ */
 
 import { UsageError } from '../errors.js';
 import type { Matrix } from '../linalg/matrix-product.js';

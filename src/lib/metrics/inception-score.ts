@@ -10,8 +10,8 @@ export interface InceptionScore {
 }
 
 /**
- * Mean over splits of exp(E KL(p(y|x) || p(y))), taken from logits as they come: of a split, the sums of p and of p log p
- * are kept, since the mean divergence is the mean of the latter less that of the marginal.
+ * Mean over splits of exp(E KL(p(y|x) || p(y))), taken from logits as they come: of a split, the sums of p and of p log
+ * p are kept, since the mean divergence is the mean of the latter less that of the marginal.
  */
 export class InceptionScoreEstimate {
   readonly #classes: number;

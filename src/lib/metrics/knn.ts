@@ -21,8 +21,8 @@ export const knnMemory = (sets: readonly Pick<FeatureRows, 'rows' | 'columns'>[]
 const PRODUCTS = 2 ** 25;
 
 /**
- * The share of test samples whose label wins the weighted vote of their nearest training samples, by the protocol of DINO
- * (arXiv 2104.14294, section 4: k = 20, temperature 0.07).
+ * The share of test samples whose label wins the weighted vote of their nearest training samples, by the protocol of
+ * DINO (arXiv 2104.14294, section 4: k = 20, temperature 0.07).
  *
  * @param train [N, D] and `test` [M, D]; only some rows of each are read, and of length 1 in f64, at a time.
  * @throws UsageError when there are fewer than k training samples

@@ -1,7 +1,7 @@
 /**
  * Linear probing: how well a linear classifier reads the class off frozen features. The protocol of REPA (arXiv
- * 2410.06940, appendix): batch normalisation without parameters, then a linear layer, trained for 90 epochs of batches of
- * 16,384 with Adam at 1e-3 and a cosine schedule.
+ * 2410.06940, appendix): batch normalisation without parameters, then a linear layer, trained for 90 epochs of batches
+ * of 16,384 with Adam at 1e-3 and a cosine schedule.
  */
 import { type Captured, linear, tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
@@ -52,8 +52,8 @@ const VARIANCE_FLOOR = 1e-6;
 const MOMENTUM = 0.1;
 
 /**
- * Trains a probe. With fewer samples than a batch, all of them are one batch; else the last samples of an epoch's order,
- * too few for a batch, are left out of that epoch.
+ * Trains a probe. With fewer samples than a batch, all of them are one batch; else the last samples of an epoch's
+ * order, too few for a batch, are left out of that epoch.
  *
  * @throws DataError when there are not two samples, or a label is negative
  */

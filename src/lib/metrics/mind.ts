@@ -20,8 +20,9 @@ const BLOCK = 64;
 
 /**
  * MIND = 3 D / M sum_m W(u_m a, u_m b), with M unit directions u_m, and W as `wassersteinAlong`. Of sets of different
- * size, as many rows of the larger are drawn as the smaller has; the result falls with that number, so only distances of
- * as many images can be compared (the paper takes 5,000, or 1,000). Checked against torch-fidelity on its directions.
+ * size, as many rows of the larger are drawn as the smaller has; the result falls with that number, so only distances
+ * of as many images can be compared (the paper takes 5,000, or 1,000). Checked against torch-fidelity on its
+ * directions.
  *
  * @param a [N, D] and `b` [M, D]: features
  * @returns at least 0; 0 for equal sets
@@ -40,8 +41,8 @@ export function mongeDistance(a: Features, b: Features, { seed, projections = 10
 }
 
 /**
- * The squared 2-Wasserstein distance of the sets' projections on each direction: in one dimension, optimal transport takes
- * the j-th smallest to the j-th smallest.
+ * The squared 2-Wasserstein distance of the sets' projections on each direction: in one dimension, optimal transport
+ * takes the j-th smallest to the j-th smallest.
  *
  * @param a [N, D] and `b` [N, D]: features, as many of each
  * @param directions [M, D]

@@ -15,8 +15,8 @@ export interface Neighbours {
 const BLOCK_ELEMENTS = 1 << 22;
 
 /**
- * The k rows of `candidates` with the largest inner product with each row of `queries`; of equals, the first. Where both
- * are the same object, a row is not its own neighbour.
+ * The k rows of `candidates` with the largest inner product with each row of `queries`; of equals, the first. Where
+ * both are the same object, a row is not its own neighbour.
  *
  * @throws UsageError when there are not k candidates
  */

@@ -48,8 +48,8 @@ export function precisionRecall(samples: Features, reference: Features, k = 3): 
 }
 
 /**
- * The squared distance of each row to its k-th nearest other row. Distances are symmetric: half of the blocks is enough,
- * each of which tells of its rows and of its columns.
+ * The squared distance of each row to its k-th nearest other row. Distances are symmetric: half of the blocks is
+ * enough, each of which tells of its rows and of its columns.
  */
 function squaredRadii(features: Features, norms: Float64Array, k: number): Float64Array {
   const { rows } = features;

@@ -1,7 +1,7 @@
 /**
- * Feature statistics as .npz, under the names of the FID tools: `mu` [D] and `sigma` [D, D] of the pooled features, `mu_s`
- * and `sigma_s` of the spatial ones. Ours also hold `count`, the number of samples, without which shards cannot be merged,
- * and `origin`, with what they were computed: the bytes of a JSON text.
+ * Feature statistics as .npz, under the names of the FID tools: `mu` [D] and `sigma` [D, D] of the pooled features,
+ * `mu_s` and `sigma_s` of the spatial ones. Ours also hold `count`, the number of samples, without which shards cannot
+ * be merged, and `origin`, with what they were computed: the bytes of a JSON text.
  */
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
@@ -20,7 +20,9 @@ export interface StatisticsOrigin {
   network_sha256: string;
   /** How images were brought to the network's size. */
   resize: string;
-  /** What else is done on the way from an image to its features, where the network leaves it open; absent in old files. */
+  /**
+   * What else is done on the way from an image to its features, where the network leaves it open; absent in old files.
+   */
   preprocess?: Readonly<Record<string, unknown>>;
   /** Side of the square images, before that. */
   image_size: number;
@@ -28,7 +30,9 @@ export interface StatisticsOrigin {
   resized: number;
 }
 
-/** The first of the facts in which two ways from an image to its features differ, in words; undefined where none does. */
+/**
+ * The first of the facts in which two ways from an image to its features differ, in words; undefined where none does.
+ */
 export function preprocessDifference(
   before: Readonly<Record<string, unknown>>,
   now: Readonly<Record<string, unknown>>,

@@ -1,6 +1,6 @@
 /**
- * The pool by attention that SigLIP has behind its vision transformer: one learned query over all tokens, then a perceptron. Parameters
- * carry timm's names. Checked against timm (fixture fdr6).
+ * The pool by attention that SigLIP has behind its vision transformer: one learned query over all tokens, then a
+ * perceptron. Parameters carry timm's names. Checked against timm (fixture fdr6).
  */
 import { tf } from '../engine/index.js';
 import { attention } from '../nn/functional.js';
@@ -53,7 +53,9 @@ function rowsOf(weight: Weight, first: number, end: number): Weight {
   };
 }
 
-/** The pool under timm's names, where a state dict has it under those of Hugging Face, with one projection of all three. */
+/**
+ * The pool under timm's names, where a state dict has it under those of Hugging Face, with one projection of all three.
+ */
 export function toPoolNames(weights: Weights): Weights {
   const probe = weights.get('head.probe');
   if (!probe) return weights;

@@ -16,7 +16,10 @@ export interface AutoencoderKLConfig {
   blockOutChannels: readonly number[];
   /** Residual blocks of each resolution of the encoder; the decoder has one more. */
   layersPerBlock: number;
-  /** Of each resolution, finest first, whether attention follows its residual blocks, as at the coarsest of f16; none by default. */
+  /**
+   * Of each resolution, finest first, whether attention follows its residual blocks, as at the coarsest of f16; none by
+   * default.
+   */
   attention?: readonly boolean[];
   latentChannels: number;
   /** Of the group norms (norm_num_groups of diffusers), which no weight tells. */
@@ -69,7 +72,8 @@ export function inferAutoencoderKLConfig(
   };
 }
 
-// ---------------------------------------------------------------------------------- the parts, each with its parameters
+// ---------------------------------------------------------------------------------- the parts, each with its
+// parameters
 
 type Entry = [string, { shape: readonly number[] }];
 

@@ -1,7 +1,8 @@
 /**
- * Channels that are ahead of the others on the way from noise to data (SFD, arXiv 2512.04926, section 3.2): with the clock t of a run
- * from 1 to 0 and a lead d, the first channels are at min((1 + d) t, 1) and the last, which lead, at max((1 + d) t - d, 0). So the last
- * begin alone, and the first end alone. Checked against the published code (fixture published/sfd).
+ * Channels that are ahead of the others on the way from noise to data (SFD, arXiv 2512.04926, section 3.2): with the
+ * clock t of a run from 1 to 0 and a lead d, the first channels are at min((1 + d) t, 1) and the last, which lead, at
+ * max((1 + d) t - d, 0). So the last begin alone, and the first end alone. Checked against the published code (fixture
+ * published/sfd).
  */
 import { tf } from '../engine/index.js';
 import { timestepEmbedding } from '../nn/embeddings.js';
@@ -32,8 +33,8 @@ export function channelTimes({ lead, inChannels }: TransformerConfig, t: tf.Tens
 }
 
 /**
- * The velocities of channels by their own times, [B, C, h, w], as velocities by the clock `t` [B]: 0 where a channel waits or has
- * arrived.
+ * The velocities of channels by their own times, [B, C, h, w], as velocities by the clock `t` [B]: 0 where a channel
+ * waits or has arrived.
  */
 export function byClock({ lead, inChannels }: TransformerConfig, velocity: tf.Tensor, t: tf.Tensor): tf.Tensor {
   if (!lead) return velocity;

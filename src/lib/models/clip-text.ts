@@ -1,6 +1,7 @@
 /**
- * The text towers of CLIP (arXiv 2103.00020), frozen: token numbers to one vector a token, for networks that are conditioned
- * on text. Parameters carry the names of Hugging Face's CLIPTextModel; those of OpenAI's code are understood.
+ * The text towers of CLIP (arXiv 2103.00020), frozen: token numbers to one vector a token, for networks that are
+ * conditioned on text. Parameters carry the names of Hugging Face's CLIPTextModel; those of OpenAI's code are
+ * understood.
  */
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
@@ -46,7 +47,8 @@ export function inferClipTextConfig(shapes: Shapes, source: string, activation: 
   return { width, depth, heads: width / HEAD_DIM, inner, vocabulary, length: positions[0], activation };
 }
 
-// ---------------------------------------------------------------------------------- the parts, each with its parameters
+// ---------------------------------------------------------------------------------- the parts, each with its
+// parameters
 
 type Entry = [string, { shape: readonly number[] }];
 
@@ -110,8 +112,8 @@ export function clipTextShapes(config: ClipTextConfig): Shapes {
 }
 
 /**
- * One vector for each token, after the final norm: what Stable Diffusion and REPA's MM-DiT take as context. Checked against
- * transformers' CLIPTextModel (`last_hidden_state`).
+ * One vector for each token, after the final norm: what Stable Diffusion and REPA's MM-DiT take as context. Checked
+ * against transformers' CLIPTextModel (`last_hidden_state`).
  * @param tokens [B, N] int32
  * @returns [B, N, D]
  */
@@ -126,7 +128,10 @@ export function clipText(p: Parameters, config: ClipTextConfig, tokens: tf.Tenso
 
 // ---------------------------------------------------------------------------------------------------- names elsewhere
 
-/** What files of CLIP hold beside the text tower: the projection of its pooled output, the numbers of positions, the other tower. */
+/**
+ * What files of CLIP hold beside the text tower: the projection of its pooled output, the numbers of positions, the
+ * other tower.
+ */
 export const isUnusedByClipText = (name: string): boolean =>
   /^(text_projection|logit_scale|logit_bias|embeddings\.position_ids)|^visual\.|^(vision_model|visual_projection)\./.test(
     name,

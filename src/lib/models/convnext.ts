@@ -1,6 +1,6 @@
 /**
- * ConvNeXt V2 (arXiv 2301.00808) as a frozen encoder: stages of blocks, each a convolution channel by channel and a perceptron with a
- * global response norm. Parameters carry timm's names. Checked against timm (fixture fdr6).
+ * ConvNeXt V2 (arXiv 2301.00808) as a frozen encoder: stages of blocks, each a convolution channel by channel and a
+ * perceptron with a global response norm. Parameters carry timm's names. Checked against timm (fixture fdr6).
  */
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';

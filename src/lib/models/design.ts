@@ -15,13 +15,22 @@ export interface Design {
   bottleneck?: number;
   /** Copies of the class's embedding, each with a learned position, before the patches from this block on (JiT). */
   context?: { tokens: number; block: number };
-  /** Tokens of time and of the class beside the patches, in place of what modulates the blocks before a wide head (RAEv2, arXiv 2605.18324). */
+  /**
+   * Tokens of time and of the class beside the patches, in place of what modulates the blocks before a wide head
+   * (RAEv2, arXiv 2605.18324).
+   */
   conditionTokens?: { time: number; label: number };
   /** Time by random Fourier features, in place of sinusoids of fixed periods. */
   timeEmbedding?: 'fourier';
-  /** Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv 2504.05741). */
+  /**
+   * Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv
+   * 2504.05741).
+   */
   head?: { depth: number; hiddenSize: number; numHeads: number };
-  /** How far, and how many, the last channels are ahead of the others on the way from noise to data (SFD, arXiv 2512.04926). */
+  /**
+   * How far, and how many, the last channels are ahead of the others on the way from noise to data (SFD, arXiv
+   * 2512.04926).
+   */
   lead?: { by: number; channels: number };
 }
 

@@ -1,6 +1,6 @@
 /**
- * What other designs add to the transformer: the class as tokens in the context (JiT, arXiv 2511.13720), with it the time (RAEv2,
- * arXiv 2605.18324), and a wide head (DDT, arXiv 2504.05741). Shapes: B images of T tokens of width D.
+ * What other designs add to the transformer: the class as tokens in the context (JiT, arXiv 2511.13720), with it the
+ * time (RAEv2, arXiv 2605.18324), and a wide head (DDT, arXiv 2504.05741). Shapes: B images of T tokens of width D.
  */
 import { tf } from '../engine/index.js';
 import { silu } from '../nn/functional.js';
@@ -44,7 +44,9 @@ export function withContext(
   };
 }
 
-/** The class, or time and class, as tokens before the others, from one block on; no passage where there is no context. */
+/**
+ * The class, or time and class, as tokens before the others, from one block on; no passage where there is no context.
+ */
 export function contextPassages(
   p: Parameters,
   config: TransformerConfig,
@@ -93,8 +95,8 @@ interface Last {
 }
 
 /**
- * The wide head, where there is one: the patches of `x` [B, C, H, W] anew, through blocks that are modulated, token by token, by what
- * the others made of them, `tokens` [B, T, D], and the embedding of time [B, D].
+ * The wide head, where there is one: the patches of `x` [B, C, H, W] anew, through blocks that are modulated, token by
+ * token, by what the others made of them, `tokens` [B, T, D], and the embedding of time [B, D].
  */
 export function lastTokens(
   p: Parameters,

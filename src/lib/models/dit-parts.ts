@@ -40,11 +40,16 @@ export interface Condition {
   /** The embeddings of time and of the class, [B, D] each. */
   time: tf.Tensor;
   label: tf.Tensor;
-  /** Their sum, past the SiLU that every modulation starts with: [B, D]. Time alone where the blocks are not modulated. */
+  /**
+   * Their sum, past the SiLU that every modulation starts with: [B, D]. Time alone where the blocks are not modulated.
+   */
   modulating: tf.Tensor;
 }
 
-/** Of times `t` [B], or [B, T] of each token, in which case all that has to do with time is [B, T, D], and classes `y` [B]. */
+/**
+ * Of times `t` [B], or [B, T] of each token, in which case all that has to do with time is [B, T, D], and classes `y`
+ * [B].
+ */
 export function condition(p: Parameters, config: TransformerConfig, t: tf.Tensor, y: tf.Tensor): Condition {
   const time = timeEmbedding(p, config, t); // [B, D] or [B, T, D]
   const label = embedding(parameter(p, 'y_embedder.embedding_table.weight'), y); // [B, D]
@@ -56,7 +61,9 @@ export function condition(p: Parameters, config: TransformerConfig, t: tf.Tensor
 const modulationPlan = (name: string, hiddenSize: number, vectors: number): PlannedParameter[] =>
   linearPlan(`${name}.adaLN_modulation.1`, vectors * hiddenSize, hiddenSize, 'zeros');
 
-/** The `count` modulation vectors that layer `name` draws from `c`: [B, 1, D] each of [B, D], [B, T, D] of one a token. */
+/**
+ * The `count` modulation vectors that layer `name` draws from `c`: [B, 1, D] each of [B, D], [B, T, D] of one a token.
+ */
 function modulation(p: Parameters, name: string, c: tf.Tensor, count: number): tf.Tensor[] {
   const vectors = dense(p, `${name}.adaLN_modulation.1`, c); // [B, count * D] or [B, T, count * D]
   return tf.split(c.rank === 2 ? tf.expandDims(vectors, 1) : vectors, count, 2);

@@ -51,7 +51,10 @@ export const headsOf = (hiddenSize: number): number =>
   [...Object.values(SIZES), WIDE_HEAD, RAE_2].find((size) => size.hiddenSize === hiddenSize)?.numHeads ??
   Math.max(1, Math.round(hiddenSize / HEAD_DIM));
 
-/** Block 8 of L and XL, 4 of the 12 blocks of B (REPA, table 2 and the recipes of the paper); a third of the depth of others. */
+/**
+ * Block 8 of L and XL, 4 of the 12 blocks of B (REPA, table 2 and the recipes of the paper); a third of the depth of
+ * others.
+ */
 export const alignDepthOf = (depth: number): number => Math.min(8, Math.max(1, Math.round(depth / 3)));
 
 /**
@@ -133,6 +136,9 @@ export const affineNorm = ({ norm }: Pick<TransformerConfig, 'norm'>): NormKind 
 /** Patches of an image. */
 export const patchCount = ({ inputSize, patchSize }: TransformerConfig): number => (inputSize / patchSize) ** 2;
 
-/** Units of a gated perceptron: 2/3 of those that the ratio says, so that there are as many parameters as without the gate. */
+/**
+ * Units of a gated perceptron: 2/3 of those that the ratio says, so that there are as many parameters as without the
+ * gate.
+ */
 export const gatedUnits = (hiddenSize: number, ratio: number): number =>
   Math.trunc((2 / 3) * Math.trunc(hiddenSize * ratio));

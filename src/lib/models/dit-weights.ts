@@ -20,10 +20,10 @@ function gatedRatio(units: number, hiddenSize: number): number {
 }
 
 /**
- * The architecture that a state dict of a DiT or SiT holds. What the shapes do not tell (heads, except with qk-norm; rotary
- * positions; the aligned block) is that of the published model of this width, or `known`'s. A SiT that predicts twice its
- * input's channels is taken for the original, whose time is reversed. A label table of as many rows as classes are known has
- * no null class.
+ * The architecture that a state dict of a DiT or SiT holds. What the shapes do not tell (heads, except with qk-norm;
+ * rotary positions; the aligned block) is that of the published model of this width, or `known`'s. A SiT that predicts
+ * twice its input's channels is taken for the original, whose time is reversed. A label table of as many rows as
+ * classes are known has no null class.
  *
  * @param prefix how many tokens stand before the patches
  * @throws DataError if the names are not those of such a network.
@@ -80,7 +80,10 @@ export function inferTransformer(
   });
 }
 
-/** Tables of cosines and sines that the published codes of RAE and RAEv2 keep in its state dict: they follow from the sizes. */
+/**
+ * Tables of cosines and sines that the published codes of RAE and RAEv2 keep in its state dict: they follow from the
+ * sizes.
+ */
 const isBuffer = (name: string): boolean => /(^|\.)(enc_|dec_)?(feat_)?rope(_incontext)?\.freqs_(cos|sin)$/.test(name);
 
 /** Whether a name is of PixelREPA's mask, which is trained with an adapter that lies elsewhere in its checkpoints. */

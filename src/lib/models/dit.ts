@@ -1,8 +1,8 @@
 /**
  * DiT (arXiv 2212.09748) and SiT (arXiv 2401.08740): patches of noisy latents, blocks whose norms are modulated by time
  * and class (adaLN-Zero), and a linear map back to patches. One transformer with two heads: SiT's output is a velocity,
- * DiT's the noise and its variance. A block may also be LightningDiT's (arXiv 2501.01423): RMS norm, a gated perceptron,
- * rotary positions, normalised queries and keys.
+ * DiT's the noise and its variance. A block may also be LightningDiT's (arXiv 2501.01423): RMS norm, a gated
+ * perceptron, rotary positions, normalised queries and keys.
  *
  * Parameters carry the names of the official code. Shapes: B images of T tokens of width D.
  */
@@ -125,7 +125,9 @@ export function transformer(
   return { output, prefix: before, hidden, condition: c.modulating };
 }
 
-/** SiT's head: dx/dt, [B, C, H, W], of noisy latents at times `t` [B], 0 = data, 1 = noise. Arguments as `transformer`. */
+/**
+ * SiT's head: dx/dt, [B, C, H, W], of noisy latents at times `t` [B], 0 = data, 1 = noise. Arguments as `transformer`.
+ */
 export function sit(
   p: Parameters,
   config: TransformerConfig,
@@ -153,7 +155,7 @@ export function toVelocity(
 }
 
 /**
- * DiT's head: the noise, then where the log variance lies between its bounds, from -1 to 1, [B, 2C, H, W], of noisy latents
- * at steps `t` [B], f32 of 0..999 of the process of 1000 steps. Arguments as `transformer`.
+ * DiT's head: the noise, then where the log variance lies between its bounds, from -1 to 1, [B, 2C, H, W], of noisy
+ * latents at steps `t` [B], f32 of 0..999 of the process of 1000 steps. Arguments as `transformer`.
  */
 export const dit = transformer;

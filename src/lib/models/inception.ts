@@ -1,8 +1,7 @@
 /**
  * Inception 2015-12-05: the variant of Inception v3 (arXiv 1512.00567) that the Frechet Inception distance is defined
- * with. It differs from torchvision's in its pools: those of 5b to 7b leave the padding out of the mean, that of 7c is a
- * maximum.
- * Parameters carry the names of pytorch-fid and torchvision.
+ * with. It differs from torchvision's in its pools: those of 5b to 7b leave the padding out of the mean, that of 7c is
+ * a maximum. Parameters carry the names of pytorch-fid and torchvision.
  */
 import { avgPool2d, maxPool2d, tf } from '../engine/index.js';
 import { mapChannels } from '../images/normalise.js';
@@ -48,7 +47,8 @@ export function inceptionInput(image: RgbImage, resize: InceptionResize, out: Fl
   for (let i = 0; i < resized.length; i++) out[i] = scale(resized[i]);
 }
 
-// ------------------------------------------------------------------------------------- the parts, each with its kernels
+// ------------------------------------------------------------------------------------- the parts, each with its
+// kernels
 
 /** [outputs, inputs, height, width] of a kernel. */
 type Kernel = readonly [number, number, number, number];

@@ -1,6 +1,7 @@
 /**
- * MM-DiT (arXiv 2403.03206, section 4), as the authors of REPA train it from text: patches and words go through the blocks
- * side by side, each stream with its own weights and modulation, and meet in one attention. Time alone modulates both.
+ * MM-DiT (arXiv 2403.03206, section 4), as the authors of REPA train it from text: patches and words go through the
+ * blocks side by side, each stream with its own weights and modulation, and meet in one attention. Time alone modulates
+ * both.
  *
  * Parameters carry the names of REPA's models/mmdit.py. Shapes: B images of T patches and L words, of width D.
  */
@@ -30,8 +31,8 @@ const NAME = /^MM-DiT\/(\d)$/;
 export const isMmditName = (name: string): boolean => NAME.test(name);
 
 /**
- * The network of REPA's text-to-image runs, such as `MM-DiT/2`: 24 blocks, as wide as 32 times their number, for 32 x 32 latents
- * of 4 channels and the words of CLIP-L, except where `overrides` says otherwise.
+ * The network of REPA's text-to-image runs, such as `MM-DiT/2`: 24 blocks, as wide as 32 times their number, for 32 x
+ * 32 latents of 4 channels and the words of CLIP-L, except where `overrides` says otherwise.
  * @throws UsageError if there is no such model, or the sizes do not divide
  */
 export function mmditConfig(name: string, overrides: Partial<TransformerConfig> = {}): MmditConfig {
@@ -63,7 +64,8 @@ export function mmditConfig(name: string, overrides: Partial<TransformerConfig> 
   };
 }
 
-// ---------------------------------------------------------------------------------- the parts, each with its parameters
+// ---------------------------------------------------------------------------------- the parts, each with its
+// parameters
 
 const TIME_EMBEDDING_DIM = 256;
 const EPSILON = 1e-6;
@@ -166,7 +168,9 @@ function finalLayer(p: Parameters, { patchSize, outChannels }: MmditConfig, x: t
 
 // -------------------------------------------------------------------------------------------------------- the network
 
-/** Every parameter, in the order of the official state dict. @param added those of methods, which follow the final layer */
+/**
+ * Every parameter, in the order of the official state dict. @param added those of methods, which follow the final layer
+ */
 export function mmditParameters(
   config: MmditConfig,
   added: readonly PlannedParameter[] = [],
@@ -220,8 +224,8 @@ export function mmdit(
 export const holdsMmdit = (shapes: Shapes): boolean => shapes.has('joint_blocks.0.x_block.attn.qkv.weight');
 
 /**
- * The architecture that a state dict holds; heads are 32 wide, and the aligned block is what the official code takes, or
- * `known`'s.
+ * The architecture that a state dict holds; heads are 32 wide, and the aligned block is what the official code takes,
+ * or `known`'s.
  * @throws DataError if the names are not those of such a network
  */
 export function inferMmdit(shapes: Shapes, source: string, known: Partial<TransformerConfig> = {}): MmditConfig {

@@ -9,7 +9,10 @@ import type { PlannedParameter } from './start.js';
 export const outputHeadPlan = (name: string, config: TransformerConfig): PlannedParameter[] =>
   finalPlan(name, config, []);
 
-/** The image that the output head `name` makes of tokens of patches: `x` [B, T, D], `c` [B, D] to [B, outChannels, H, W]. */
+/**
+ * The image that the output head `name` makes of tokens of patches: `x` [B, T, D], `c` [B, D] to [B, outChannels, H,
+ * W].
+ */
 export function outputHead(
   p: Parameters,
   name: string,

@@ -1,6 +1,6 @@
 /**
- * The decoder of representation autoencoders (RAE, arXiv 2510.11690, section 3): a vision transformer from the tokens of a
- * frozen encoder to patches of pixels. Checked against the published code (fixture published/rae).
+ * The decoder of representation autoencoders (RAE, arXiv 2510.11690, section 3): a vision transformer from the tokens
+ * of a frozen encoder to patches of pixels. Checked against the published code (fixture published/rae).
  */
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';

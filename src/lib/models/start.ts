@@ -5,7 +5,9 @@ import { fillNormal, fillUniform, PURPOSE } from '../numbers/random.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import type { Weight } from './parameters.js';
 
-/** `positions` are those of the grid of patches, computed, and `frequencies` standard normals: both are never trained. */
+/**
+ * `positions` are those of the grid of patches, computed, and `frequencies` standard normals: both are never trained.
+ */
 export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'half' | 'ones' | 'positions' | 'frequencies';
 
 export interface ParameterPlan {

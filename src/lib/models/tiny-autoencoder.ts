@@ -1,7 +1,7 @@
 /**
  * The tiny autoencoders of madebyollin/taesd: plain convolutions that stand in for a large autoencoder (TAESD for that
- * of Stable Diffusion, TAEF2 for that of FLUX.2). Each half is a sequence of layers, whose parameters are named by their
- * index: `encoder.0.weight`, `decoder.1.weight`.
+ * of Stable Diffusion, TAEF2 for that of FLUX.2). Each half is a sequence of layers, whose parameters are named by
+ * their index: `encoder.0.weight`, `decoder.1.weight`.
  */
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';

@@ -1,6 +1,6 @@
 /**
- * The value residual (arXiv 2410.17897, as SR-DiT, arXiv 2512.12386, takes it): later blocks mix a learned share of the first
- * block's values into theirs.
+ * The value residual (arXiv 2410.17897, as SR-DiT, arXiv 2512.12386, takes it): later blocks mix a learned share of the
+ * first block's values into theirs.
  */
 import { tf } from '../engine/index.js';
 import { type Parameters, parameter } from '../nn/layers.js';
@@ -27,7 +27,10 @@ export interface FirstValues {
   keep?(own: tf.Tensor): void;
 }
 
-/** What block number `number` of a network with the residual is given: the values of the first one, as far as it sees their tokens. */
+/**
+ * What block number `number` of a network with the residual is given: the values of the first one, as far as it sees
+ * their tokens.
+ */
 export function valuesOfFirst(
   { valueResidual }: Pick<TransformerConfig, 'valueResidual'>,
   passages: readonly Passage[],

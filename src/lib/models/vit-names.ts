@@ -1,4 +1,6 @@
-/** Names that published vision transformers have, and what their state dicts hold otherwise than models/vit.ts has it. */
+/**
+ * Names that published vision transformers have, and what their state dicts hold otherwise than models/vit.ts has it.
+ */
 import { DataError } from '../errors.js';
 import { concatenated, sizeOf } from '../numbers/typed-array.js';
 import type { Weight, Weights } from './parameters.js';
@@ -122,7 +124,10 @@ function joinQkv(weights: Weights): Weights {
   return result;
 }
 
-/** Biases of queries and values that lie apart (timm), and masks of the one for all three (DINOv3): nothing is added to keys. */
+/**
+ * Biases of queries and values that lie apart (timm), and masks of the one for all three (DINOv3): nothing is added to
+ * keys.
+ */
 function qkvBiases(weights: Weights): Weights {
   const result: Weights = new Map();
   for (const [name, weight] of weights) {

@@ -1,7 +1,8 @@
 /**
  * Vision transformers as frozen encoders: DINOv2 with and without registers, its kin of the same names (DINO, MAE,
- * MoCo-v3, I-JEPA), DINOv3, and the vision towers of CLIP and SigLIP. Parameters carry the names of facebookresearch/dinov2; the
- * norm that CLIP has before its blocks is `norm_pre`, as in timm. Names elsewhere: vit-names.ts.
+ * MoCo-v3, I-JEPA), DINOv3, and the vision towers of CLIP and SigLIP. Parameters carry the names of
+ * facebookresearch/dinov2; the norm that CLIP has before its blocks is `norm_pre`, as in timm. Names elsewhere:
+ * vit-names.ts.
  */
 import { tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
@@ -126,7 +127,8 @@ export function inferViTConfig(
   };
 }
 
-// ---------------------------------------------------------------------------------- the parts, each with its parameters
+// ---------------------------------------------------------------------------------- the parts, each with its
+// parameters
 
 /** A parameter by its name. */
 export type Entry = [string, { shape: readonly number[] }];
@@ -246,7 +248,10 @@ function hiddenStates(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.T
 const patchesOf = ({ classToken, registers }: ViTConfig, tokens: tf.Tensor): tf.Tensor =>
   tf.slice(tokens, [0, Number(classToken) + registers, 0], [-1, -1, -1]);
 
-/** Features of normalised `images` [B, 3, H, W], whose grid of patches is `config.grid`, after the final norm where there is one. */
+/**
+ * Features of normalised `images` [B, 3, H, W], whose grid of patches is `config.grid`, after the final norm where
+ * there is one.
+ */
 export function vit(p: Parameters, config: ViTConfig, images: tf.Tensor): ViTOutput {
   const last = hiddenStates(p, config, images).at(-1)!; // [B, P + T, D]
   const tokens = config.finalNorm ? norm(p, 'norm', last, config.epsilon) : last;
@@ -258,10 +263,10 @@ export function vit(p: Parameters, config: ViTConfig, images: tf.Tensor): ViTOut
 }
 
 /**
- * Patch tokens as latents, [B, T, D]: the mean of those after each of `blocks`, by their numbers from 1 upwards, each through a layer
- * norm without scale and shift (RAE, arXiv 2510.11690, section 3, of one block; RAEv2, arXiv 2605.18324, of several, to which
- * its code adds for DINOv3 the mean over the tokens of the last one). Checked against the published code (fixtures published/rae
- * and dinov3).
+ * Patch tokens as latents, [B, T, D]: the mean of those after each of `blocks`, by their numbers from 1 upwards, each
+ * through a layer norm without scale and shift (RAE, arXiv 2510.11690, section 3, of one block; RAEv2, arXiv
+ * 2605.18324, of several, to which its code adds for DINOv3 the mean over the tokens of the last one). Checked against
+ * the published code (fixtures published/rae and dinov3).
  */
 export function latentTokens(
   p: Parameters,

@@ -72,7 +72,10 @@ export function conv2d(
   return engine.conv2d(x, weight, bias, { stride, padding: sides });
 }
 
-/** Each channel by a kernel of its own: `x` [B, C, H, W], `weight` [C, 1, k, k], `bias` [C], zeros around that keep the size. No gradient. */
+/**
+ * Each channel by a kernel of its own: `x` [B, C, H, W], `weight` [C, 1, k, k], `bias` [C], zeros around that keep the
+ * size. No gradient.
+ */
 export function depthwiseConv2d(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor {
   const reach = (weight.shape[2]! - 1) / 2;
   return engine.depthwiseConv2d(x, weight, bias, { stride: 1, padding: [reach, reach, reach, reach] });

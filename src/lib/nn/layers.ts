@@ -112,7 +112,10 @@ export function selfAttention(
 export const mlp = (p: Parameters, name: string, x: tf.Tensor, form: GeluForm): tf.Tensor =>
   dense(p, `${name}.fc2`, dense(p, `${name}.fc1`, x), `gelu-${form}`);
 
-/** The gated perceptron `name` (SwiGLU, arXiv 2002.05202): w3(silu(a) b) with [a, b] = w12(x); `x` [B, T, D] to [B, T, D]. */
+/**
+ * The gated perceptron `name` (SwiGLU, arXiv 2002.05202): w3(silu(a) b) with [a, b] = w12(x); `x` [B, T, D] to [B, T,
+ * D].
+ */
 export function swiglu(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
   const [gate, value] = tf.split(dense(p, `${name}.w12`, x), 2, -1); // each [B, T, inner]
   return dense(p, `${name}.w3`, tf.mul(silu(gate), value));

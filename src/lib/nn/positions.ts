@@ -7,8 +7,8 @@ export type PositionResampling = 'timm' | 'dinov2';
 /**
  * Fits a grid of position embeddings `[H, W, D]` to another grid.
  *
- * `timm` is `resample_abs_pos_embed` (bicubic with antialias), which REPA applies to every encoder. `dinov2` is DINOv2's
- * own `interpolate_pos_encoding`: bicubic without antialias, at the scale (target + 0.1) / source.
+ * `timm` is `resample_abs_pos_embed` (bicubic with antialias), which REPA applies to every encoder. `dinov2` is
+ * DINOv2's own `interpolate_pos_encoding`: bicubic without antialias, at the scale (target + 0.1) / source.
  */
 export function resamplePositions(
   data: ArrayLike<number>,

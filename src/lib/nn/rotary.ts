@@ -1,6 +1,7 @@
 /**
- * Rotary positions on a grid (RoPE, arXiv 2104.09864, in the two dimensions of EVA-02, arXiv 2303.11331, as LightningDiT
- * uses them, arXiv 2501.01423): queries and keys are turned by angles that grow with their token's row and column.
+ * Rotary positions on a grid (RoPE, arXiv 2104.09864, in the two dimensions of EVA-02, arXiv 2303.11331, as
+ * LightningDiT uses them, arXiv 2501.01423): queries and keys are turned by angles that grow with their token's row and
+ * column.
  */
 import { tf } from '../engine/index.js';
 import type { PlaneSize } from '../images/resample.js';
@@ -16,8 +17,8 @@ export interface RotaryAngles {
 const BASE = 10_000;
 
 /**
- * The angles of a `side` x `side` grid, row by row, for heads of width `dim` (a multiple of 4). The first half of a head
- * turns with the row, the second with the column, neighbouring elements together: element pair j of a half by
+ * The angles of a `side` x `side` grid, row by row, for heads of width `dim` (a multiple of 4). The first half of a
+ * head turns with the row, the second with the column, neighbouring elements together: element pair j of a half by
  * position * 10000^(-2j / (dim / 2)). `prefix` tokens in front of the grid do not turn.
  */
 export function rotaryAngles(side: number, dim: number, prefix = 0): RotaryAngles {
@@ -38,8 +39,8 @@ export function rotaryAngles(side: number, dim: number, prefix = 0): RotaryAngle
 }
 
 /**
- * DINOv3's angles (arXiv 2508.10104; its code): the centres of patches in [-1, 1] along each axis, 2 pi times over each of `periods` [d / 4],
- * rows before columns, for both halves of a head. `prefix` tokens before the grid do not turn.
+ * DINOv3's angles (arXiv 2508.10104; its code): the centres of patches in [-1, 1] along each axis, 2 pi times over each
+ * of `periods` [d / 4], rows before columns, for both halves of a head. `prefix` tokens before the grid do not turn.
  */
 export function periodAngles({ height, width }: PlaneSize, periods: tf.Tensor, prefix: number): RotaryAngles {
   const cells = height * width;

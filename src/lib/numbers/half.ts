@@ -22,8 +22,8 @@ function subnormalBits(magnitude: number): number {
 }
 
 /**
- * f32 to f16, rounding to nearest with ties to even. Values from 65520 on become infinity; NaN stays NaN (quiet, payload
- * dropped); subnormals and signed zeros are kept.
+ * f32 to f16, rounding to nearest with ties to even. Values from 65520 on become infinity; NaN stays NaN (quiet,
+ * payload dropped); subnormals and signed zeros are kept.
  *
  * @param out where to write; must be as long as `src`. Allocated if absent.
  */

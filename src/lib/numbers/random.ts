@@ -16,7 +16,10 @@
  *   in 2^32 is skipped, any other taken modulo n.
  */
 
-/** What random numbers are for: the last counter word. Numbers are part of the file formats' reproducibility: never reuse one. */
+/**
+ * What random numbers are for: the last counter word. Numbers are part of the file formats' reproducibility: never
+ * reuse one.
+ */
 export const PURPOSE = {
   init: 1,
   shuffle: 2,
@@ -51,7 +54,9 @@ const WEYL_1 = 0xbb67ae85;
 const TWO_32 = 2 ** 32;
 const ANGLE_UNIT = (2 * Math.PI) / TWO_32;
 
-/** High word of a 32 x 32 bit product, in 16-bit halves: no partial sum exceeds 32 bits, so all of it is integer code. */
+/**
+ * High word of a 32 x 32 bit product, in 16-bit halves: no partial sum exceeds 32 bits, so all of it is integer code.
+ */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff;
   const aHigh = a >>> 16;
@@ -143,7 +148,8 @@ class WordSource {
 }
 
 /**
- * Standard normals into `out` (Box-Muller in f64, |value| < 6.8): element j depends only on (seed, purpose, step, row, j).
+ * Standard normals into `out` (Box-Muller in f64, |value| < 6.8): element j depends only on (seed, purpose, step, row,
+ * j).
  *
  * @throws RangeError if the seed is not an integer in [0, 2^53), or another number is not one in [0, 2^32).
  */

@@ -1,6 +1,6 @@
 /**
- * Kinds of moving averages of the weights: of a fixed decay, or along a power of the training time, whose width is a share
- * `sigma` of it (arXiv 2312.02696, section 3.1 and appendix C). Checked against the published code (fixture
+ * Kinds of moving averages of the weights: of a fixed decay, or along a power of the training time, whose width is a
+ * share `sigma` of it (arXiv 2312.02696, section 3.1 and appendix C). Checked against the published code (fixture
  * published/post-hoc-ema).
  */
 import { ValueProblem } from '../options/option.js';
@@ -57,7 +57,8 @@ export function exponentOf(sigma: number): number {
 
 /**
  * What stays of an average at a step (equation 127: (1 - 1 / age)^(g + 1)).
- * @param age the images of all steps so far, over those of this one: the number of the step, from 1, where all have as many
+ * @param age the images of all steps so far, over those of this one: the number of the step, from 1, where all have as
+ *   many
  */
 export function decayAt(average: Average, age: number): number {
   const sigma = sigmaOf(average);

@@ -14,7 +14,9 @@ type State = Float32Array<ArrayBuffer>;
 /** A learned parameter: its gradient and momentum are there. */
 type Learned = StoredParameter & { readonly gradient: State; readonly firstMoment: State };
 
-/** The numbers of a step that change, in the order in which they are sent up; averages' decays and their rests follow. */
+/**
+ * The numbers of a step that change, in the order in which they are sent up; averages' decays and their rests follow.
+ */
 const SCALARS = [
   ...['clip', 'beta1', 'rest1', 'beta2', 'rest2', 'shrink', 'rate', 'stepSize', 'rootCorrection', 'epsilon'],
 ] as const;

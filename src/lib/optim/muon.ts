@@ -1,6 +1,6 @@
 /**
- * Muon: momentum whose update is made orthogonal, matrix by matrix (K. Jordan, 2024), at the size and with the decay that
- * let it share AdamW's learning rate (arXiv 2502.16982, section 2.2).
+ * Muon: momentum whose update is made orthogonal, matrix by matrix (K. Jordan, 2024), at the size and with the decay
+ * that let it share AdamW's learning rate (arXiv 2502.16982, section 2.2).
  */
 import { type Captured, capture } from '../engine/capture.js';
 import * as tf from '../engine/tfjs.js';
@@ -21,7 +21,9 @@ const [A, B, C] = [3.4445, -4.775, 2.0315];
 /** Root mean square of AdamW's updates, which an orthogonal update is scaled to. */
 const UPDATE_RMS = 0.2;
 
-/** The matrix nearest to orthogonal with the singular vectors of `x` [m, n], about: U V^T of its decomposition U S V^T. */
+/**
+ * The matrix nearest to orthogonal with the singular vectors of `x` [m, n], about: U V^T of its decomposition U S V^T.
+ */
 export function orthogonalise(x: tf.Tensor2D): tf.Tensor2D {
   const wide = x.shape[0] <= x.shape[1];
   const norm = tf.sqrt(tf.sum(tf.square(x)));

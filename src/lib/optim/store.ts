@@ -80,8 +80,8 @@ export class ParameterStore {
   }
 
   /**
-   * One step of AdamW, of Muon for the parameters that are learned by it, then of the moving averages. The gradients are
-   * used up.
+   * One step of AdamW, of Muon for the parameters that are learned by it, then of the moving averages. The gradients
+   * are used up.
    * @returns the norm of the gradients before clipping
    * @throws DataError, with nothing changed, when a gradient is not finite
    */
@@ -98,8 +98,8 @@ export class ParameterStore {
   }
 
   /**
-   * Has to be called after writing to the arrays of `parameters`: some backends compute on copies of their own. What is not written
-   * has to be up to date (`fetch`): all is read again.
+   * Has to be called after writing to the arrays of `parameters`: some backends compute on copies of their own. What is
+   * not written has to be up to date (`fetch`): all is read again.
    */
   refresh(): void {
     this.#device?.written();

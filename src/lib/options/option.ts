@@ -1,6 +1,6 @@
 /**
- * One option of a verb, declared once: flag, type, default, help, what it needs. The command line, repa.toml, the environment,
- * presets, help, man pages and completion read the declaration.
+ * One option of a verb, declared once: flag, type, default, help, what it needs. The command line, repa.toml, the
+ * environment, presets, help, man pages and completion read the declaration.
  */
 import { RepaError, UsageError } from '../errors.js';
 
@@ -30,7 +30,9 @@ export interface OptionSettings {
   readonly conflicts?: readonly Reference[];
   /** The kind of network or sampler that has a use for it; others refuse it (see `refuseFor`). */
   readonly onlyFor?: string;
-  /** Its value is a path that is written to: a file, a folder, or (true) either, a folder where it is one or ends in /. */
+  /**
+   * Its value is a path that is written to: a file, a folder, or (true) either, a folder where it is one or ends in /.
+   */
   readonly writes?: true | 'file' | 'folder';
   /** Cannot be given twice on the command line, where the last of others counts: both may have been meant. */
   readonly once?: boolean;

@@ -1,4 +1,6 @@
-/** What a cluster's environment says about this process: which of how many it is, and what part of the machine it has. */
+/**
+ * What a cluster's environment says about this process: which of how many it is, and what part of the machine it has.
+ */
 import os from 'node:os';
 import type { Shard } from '../stream/shards.js';
 
@@ -30,8 +32,8 @@ export function mpiRank(environment: Environment = process.env): Shard | undefin
 }
 
 /**
- * The part of the work that falls to this process: its place in a Slurm array, a Kubernetes Indexed Job (whose number of
- * completions has to be passed on as JOB_COMPLETIONS), or an MPI launch; undefined if it is alone.
+ * The part of the work that falls to this process: its place in a Slurm array, a Kubernetes Indexed Job (whose number
+ * of completions has to be passed on as JOB_COMPLETIONS), or an MPI launch; undefined if it is alone.
  */
 export function shardFromEnvironment(environment: Environment = process.env): Shard | undefined {
   const task = whole(environment.SLURM_ARRAY_TASK_ID);
@@ -66,8 +68,8 @@ function slurmTasksHere(environment: Environment): number | undefined {
 }
 
 /**
- * The CUDA device of this process, as CUDA_VISIBLE_DEVICES takes it, when several ranks share a machine: each takes one of
- * those that are visible, in turn. Undefined when that is settled already, or nothing is shared.
+ * The CUDA device of this process, as CUDA_VISIBLE_DEVICES takes it, when several ranks share a machine: each takes one
+ * of those that are visible, in turn. Undefined when that is settled already, or nothing is shared.
  */
 export function deviceOfRank(environment: Environment = process.env): string | undefined {
   const local = LOCAL_RANKS.map((name) => whole(environment[name])).find((rank) => rank !== undefined);

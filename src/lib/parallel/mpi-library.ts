@@ -1,4 +1,6 @@
-/** Finding an MPI library and calling it: Open MPI, and all that share MPICH's binary interface (Intel, Cray, MVAPICH). */
+/**
+ * Finding an MPI library and calling it: Open MPI, and all that share MPICH's binary interface (Intel, Cray, MVAPICH).
+ */
 import type { LibraryHandle } from 'koffi';
 import { UnavailableError } from '../errors.js';
 import { koffi } from '../foreign-functions.js';

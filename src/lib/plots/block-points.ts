@@ -8,7 +8,9 @@ export interface BlockPoint extends CurvePoint {
   metric: string;
 }
 
-/** A column of extract-hidden, as probe names it (hidden.b4.t0.5, or hidden.b4 of one time) and cknna (.. ~ feature). */
+/**
+ * A column of extract-hidden, as probe names it (hidden.b4.t0.5, or hidden.b4 of one time) and cknna (.. ~ feature).
+ */
 const COLUMN = /\.b(\d+)(?:\.t(\d+(?:\.\d+)?))?(?: ~ .*)?$/;
 
 /**

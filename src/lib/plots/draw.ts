@@ -36,7 +36,9 @@ export interface DrawOptions {
 const WIDTH = 900;
 const PANEL_HEIGHT = 340;
 const MARGIN = { left: 76, right: 34, top: 34, bottom: 50 };
-/** Curves of at most this many points show them: what is measured now and then would else be hard to see, or no line. */
+/**
+ * Curves of at most this many points show them: what is measured now and then would else be hard to see, or no line.
+ */
 const DOTTED = 60;
 /** Between the outermost points and the frame, in pixels. */
 const INSET = 8;

@@ -1,6 +1,6 @@
 /**
- * The sheets of pictures that a run kept on the way, one row a run and one column a step, as an SVG document: samples from
- * the same noise, as training goes on.
+ * The sheets of pictures that a run kept on the way, one row a run and one column a step, as an SVG document: samples
+ * from the same noise, as training goes on.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -7,8 +7,8 @@ const FEWEST = 4;
 const EVEN = 5;
 
 /**
- * Values between two positive ones at which a logarithmic axis is labelled: powers of ten where there are many of them, else 1, 2
- * and 5 of each, and of less than about a decade round numbers at equal distances.
+ * Values between two positive ones at which a logarithmic axis is labelled: powers of ten where there are many of them,
+ * else 1, 2 and 5 of each, and of less than about a decade round numbers at equal distances.
  */
 export function logTicks(low: number, high: number): number[] {
   if (!(low > 0 && high >= low && Number.isFinite(high))) return [];

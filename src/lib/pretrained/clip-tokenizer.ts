@@ -1,4 +1,6 @@
-/** CLIP's tokenizer: byte pairs, of texts in lower case, from the vocabulary files that are published with its weights. */
+/**
+ * CLIP's tokenizer: byte pairs, of texts in lower case, from the vocabulary files that are published with its weights.
+ */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
@@ -96,7 +98,10 @@ export class ClipTokenizer {
     return tokens;
   }
 
-  /** All pieces of a word, or the first `count` and some more: merging takes the square of the letters, of which there may be millions. */
+  /**
+   * All pieces of a word, or the first `count` and some more: merging takes the square of the letters, of which there
+   * may be millions.
+   */
   #firstPieces(letters: readonly string[], count: number): string[] {
     for (let most = count * LETTERS_PER_TOKEN; ; most *= 2) {
       const pieces = merged(letters.slice(0, most), this.#ranks);

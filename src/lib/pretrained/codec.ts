@@ -76,7 +76,8 @@ export async function openCodec(options: CodecOptions): Promise<Codec> {
 }
 
 /**
- * The statistics that a decoder of latents takes: those that were named, or none where the latents are encoder tokens without.
+ * The statistics that a decoder of latents takes: those that were named, or none where the latents are encoder tokens
+ * without.
  * @param metadata what the latents' header says
  */
 export function statisticsFor(

@@ -49,7 +49,9 @@ export function knownEncoder(name: string): KnownEncoder {
   );
 }
 
-/** The encoder that weights without a name are taken for: one of the family that their names (of DINOv2's kind) tell. */
+/**
+ * The encoder that weights without a name are taken for: one of the family that their names (of DINOv2's kind) tell.
+ */
 const DEFAULTS = { clip: 'clip-vit-l', siglip: 'siglip-vit-b', dinov3: 'dinov3-vit-b', other: 'dinov2-vit-b' } as const;
 
 function familyOf(shapes: Shapes): keyof typeof DEFAULTS {

@@ -128,8 +128,8 @@ const FD_DINOV2 = 'dinov2-vit-l';
 
 /**
  * An encoder's class token, or without one the mean of its patch tokens. Images are prepared as for training, but for
- * DINOv2's family as FD-DINOv2 is defined: the whole image to 224 pixels, antialiased and in 8 bits as Pillow resizes, and
- * position embeddings resampled as DINOv2 itself does it.
+ * DINOv2's family as FD-DINOv2 is defined: the whole image to 224 pixels, antialiased and in 8 bits as Pillow resizes,
+ * and position embeddings resampled as DINOv2 itself does it.
  */
 async function openEncoderFeatures({ net, ...options }: FeatureNetworkOptions): Promise<FeatureNetwork> {
   const { weights, output, normalise, batchSize } = options;

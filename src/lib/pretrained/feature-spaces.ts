@@ -1,7 +1,8 @@
 /**
- * The networks of FDr6 (FD-loss, arXiv 2604.28190), each as its code prepares images and takes features: the whole image, bicubic and
- * antialiased, to a side; a vision transformer's class token behind its norm, SigLIP's pool, ConvNeXt's mean. Where patches do not
- * tile the side, zeros follow to the right and below. Checked against timm, which that code calls (fixture fdr6).
+ * The networks of FDr6 (FD-loss, arXiv 2604.28190), each as its code prepares images and takes features: the whole
+ * image, bicubic and antialiased, to a side; a vision transformer's class token behind its norm, SigLIP's pool,
+ * ConvNeXt's mean. Where patches do not tile the side, zeros follow to the right and below. Checked against timm, which
+ * that code calls (fixture fdr6).
  */
 import { type Captured, capture, tf } from '../engine/index.js';
 import { CLIP, IMAGENET, type Normalisation, normaliseImage, SIGNED } from '../images/normalise.js';

@@ -29,8 +29,8 @@ const SCALE_KEY = 'scaling_factor';
 const SHIFT_KEY = 'shift_factor';
 
 /**
- * What the file tells, or its name. Of four channels without either, Stable Diffusion's, which most others descend from;
- * of other numbers there is no usual scale.
+ * What the file tells, or its name. Of four channels without either, Stable Diffusion's, which most others descend
+ * from; of other numbers there is no usual scale.
  */
 function scaleOf({ name, path, metadata }: OpenNetwork, channels: number): LatentScale | undefined {
   const [scale, shift] = [metadata[SCALE_KEY], metadata[SHIFT_KEY] ?? '0'].map(Number);
@@ -45,12 +45,15 @@ function scaleOf({ name, path, metadata }: OpenNetwork, channels: number): Laten
   );
 }
 
-/** By what the names of REPA-E's autoencoders (arXiv 2504.10483) and of their files are followed where their statistics are. */
+/**
+ * By what the names of REPA-E's autoencoders (arXiv 2504.10483) and of their files are followed where their statistics
+ * are.
+ */
 const STATISTICS = '-latents-stats';
 
 /**
- * The scale and the mean of each channel in a file beside the weights, or pulled under the name of these: REPA-E keeps the
- * running statistics of a batch norm so.
+ * The scale and the mean of each channel in a file beside the weights, or pulled under the name of these: REPA-E keeps
+ * the running statistics of a batch norm so.
  * @throws DataError when the file is of other latents
  */
 function storedScale(name: string, weights: string, channels: number): LatentScale | undefined {

@@ -21,7 +21,9 @@ export interface CodecHints {
 const PIXEL_CHANNELS = 3;
 const PIXELS: LatentCodec = { name: 'pixels', scale: { scale: [1], shift: [0] }, downsampling: 1 };
 
-/** 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by. */
+/**
+ * 1 / std of the latents of the Stable Diffusion VAE (arXiv 2112.10752, appendix G), which SiT, DiT and REPA divide by.
+ */
 export const SD_VAE_SCALE = 0.18215;
 
 /** The VAE of Stable Diffusion, which the published models of REPA, SiT and DiT are of. */

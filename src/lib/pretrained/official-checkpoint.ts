@@ -50,8 +50,8 @@ export const WEIGHTS_KEY = 'repa.weights';
 /**
  * Opens safetensors, a PyTorch checkpoint or an .npz; no weights are read yet.
  * @param key the path of the weights in it, where it holds several sets
- * @throws MissingInputError when there is no such file; DataError when it holds no weights of a diffusion transformer, or is
- *   damaged; UsageError when it holds several sets
+ * @throws MissingInputError when there is no such file; DataError when it holds no weights of a diffusion transformer,
+ *   or is damaged; UsageError when it holds several sets
  */
 export function openOfficialCheckpoint(source: string, key?: string): OfficialCheckpoint {
   return weightsFormat(source) === 'torch' ? openPickled(source, key) : openFlat(source, key);

@@ -1,8 +1,8 @@
 /**
- * Published checkpoints of diffusion transformers that hold the same network in another layout than the official SiT: those of SPRINT
- * (three lists of blocks, patches by a linear map, the fusion's halves and the patches' values the other way round), of Self-Flow
- * (patches by a linear map) and of RAEv2 (maps apart that are one here, and other names). Checked against networks of their published
- * code with random weights.
+ * Published checkpoints of diffusion transformers that hold the same network in another layout than the official SiT:
+ * those of SPRINT (three lists of blocks, patches by a linear map, the fusion's halves and the patches' values the
+ * other way round), of Self-Flow (patches by a linear map) and of RAEv2 (maps apart that are one here, and other
+ * names). Checked against networks of their published code with random weights.
  */
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';

@@ -18,7 +18,10 @@ export interface TextEncoder {
   /** Tokens of a text. */
   readonly tokens: number;
   readonly dim: number;
-  /** Vectors of at most `batchSize` texts: [N, tokens, dim]. The array may be a view of memory that the next call overwrites. */
+  /**
+   * Vectors of at most `batchSize` texts: [N, tokens, dim]. The array may be a view of memory that the next call
+   * overwrites.
+   */
   encode(texts: readonly string[]): Float32Array;
   dispose(): void;
 }
@@ -59,8 +62,8 @@ function activationOf(encoder: string) {
 
 /**
  * Opens the text tower of a CLIP by name, or of a weights file.
- * @throws UsageError for a name that is not known; UnavailableError for one whose weights are not here; MissingInputError
- *   without a vocabulary; DataError for weights of another network
+ * @throws UsageError for a name that is not known; UnavailableError for one whose weights are not here;
+ *   MissingInputError without a vocabulary; DataError for weights of another network
  */
 export async function openTextEncoder(options: TextEncoderOptions): Promise<TextEncoder> {
   const { encoder, weights: file, batchSize } = options;

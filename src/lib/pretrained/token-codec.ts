@@ -24,14 +24,20 @@ import {
 } from './latent-statistics.js';
 import { openNetwork } from './load.js';
 
-/** `rae:` and the name of an encoder, and of how many of its last blocks, or of which, the mean is taken, if not of the last alone. */
+/**
+ * `rae:` and the name of an encoder, and of how many of its last blocks, or of which, the mean is taken, if not of the
+ * last alone.
+ */
 const NAME = /^rae:([^/]+)(?:\/([1-9]\d*(?:\.[1-9]\d*)*))?$/;
 
 /** Whether the name of a codec is that of an encoder's tokens. */
 export const isTokenCodec = (name: string): boolean => name.startsWith('rae:');
 
 export interface TokenCodecOptions {
-  /** `rae:dinov2reg-vit-b`, or `rae:dinov2reg-vit-b/4` for the mean of its last four blocks, `/6.9.12` for that of these. */
+  /**
+   * `rae:dinov2reg-vit-b`, or `rae:dinov2reg-vit-b/4` for the mean of its last four blocks, `/6.9.12` for that of
+   * these.
+   */
   vae: string;
   /** Weights of the half that is used, in place of its name's own. */
   weights?: string;
@@ -61,7 +67,9 @@ const PUBLISHED_BLOCKS = new Map([
   ['23', 'k23'],
 ]);
 
-/** The name under which the published decoder or the statistics of a codec are kept: each choice of blocks has its own. */
+/**
+ * The name under which the published decoder or the statistics of a codec are kept: each choice of blocks has its own.
+ */
 function partName(vae: string, part: 'decoder' | 'statistics'): string {
   const { encoder, blocks } = parsedName(vae);
   const chosen = blocks === '1' ? '' : `-${PUBLISHED_BLOCKS.get(blocks) ?? blocks}`;

@@ -1,8 +1,9 @@
 /**
- * The sets of weights that a file of somebody else's holds: where the weights of a diffusion transformer lie in it, and which
- * of them are a moving average. Files are made by many training loops: `{model, ema}` of the official code, `model_ema`,
- * `ema_state_dict`, Lightning's `state_dict` of `model.*` and `ema_model.*`, shadows with their decay, PyTorch's averaged
- * models, latent-diffusion's averages whose names have lost their dots, lists of shadows in the order of the parameters.
+ * The sets of weights that a file of somebody else's holds: where the weights of a diffusion transformer lie in it, and
+ * which of them are a moving average. Files are made by many training loops: `{model, ema}` of the official code,
+ * `model_ema`, `ema_state_dict`, Lightning's `state_dict` of `model.*` and `ema_model.*`, shadows with their decay,
+ * PyTorch's averaged models, latent-diffusion's averages whose names have lost their dots, lists of shadows in the
+ * order of the parameters.
  */
 import { DataError, UsageError } from '../errors.js';
 import type { TensorInfo } from '../formats/host-tensor.js';
@@ -88,7 +89,9 @@ const AVERAGE_WORDS = new Set(['ema', 'shadow', 'average', 'averaged', 'avg', 's
 /** What PyTorch's averaged models count beside their weights. */
 const AVERAGED_COUNT = 'n_averaged';
 
-/** Paths at which the weights of a diffusion transformer begin; with the point that follows, if the path is not empty. */
+/**
+ * Paths at which the weights of a diffusion transformer begin; with the point that follows, if the path is not empty.
+ */
 function prefixesOf(names: Iterable<string>): string[] {
   const [first] = LANDMARK.split('.');
   const found = new Set<string>();
@@ -202,8 +205,8 @@ export const isTrained = (name: string): boolean => name !== 'pos_embed';
 export const trainedNames = (weights: StateDict): string[] => [...weights.keys()].filter(isTrained);
 
 /**
- * The names of tensors that are listed in the order of the parameters, of all or of the trained ones; undefined where their
- * number or their shapes are others.
+ * The names of tensors that are listed in the order of the parameters, of all or of the trained ones; undefined where
+ * their number or their shapes are others.
  */
 function namesOfList(list: readonly TensorInfo[], weights: StateDict): string[] | undefined {
   return [[...weights.keys()], trainedNames(weights)].find(

@@ -5,8 +5,8 @@ import { tf } from '../engine/index.js';
 const SMALLEST_NORM_SQUARED = 1e-24;
 
 /**
- * x / max(|x|, 1e-12) along `axis`, as torch.nn.functional.normalize. The bound is put on the square, before the root: the
- * gradient of the root at 0 would turn tokens that are all zeros into NaN.
+ * x / max(|x|, 1e-12) along `axis`, as torch.nn.functional.normalize. The bound is put on the square, before the root:
+ * the gradient of the root at 0 would turn tokens that are all zeros into NaN.
  */
 export function normalised(x: tf.Tensor, axis = -1): tf.Tensor {
   const squaredNorm = tf.sum(tf.square(x), axis, true); // 1 along the axis

@@ -1,6 +1,7 @@
 /**
- * Contrastive flow matching, Delta-FM (arXiv 2506.05350): each velocity is also to be far from that of another image. Checked
- * against the published code, with the other images that it drew: losses and gradients (fixture published/delta-fm).
+ * Contrastive flow matching, Delta-FM (arXiv 2506.05350): each velocity is also to be far from that of another image.
+ * Checked against the published code, with the other images that it drew: losses and gradients (fixture
+ * published/delta-fm).
  */
 import { tf } from '../engine/index.js';
 import { fields, later, numeric, oneOf, type ShapeOf, truth } from '../formats/json-shape.js';
@@ -35,8 +36,8 @@ export function drawnContrastiveLoss(
 }
 
 /**
- * Another image of those that are computed together, by its place among them: any, or one of another class where there is
- * one. [B] int32.
+ * Another image of those that are computed together, by its place among them: any, or one of another class where there
+ * is one. [B] int32.
  */
 const others = (ofAnotherClass: boolean, { values: classesOf }: Draw): Draw => ({
   shape: [],

@@ -9,7 +9,10 @@ import { options } from '../options/table.js';
 import { cosineSimilarity } from './cosine.js';
 import { method, term } from './method.js';
 
-/** 1 - the cosine of the predicted and the true velocity over the channels, mean over the batch's pixels. Both [B, C, h, w]. */
+/**
+ * 1 - the cosine of the predicted and the true velocity over the channels, mean over the batch's pixels. Both [B, C, h,
+ * w].
+ */
 export const directionLoss = (predicted: tf.Tensor, velocity: tf.Tensor): tf.Tensor =>
   tf.sub(1, tf.mean(cosineSimilarity(predicted, velocity, 1)));
 

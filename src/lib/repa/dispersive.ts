@@ -1,7 +1,7 @@
 /**
- * Dispersive Loss (arXiv 2506.09027): the hidden states of the images of a batch repel each other, without an encoder. The
- * InfoNCE variant with the l2 distance. Checked against the published code, at its temperature of 1: losses and gradients (fixture
- * published/dispersive).
+ * Dispersive Loss (arXiv 2506.09027): the hidden states of the images of a batch repel each other, without an encoder.
+ * The InfoNCE variant with the l2 distance. Checked against the published code, at its temperature of 1: losses and
+ * gradients (fixture published/dispersive).
  */
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
@@ -12,8 +12,8 @@ import { blockAt, checkComparison } from './blocks.js';
 import { method, term } from './method.js';
 
 /**
- * log mean exp(-|z_i - z_j|^2 / (dim z temperature)) over all pairs of a batch, each image with itself included. `tokens`
- * [B, T, D] are the z.
+ * log mean exp(-|z_i - z_j|^2 / (dim z temperature)) over all pairs of a batch, each image with itself included.
+ * `tokens` [B, T, D] are the z.
  */
 export function dispersiveLoss(tokens: tf.Tensor, temperature = 1): tf.Tensor {
   const [batch, count, dim] = tokens.shape;

@@ -1,6 +1,6 @@
 /**
- * Components of features as channels of their own beside the latents'. In plain loops, as they run in the threads that load
- * batches, which have no engine.
+ * Components of features as channels of their own beside the latents'. In plain loops, as they run in the threads that
+ * load batches, which have no engine.
  */
 
 import { DataError } from '../errors.js';
@@ -9,8 +9,9 @@ import { resamplePlanes } from '../images/resample.js';
 import type { FeatureChannels } from './method.js';
 
 /**
- * The components of features as channels: `features` [B, T, D] to [B, K, side, side], resized bilinearly as the published
- * code does. T is a square. In plain loops, as it runs in the threads that load batches, which have no engine.
+ * The components of features as channels: `features` [B, T, D] to [B, K, side, side], resized bilinearly as the
+ * published code does. T is a square. In plain loops, as it runs in the threads that load batches, which have no
+ * engine.
  */
 export function featureChannels(
   { dim, channels, weight, bias }: FeatureChannels,

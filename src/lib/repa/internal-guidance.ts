@@ -1,7 +1,7 @@
 /**
- * Internal Guidance (arXiv 2512.24176): an early block has an output head of its own, trained on the same target. Sampling then moves
- * away from what that head predicts, as from a weaker network, which costs no second pass. Checked against the published code: outputs,
- * loss and gradients (fixtures published/internal-guidance and rae-2).
+ * Internal Guidance (arXiv 2512.24176): an early block has an output head of its own, trained on the same target.
+ * Sampling then moves away from what that head predicts, as from a weaker network, which costs no second pass. Checked
+ * against the published code: outputs, loss and gradients (fixtures published/internal-guidance and rae-2).
  */
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
@@ -24,8 +24,9 @@ const BLOCK = 8 / 28;
 const SETTINGS = fields({ weight: numeric, block: count });
 
 /**
- * What the early head predicts of a block's tokens [B, P + T, D], those before the patches left out: [B, C, h, w]. Where no block is
- * modulated, each token modulates itself, with the time (RAEv2, arXiv 2605.18324; from its published code).
+ * What the early head predicts of a block's tokens [B, P + T, D], those before the patches left out: [B, C, h, w].
+ * Where no block is modulated, each token modulates itself, with the time (RAEv2, arXiv 2605.18324; from its published
+ * code).
  */
 function early(p: Parameters, model: TransformerConfig, tokens: tf.Tensor, condition: tf.Tensor): tf.Tensor {
   const own = ofPatches(tokens, model); // [B, T, D]

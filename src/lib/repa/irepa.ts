@@ -1,10 +1,10 @@
 /**
- * iREPA (arXiv 2512.10794): what counts of features is how they differ within an image. The projector is a 3 x 3 convolution
- * of the grid of tokens, and features lose their mean over the image. Checked against the
- * published code: losses, gradients and normalised features (fixture published/irepa).
+ * iREPA (arXiv 2512.10794): what counts of features is how they differ within an image. The projector is a 3 x 3
+ * convolution of the grid of tokens, and features lose their mean over the image. Checked against the published code:
+ * losses, gradients and normalised features (fixture published/irepa).
  *
- * The paper says a strength of 1 and a kernel of 3, which the preset has; the command that is published with it leaves the trainer's
- * defaults, a strength of 0.6 and a kernel of 1.
+ * The paper says a strength of 1 and a kernel of 3, which the preset has; the command that is published with it leaves
+ * the trainer's defaults, a strength of 0.6 and a kernel of 1.
  */
 import { tf } from '../engine/index.js';
 import { count, fields, later, numeric, oneOf, orNull, type ShapeOf } from '../formats/json-shape.js';
@@ -29,7 +29,9 @@ export function spatialNorm(y: tf.Tensor, gamma: number): tf.Tensor {
   return tf.div(tf.sub(y, tf.mul(mean, gamma)), tf.add(tf.sqrt(variance), EPSILON)); // [B, T, D]
 }
 
-/** A convolution of `kernel` x `kernel` of the grid that the last tokens are; tokens before the patches are left out. */
+/**
+ * A convolution of `kernel` x `kernel` of the grid that the last tokens are; tokens before the patches are left out.
+ */
 export const convolution = (kernel: number): Projector => ({
   patchesAlone: true,
   parameters: (name, hiddenSize, dim) => [
@@ -51,7 +53,9 @@ const SETTINGS = fields({
   projector: oneOf('mlp', 'conv'),
   /** Side of the convolution. */
   kernel: later(count, 3),
-  /** How much of their mean over the image features lose before they are divided by their deviation; null for neither. */
+  /**
+   * How much of their mean over the image features lose before they are divided by their deviation; null for neither.
+   */
   spatialNorm: orNull(numeric),
 });
 

@@ -1,6 +1,6 @@
 /**
- * What a method is: REPA itself and each of its follow-ups is one file that declares its options, settings, parameters, terms
- * and the places of the network that it uses. methods.ts lists them; nothing else knows them by name.
+ * What a method is: REPA itself and each of its follow-ups is one file that declares its options, settings, parameters,
+ * terms and the places of the network that it uses. methods.ts lists them; nothing else knows them by name.
  */
 import type { Draw, FeatureSource, TrainingBatch } from '../diffusion/draws.js';
 import type { tf } from '../engine/index.js';
@@ -110,8 +110,8 @@ export interface Method<T extends Table = Table, S = unknown> {
   /** Its parameters, under their official names. Their start is numbered by their order. */
   parameters?(settings: S, surroundings: Surroundings): PlannedParameter[];
   /**
-   * What it draws for each image, by name, besides times `t` and classes `y`; `training` is false where nothing may be left
-   * out.
+   * What it draws for each image, by name, besides times `t` and classes `y`; `training` is false where nothing may be
+   * left out.
    */
   draws?(
     settings: S,
@@ -136,8 +136,8 @@ export interface Method<T extends Table = Table, S = unknown> {
   /** Whether its terms look at the moving average of the network. */
   readonly teacher?: boolean;
   /**
-   * A weaker prediction of the same pass, [B, C, h, w], which sampling may move away from: of the tokens after each block and what
-   * modulates them.
+   * A weaker prediction of the same pass, [B, C, h, w], which sampling may move away from: of the tokens after each
+   * block and what modulates them.
    */
   weaker?(settings: S, p: Parameters, seen: Pick<Pass, 'model' | 'hidden' | 'condition'>): tf.Tensor;
   /** The tokens of the patches as features see them, [B, T, dim], of the tokens after each block. */

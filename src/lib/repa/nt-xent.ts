@@ -4,8 +4,8 @@ import { normalised } from './cosine.js';
 
 /**
  * The paper's other objective, NT-Xent (arXiv 2002.05709, equation 1, without the symmetric half, as the encoder is
- * frozen): each token has to tell its own target from those of all tokens of the batch. Mean of each image's tokens: [B].
- * Arguments as of the projection loss, [B, T, D] each. Holds the (B T)^2 similarities in memory.
+ * frozen): each token has to tell its own target from those of all tokens of the batch. Mean of each image's tokens:
+ * [B]. Arguments as of the projection loss, [B, T, D] each. Holds the (B T)^2 similarities in memory.
  */
 export function ntXentLoss(projected: tf.Tensor, target: tf.Tensor, temperature = 0.1): tf.Tensor {
   const [batch, tokens, dim] = projected.shape;

@@ -50,7 +50,9 @@ export interface Pass extends Surroundings {
   velocityOf(predicted: tf.Tensor): tf.Tensor;
   /** Features of each encoder [B, T, D], for methods that follow them. */
   features: readonly tf.Tensor[];
-  /** The same of the moving average of the network, of the same images and noise at other times [B]: for a `teacher`. */
+  /**
+   * The same of the moving average of the network, of the same images and noise at other times [B]: for a `teacher`.
+   */
   average(t: tf.Tensor): Pick<Pass, 'hidden' | 'condition' | 'latents'>;
 }
 

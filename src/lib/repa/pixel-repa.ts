@@ -1,7 +1,7 @@
 /**
- * PixelREPA (arXiv 2603.14366): features hold less than pixels, so that aligning the tokens of a network of pixels costs it what
- * features leave out. In place of a perceptron, two blocks with part of the tokens masked turn them into features. Checked
- * against the published code: losses and gradients (fixture published/pixel-repa).
+ * PixelREPA (arXiv 2603.14366): features hold less than pixels, so that aligning the tokens of a network of pixels
+ * costs it what features leave out. In place of a perceptron, two blocks with part of the tokens masked turn them into
+ * features. Checked against the published code: losses and gradients (fixture published/pixel-repa).
  */
 import type { Draw } from '../diffusion/draws.js';
 import { tf } from '../engine/index.js';

@@ -1,4 +1,7 @@
-/** Recipes of papers that are no method of their own, or several together: values of options by the names that repa.toml has. */
+/**
+ * Recipes of papers that are no method of their own, or several together: values of options by the names that repa.toml
+ * has.
+ */
 import type { Preset } from '../options/resolve.js';
 
 /** The network and the losses of LightningDiT (arXiv 2501.01423): no alignment. */
@@ -60,7 +63,10 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
   /** SiT (arXiv 2401.08740): no alignment. */
   sit: { lambda: 0 },
   'lightning-dit': LIGHTNING,
-  /** SFD (arXiv 2512.04926), with the features' components of ReDi in the place of its semantic latents, which are not published. */
+  /**
+   * SFD (arXiv 2512.04926), with the features' components of ReDi in the place of its semantic latents, which are not
+   * published.
+   */
   sfd: {
     ...LIGHTNING,
     lambda: 1,

@@ -1,9 +1,9 @@
 /**
- * ReDi (arXiv 2504.16064): a few components of the encoder's features are generated with the latents, as channels of their own.
- * They are the principal components, resized to the latents' grid; as in the published code the features' dimensions are
- * standardised first. Here the components are scaled to variance 1, as latents are, so that noise covers both alike. The
- * loss was checked against the published code, with its gradients (fixture published/redi). SFD (arXiv 2512.04926) has such channels
- * lead: see models/channel-times.ts.
+ * ReDi (arXiv 2504.16064): a few components of the encoder's features are generated with the latents, as channels of
+ * their own. They are the principal components, resized to the latents' grid; as in the published code the features'
+ * dimensions are standardised first. Here the components are scaled to variance 1, as latents are, so that noise covers
+ * both alike. The loss was checked against the published code, with its gradients (fixture published/redi). SFD (arXiv
+ * 2512.04926) has such channels lead: see models/channel-times.ts.
  */
 import { DataError } from '../errors.js';
 import { count, fields, later, numeric, type ShapeOf } from '../formats/json-shape.js';

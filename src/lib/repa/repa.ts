@@ -1,6 +1,6 @@
 /**
- * REPA (arXiv 2410.06940), section 3.2: the tokens h of one early block of the noisy images, through a small perceptron, are to
- * be alike to the features y that a frozen encoder has of the clean images.
+ * REPA (arXiv 2410.06940), section 3.2: the tokens h of one early block of the noisy images, through a small
+ * perceptron, are to be alike to the features y that a frozen encoder has of the clean images.
  *
  *     L = L_velocity + lambda L_REPA,    L_REPA = -E[1/N sum_n sim(y_n, h_phi(h_n))]    (equations 8 and 9)
  *

@@ -1,9 +1,9 @@
 /**
- * Self-Flow (arXiv 2603.06507): a share of an image's tokens has another time than the rest, so that the network has to infer
- * what is noisier from what is cleaner; and an early block, through a head, follows a later block of the moving average, which
- * sees all of the image at the earlier of the two times. No training code of the authors is public. Checked against that of
- * arXiv 2607.02508, with the cosine over features, which that code takes over tokens: losses and gradients (fixture
- * published/self-flow).
+ * Self-Flow (arXiv 2603.06507): a share of an image's tokens has another time than the rest, so that the network has to
+ * infer what is noisier from what is cleaner; and an early block, through a head, follows a later block of the moving
+ * average, which sees all of the image at the earlier of the two times. No training code of the authors is public.
+ * Checked against that of arXiv 2607.02508, with the cosine over features, which that code takes over tokens: losses
+ * and gradients (fixture published/self-flow).
  */
 import { detach, tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
@@ -24,7 +24,10 @@ const HEAD = 'projector';
 const head = (p: Parameters, x: tf.Tensor): tf.Tensor =>
   dense(p, `${HEAD}.linear2`, dense(p, `${HEAD}.linear1`, x), 'silu');
 
-/** 1 - the mean cosine of a block's tokens, through the head, and the teacher's, into which no gradient flows; [B, T, D] both. */
+/**
+ * 1 - the mean cosine of a block's tokens, through the head, and the teacher's, into which no gradient flows; [B, T, D]
+ * both.
+ */
 export const selfFlowLoss = (tokens: tf.Tensor, teacher: tf.Tensor): tf.Tensor =>
   tf.sub(1, tf.mean(cosineSimilarity(tokens, detach(teacher))));
 

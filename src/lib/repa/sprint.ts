@@ -1,12 +1,13 @@
 /**
- * SPRINT (arXiv 2510.21986): what comes out of the middle blocks is joined with what went in, and in training most tokens skip
- * them: a mask token stands in their place. Some images leave the middle out wholly, which sampling can guide away from.
- * SR-DiT (arXiv 2512.12386) has a variant of it. Checked against the published code of both: outputs, guided ones too, losses
- * and gradients (fixtures published/sprint and published/sr-dit).
+ * SPRINT (arXiv 2510.21986): what comes out of the middle blocks is joined with what went in, and in training most
+ * tokens skip them: a mask token stands in their place. Some images leave the middle out wholly, which sampling can
+ * guide away from. SR-DiT (arXiv 2512.12386) has a variant of it. Checked against the published code of both: outputs,
+ * guided ones too, losses and gradients (fixtures published/sprint and published/sr-dit).
  *
- * The published SPRINT keeps one token at random of each square of four, drops the path of each image by itself, and has a
- * mask token that is not trained; SR-DiT keeps a random quarter, drops the path of a whole batch, and trains the token. The
- * columns of `fusion_proj` are here those of what went in, then those of what came out, as in SR-DiT; SPRINT has them the other way round.
+ * The published SPRINT keeps one token at random of each square of four, drops the path of each image by itself, and
+ * has a mask token that is not trained; SR-DiT keeps a random quarter, drops the path of a whole batch, and trains the
+ * token. The columns of `fusion_proj` are here those of what went in, then those of what came out, as in SR-DiT; SPRINT
+ * has them the other way round.
  */
 import { uniforms } from '../diffusion/draws.js';
 import { tf } from '../engine/index.js';
@@ -56,8 +57,8 @@ const ENDS = [2, 2] as const;
 export const keptInMiddle: CountKept = (tokens, share) => Math.max(1, Math.trunc(tokens * (1 - share)));
 
 /**
- * The sum of two linear maps, of what went in and of what came out of the middle, both [B, T, D]: [B, T, D]. An image whose
- * `pathKept` [B] is 0 has the mask token for all of the latter.
+ * The sum of two linear maps, of what went in and of what came out of the middle, both [B, T, D]: [B, T, D]. An image
+ * whose `pathKept` [B] is 0 has the mask token for all of the latter.
  */
 function fuse(p: Parameters, entered: tf.Tensor, left: tf.Tensor, pathKept: tf.Tensor | undefined): tf.Tensor {
   const mask = parameter(p, 'mask_token'); // [1, 1, D]

@@ -1,12 +1,12 @@
 /**
- * SRA 2 (arXiv 2601.17830): the tokens of an early block, through a perceptron, follow the clean latents themselves, which an
- * autoencoder's encoder made.
+ * SRA 2 (arXiv 2601.17830): the tokens of an early block, through a perceptron, follow the clean latents themselves,
+ * which an autoencoder's encoder made.
  *
  *     L = L_velocity + lambda E[smooth_L1(h_phi(h) - z)],    beta = 0.05, lambda = 1    (section 3.2)
  *
- * Written from the paper's equations and not checked against its code, which is not public. The mean is over the latents'
- * numbers, as in SRA's code by the same authors. The paper says that the perceptron has five layers and, for XL, 18M
- * parameters: at twice the network's width, as SRA's head, they are 18.6M.
+ * Written from the paper's equations and not checked against its code, which is not public. The mean is over the
+ * latents' numbers, as in SRA's code by the same authors. The paper says that the perceptron has five layers and, for
+ * XL, 18M parameters: at twice the network's width, as SRA's head, they are 18.6M.
  */
 import type { tf } from '../engine/index.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';

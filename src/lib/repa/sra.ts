@@ -1,6 +1,6 @@
 /**
- * SRA (arXiv 2505.02831): an early block, through a head, follows a later block of the network's moving average, which sees
- * less of the same noise. Checked against the published code: losses and gradients (fixture published/sra).
+ * SRA (arXiv 2505.02831): an early block, through a head, follows a later block of the network's moving average, which
+ * sees less of the same noise. Checked against the published code: losses and gradients (fixture published/sra).
  */
 import { detach, tf } from '../engine/index.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';

@@ -44,8 +44,8 @@ export function groupsOf(share: number): TokenGroups | undefined {
 }
 
 /**
- * A route of a grid of `columns` x `columns` tokens of which each square keeps some at random: as of {@link drawRoute}, the
- * kept ones first, square by square.
+ * A route of a grid of `columns` x `columns` tokens of which each square keeps some at random: as of {@link drawRoute},
+ * the kept ones first, square by square.
  */
 export const drawGroupedRoute = (columns: number, { side, kept }: TokenGroups): Draw => ({
   shape: [2, columns * columns],

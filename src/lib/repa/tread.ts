@@ -1,6 +1,7 @@
 /**
- * TREAD (arXiv 2501.04765): in training a random share of each image's tokens skips the middle blocks, and comes back behind
- * them as it was. Checked against the published code, with the tokens that it drew: losses and gradients (fixture published/tread).
+ * TREAD (arXiv 2501.04765): in training a random share of each image's tokens skips the middle blocks, and comes back
+ * behind them as it was. Checked against the published code, with the tokens that it drew: losses and gradients
+ * (fixture published/tread).
  */
 import { UsageError } from '../errors.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';

@@ -4,7 +4,9 @@ import type { Facts } from './run-view.js';
 const isFacts = (value: unknown): value is Facts =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** A configuration as dotted names with their values, in order; things of which there are several are numbered from 0. */
+/**
+ * A configuration as dotted names with their values, in order; things of which there are several are numbered from 0.
+ */
 export function flattened(facts: Facts, prefix = ''): [name: string, value: unknown][] {
   return Object.entries(facts).flatMap(([key, value]): [string, unknown][] => {
     const name = prefix === '' ? key : `${prefix}.${key}`;

@@ -9,7 +9,9 @@ const LOOPBACK = '127.0.0.1';
 /** Names under which a browser on this machine asks; another one is a page from elsewhere that had itself renamed. */
 const OWN_NAMES = new Set(['127.0.0.1', 'localhost', '[::1]']);
 
-/** What a page has seen, as it says when it asks for more: how many lines of each run, and of which reading of the log. */
+/**
+ * What a page has seen, as it says when it asks for more: how many lines of each run, and of which reading of the log.
+ */
 interface Seen {
   generation: number;
   lines: number;

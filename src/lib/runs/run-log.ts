@@ -15,7 +15,9 @@ const LINE_FEED = 10;
 /** Largest part of a log that is read at once, in bytes. */
 const CHUNK = 1 << 24;
 
-/** Reads from `offset` on until `bytes` are full or the file ends; one call may give less. @returns how many were read */
+/**
+ * Reads from `offset` on until `bytes` are full or the file ends; one call may give less. @returns how many were read
+ */
 function fill(fd: number, bytes: Uint8Array, offset: number): number {
   let done = 0;
   for (let count = 1; count > 0 && done < bytes.length; done += count) {

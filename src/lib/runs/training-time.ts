@@ -2,8 +2,9 @@
 import type { LogLine } from './run-view.js';
 
 /**
- * Seconds that training had taken at any step, what was measured on the way left out: a step that is logged stands, with its own
- * time, for those since the line before, and pauses between the parts of a run that was continued do not count.
+ * Seconds that training had taken at any step, what was measured on the way left out: a step that is logged stands,
+ * with its own time, for those since the line before, and pauses between the parts of a run that was continued do not
+ * count.
  */
 export function trainingTime(lines: readonly LogLine[]): (step: number) => number {
   const times: { step: number; seconds: number }[] = [{ step: 0, seconds: 0 }];

@@ -1,7 +1,8 @@
 /**
- * REPA-G (arXiv 2602.03753): sampling is drawn towards images whose features, as the projector of the aligned block sees them in
- * noise, are those of an anchor. The energy is E = -lambda mean_n cos(h_phi(h_n), y_n), and t times its gradient in x joins
- * the drift of the sampler. Checked against the published code: gradients and samples (fixture published/repa-g).
+ * REPA-G (arXiv 2602.03753): sampling is drawn towards images whose features, as the projector of the aligned block
+ * sees them in noise, are those of an anchor. The energy is E = -lambda mean_n cos(h_phi(h_n), y_n), and t times its
+ * gradient in x joins the drift of the sampler. Checked against the published code: gradients and samples (fixture
+ * published/repa-g).
  */
 import { tf } from '../engine/index.js';
 import { DataError, UsageError } from '../errors.js';
@@ -40,8 +41,9 @@ function anchorEnergy(projected: tf.Tensor, { features, tokens, dim, scale, mean
 }
 
 /**
- * What joins the velocity, of the gradient of the energy and times, [B, C, h, w] and [B]. In an ODE the velocity is the drift: t times
- * the gradient. In the SDE of w = 2 t on the linear path the drift is (2 - t) v + x, so that it is t / (2 - t).
+ * What joins the velocity, of the gradient of the energy and times, [B, C, h, w] and [B]. In an ODE the velocity is the
+ * drift: t times the gradient. In the SDE of w = 2 t on the linear path the drift is (2 - t) v + x, so that it is t /
+ * (2 - t).
  */
 function anchoredVelocity(gradient: tf.Tensor, t: tf.Tensor, { low, high, drift }: Anchor): tf.Tensor {
   const share = drift === 'ode' ? t : tf.div(t, tf.sub(2, t)); // [B]

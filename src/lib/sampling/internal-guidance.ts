@@ -1,6 +1,6 @@
 /**
- * Internal Guidance in sampling (arXiv 2512.24176): away from the weaker prediction that an early head of the network makes in the
- * same pass (repa/internal-guidance.ts).
+ * Internal Guidance in sampling (arXiv 2512.24176): away from the weaker prediction that an early head of the network
+ * makes in the same pass (repa/internal-guidance.ts).
  */
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';

@@ -50,7 +50,8 @@ export interface Job {
 
 /**
  * Opens the checkpoint, the sampler and the decoder that the options name.
- * @throws UsageError for options that do not go together or with the checkpoint; DataError for a decoder of other latents
+ * @throws UsageError for options that do not go together or with the checkpoint; DataError for a decoder of other
+ *   latents
  */
 export async function openJob(options: SamplingOptions): Promise<Job> {
   checkHints(options.ckpt, options, options.guideCkpt);

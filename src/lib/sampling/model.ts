@@ -1,6 +1,6 @@
 /**
- * A trained model as samplers call it. What they move of one image is one row of numbers: the latent with all channels that the
- * network generates, then what is generated beside it.
+ * A trained model as samplers call it. What they move of one image is one row of numbers: the latent with all channels
+ * that the network generates, then what is generated beside it.
  */
 import { type ConditionalNetwork, type Times, timesOfRows, type Values } from '../diffusion/guidance.js';
 import { type Captured, capture, type DeviceRows, type DeviceSpace, type TensorSpec, tf } from '../engine/index.js';
@@ -29,7 +29,9 @@ const latentSize = ({ inChannels, inputSize }: TransformerConfig): number => inC
 
 export const stateSize = (network: Network): number => latentSize(network.model) + companionSize(network);
 
-/** States [N, S] as the network takes them: latents [N, C, h, w] and what is generated beside them, if anything, [N, Z]. */
+/**
+ * States [N, S] as the network takes them: latents [N, C, h, w] and what is generated beside them, if anything, [N, Z].
+ */
 function unpackStates(network: Network, states: tf.Tensor): { x: tf.Tensor; companion?: tf.Tensor } {
   const { inChannels, inputSize } = network.model;
   const beside = companionSize(network);
@@ -85,7 +87,9 @@ export function forward(
 export interface CompileOptions extends PassOptions {
   /** `feed` where the parameters change between runs. */
   constants?: 'bake' | 'feed';
-  /** Of a network that draws from text: the vectors [N, L, D] of captions, whose numbers come in the place of labels. */
+  /**
+   * Of a network that draws from text: the vectors [N, L, D] of captions, whose numbers come in the place of labels.
+   */
   prompts?: { vectors(numbers: Int32Array): Float32Array };
 }
 
@@ -110,8 +114,8 @@ function passOf(model: DiffusionModel, { prompts, constants: _constants, ...pass
 }
 
 /**
- * The network as the samplers call it, compiled once for each number of rows that occurs (with guidance, twice the batch
- * as well).
+ * The network as the samplers call it, compiled once for each number of rows that occurs (with guidance, twice the
+ * batch as well).
  */
 export function compiledNetwork(model: DiffusionModel, options: CompileOptions = {}): CompiledNetwork {
   const compiled = new Map<number, Captured>();

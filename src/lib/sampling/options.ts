@@ -1,4 +1,6 @@
-/** The options of verbs that take a trained diffusion model: where it is, which of its weights, and how it is sampled. */
+/**
+ * The options of verbs that take a trained diffusion model: where it is, which of its weights, and how it is sampled.
+ */
 import { TRAINING_PATHS } from '../diffusion/interpolant.js';
 import { SAMPLER_OPTIONS } from '../diffusion/samplers/index.js';
 import { parseAverage } from '../optim/average.js';

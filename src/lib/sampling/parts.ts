@@ -16,8 +16,8 @@ export function rangeOf({ index, count }: Shard, total: number): Range {
 }
 
 /**
- * A process's share in parts of about `partSize` images each, so that a job that was killed goes on behind the last part
- * that was finished. Together they are the images of the share, and all processes cut alike.
+ * A process's share in parts of about `partSize` images each, so that a job that was killed goes on behind the last
+ * part that was finished. Together they are the images of the share, and all processes cut alike.
  */
 export function partsOf({ index, count }: Shard, total: number, partSize: number): Shard[] {
   const each = Math.max(1, Math.ceil(total / (count * partSize)));

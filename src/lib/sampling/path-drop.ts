@@ -1,4 +1,6 @@
-/** Path-drop guidance (SPRINT, arXiv 2510.21986): away from the prediction without label and without the middle blocks. */
+/**
+ * Path-drop guidance (SPRINT, arXiv 2510.21986): away from the prediction without label and without the middle blocks.
+ */
 import { UsageError } from '../errors.js';
 import { hasWeakened } from '../repa/weaker.js';
 import type { RunRecord } from '../training/record.js';

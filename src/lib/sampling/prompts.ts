@@ -1,4 +1,7 @@
-/** What a network that draws from text is told: the vectors of captions that encode-text made, or of one that is encoded here. */
+/**
+ * What a network that draws from text is told: the vectors of captions that encode-text made, or of one that is encoded
+ * here.
+ */
 import { DataError, UsageError } from '../errors.js';
 import { NULL_CAPTION } from '../images/captions.js';
 import { isMmdit } from '../models/mmdit.js';
@@ -10,7 +13,9 @@ import type { DiffusionModel } from './model.js';
 /** Captions whose vectors are kept once they were read. */
 const MOST_KEPT = 256;
 
-/** Batches whose vectors are kept: those of one are asked for at every step, with and without the captions that guide. */
+/**
+ * Batches whose vectors are kept: those of one are asked for at every step, with and without the captions that guide.
+ */
 const MOST_JOINED = 2;
 
 /** Vectors of captions by their numbers, [L, D] each; that of the empty one is `count`. */
@@ -107,8 +112,8 @@ export class Prompts {
 
   /**
    * @param choice where captions are, and the option that names them, `--text` unless said
-   * @throws UsageError when the model wants captions and there are none, or takes none; DataError when they are of another encoder
-   *   than it was trained with
+   * @throws UsageError when the model wants captions and there are none, or takes none; DataError when they are of
+   *   another encoder than it was trained with
    */
   static async open(
     { text: path, prompt, option = '--text', ...encoder }: PromptChoice,

@@ -21,7 +21,9 @@ export interface SamplerSettings {
   seed: number;
 }
 
-/** The samplers of DiT and the original SiT guide 3 of 4 channels, and no variance: their published numbers hold that. */
+/**
+ * The samplers of DiT and the original SiT guide 3 of 4 channels, and no variance: their published numbers hold that.
+ */
 const GUIDED_WITH_VARIANCE = 3;
 
 /**

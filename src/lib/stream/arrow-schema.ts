@@ -1,4 +1,7 @@
-/** The stream's schema, decoded from Arrow's: tensors are FixedSizeLists under the canonical `arrow.fixed_shape_tensor` extension. */
+/**
+ * The stream's schema, decoded from Arrow's: tensors are FixedSizeLists under the canonical `arrow.fixed_shape_tensor`
+ * extension.
+ */
 import { sizeOf } from '../numbers/typed-array.js';
 import type { Table } from './flatbuffer.js';
 import { FormatProblem } from './format-problem.js';
@@ -89,7 +92,10 @@ function decodeTensorField(field: Table): TensorColumn {
   return column;
 }
 
-/** What keeps an Arrow schema from being a tensor stream's of a version that is read, in words; undefined if nothing does. */
+/**
+ * What keeps an Arrow schema from being a tensor stream's of a version that is read, in words; undefined if nothing
+ * does.
+ */
 export function foreignProblem(table: Table): string | undefined {
   const [key, label] = table.tables(SCHEMA.fields, MAX_FIELDS);
   const version = decodeMetadata(table, SCHEMA.metadata).get(FORMAT_KEY);

@@ -68,8 +68,8 @@ export interface IndexedFile extends RowIndex {
 }
 
 /**
- * The batches, hashed keys and labels of a file of one or several streams; headers, keys and labels are checked, tensors
- * not.
+ * The batches, hashed keys and labels of a file of one or several streams; headers, keys and labels are checked,
+ * tensors not.
  *
  * @throws DataError as the sequential reader does.
  */
@@ -103,7 +103,9 @@ export function indexFile(file: PositionedFile): IndexedFile {
   return { schema: order.schema!, batches, ...joinIndexes(parts) };
 }
 
-/** What is kept of the rows of a batch; the labels are copied, since they are a view of memory that holds the keys too. */
+/**
+ * What is kept of the rows of a batch; the labels are copied, since they are a view of memory that holds the keys too.
+ */
 export const indexRows = ({ keys, labels }: { keys: readonly string[]; labels: Int32Array }): RowIndex => ({
   hashes: hashKeys(keys),
   labels: labels.slice(),

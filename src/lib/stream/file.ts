@@ -39,7 +39,9 @@ interface Batch {
 /** Of what the rows hold. */
 export const CONTENT_DIGITS = 16;
 
-/** What there is to know of an open file: plain data, by which another thread opens it without looking for it all again. */
+/**
+ * What there is to know of an open file: plain data, by which another thread opens it without looking for it all again.
+ */
 export interface OpenedFile {
   readonly name: string;
   readonly schema: StreamSchema;
@@ -52,8 +54,8 @@ export interface OpenedFile {
  *
  * Headers, keys and labels are checked when they are read. The tensors of a batch are checked the first time one of its
  * rows is wanted, which reads the batch whole; from then on a row is one small read. So a first pass in random order
- * reads the file once in all, and memory holds one batch, whatever the size of the file. The checksums that are kept are
- * those the file was opened with: if it is written to meanwhile, every batch is checked against them again.
+ * reads the file once in all, and memory holds one batch, whatever the size of the file. The checksums that are kept
+ * are those the file was opened with: if it is written to meanwhile, every batch is checked against them again.
  */
 export class TensorFile {
   readonly name: string;
@@ -111,8 +113,8 @@ export class TensorFile {
   }
 
   /**
-   * What the rows hold, whatever the header says and however the file is called: digits of SHA-256 over the checksums of all batches,
-   * of keys, labels and tensors alike. The same rows in batches of other sizes have others.
+   * What the rows hold, whatever the header says and however the file is called: digits of SHA-256 over the checksums
+   * of all batches, of keys, labels and tensors alike. The same rows in batches of other sizes have others.
    */
   get content(): string {
     const checksums = this.#batches.map(({ place }) => `${place.rows} ${place.bodyCrc}\n`).join('');
@@ -179,7 +181,9 @@ export class TensorFile {
     if (stored.dtype === 'i8') this.#scale(stored, rowIndices, out);
   }
 
-  /** Forgets that the batches of a file were checked, once it has been written to; asks once for each file in `fresh`. */
+  /**
+   * Forgets that the batches of a file were checked, once it has been written to; asks once for each file in `fresh`.
+   */
   #refresh(file: PositionedFile, fresh: Set<PositionedFile>): void {
     if (fresh.has(file)) return;
     fresh.add(file);

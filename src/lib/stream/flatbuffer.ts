@@ -1,8 +1,8 @@
 /**
  * A bounds-checked reader of FlatBuffers tables, the encoding of Arrow's message headers. Offsets and lengths come from
- * the input, so each is checked before it is followed: anything outside the buffer is a FormatProblem, or a RangeError of
- * DataView's, and no length makes a loop or an allocation larger than the buffer. Many offsets may lead to one place, so
- * that a small buffer means a large tree: what is read of it in all is a few times its size, and no more.
+ * the input, so each is checked before it is followed: anything outside the buffer is a FormatProblem, or a RangeError
+ * of DataView's, and no length makes a loop or an allocation larger than the buffer. Many offsets may lead to one
+ * place, so that a small buffer means a large tree: what is read of it in all is a few times its size, and no more.
  */
 import { FormatProblem } from './format-problem.js';
 
@@ -18,7 +18,9 @@ interface Budget {
   left: number;
 }
 
-/** One table. A `slot` is a field's place in its declaration, counted from 0 (a union takes two: its type, its value). */
+/**
+ * One table. A `slot` is a field's place in its declaration, counted from 0 (a union takes two: its type, its value).
+ */
 export class Table {
   readonly #view: DataView;
   readonly #at: number;

@@ -1,4 +1,7 @@
-/** What keeps some bytes from being a tensor stream, in words. Whoever knows the file and the place makes it a DataError. */
+/**
+ * What keeps some bytes from being a tensor stream, in words. Whoever knows the file and the place makes it a
+ * DataError.
+ */
 export class FormatProblem extends Error {
   /** @param hint what to do about it */
   constructor(

@@ -106,7 +106,9 @@ function notAMessage(site: Site, prefix: Uint8Array): DataError {
 const samePairs = (a: readonly [number, number][], b: readonly [number, number][]): boolean =>
   a.length === b.length && a.every(([first, second], i) => first === b[i][0] && second === b[i][1]);
 
-/** A header that names another layout than its row count implies is either corrupt or uses what the format leaves out. */
+/**
+ * A header that names another layout than its row count implies is either corrupt or uses what the format leaves out.
+ */
 function decodeLayout(header: Table, bodyLength: number, columns: readonly TensorColumn[]): BatchLayout {
   if (header.has(RECORD_BATCH.compression)) throw new FormatProblem('compressed batches are not supported');
   if (bodyLength > MAX_BODY_BYTES) throw new FormatProblem(`a batch of ${bodyLength} bytes is too large`);

@@ -25,7 +25,9 @@ export interface StreamSchema {
 export const FORMAT_KEY = 'repa.format';
 export const FORMAT_VERSION = '2';
 
-/** Versions that are read. Streams of version 1 have no chain: a batch of another such stream passes for one of theirs. */
+/**
+ * Versions that are read. Streams of version 1 have no chain: a batch of another such stream passes for one of theirs.
+ */
 export const READ_VERSIONS: readonly string[] = ['1', FORMAT_VERSION];
 
 /** Storage class of each element type; its BYTES_PER_ELEMENT is the type's width. */

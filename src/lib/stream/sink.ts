@@ -61,8 +61,8 @@ export interface FileSink extends ByteSink {
 /**
  * A sink for the file at `target`, which keeps its old content, or stays absent, until `commit`.
  *
- * @throws MissingInputError when its folder does not exist; UnavailableError at `commit` when another process has written
- *   the file meanwhile.
+ * @throws MissingInputError when its folder does not exist; UnavailableError at `commit` when another process has
+ *   written the file meanwhile.
  */
 export function atomicFileSink(target: string): FileSink {
   const file = openAtomicFile(target, { alone: true });

@@ -94,8 +94,8 @@ export class TensorWriter {
    * converted, which gives the scales of i8 too; anything else must be of the column's own storage.
    *
    * @param tensors one entry for each column, of that column's size.
-   * @throws RangeError on tensors that do not fit the schema; DataError on a value too large for f16, or a key that was there
-   *   before (when its batch is written).
+   * @throws RangeError on tensors that do not fit the schema; DataError on a value too large for f16, or a key that was
+   *   there before (when its batch is written).
    */
   async append(key: string, label: number, tensors: Readonly<Record<string, TypedArray>>): Promise<void> {
     if (this.#state === 'new') await this.start();

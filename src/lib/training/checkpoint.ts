@@ -1,11 +1,11 @@
 /**
- * Checkpoints: `ckpt/step-0001000/` with config.json and one safetensors file for each set of arrays, under the official
- * parameter names: `model`, the moving averages `ema...`, and the moments of the optimiser (`optimizer`: `exp_avg.<name>`
- * and `exp_avg_sq.<name>` of AdamW, `momentum.<name>` of Muon). At step 0, which only weights from elsewhere have, there
- * are no moments yet.
+ * Checkpoints: `ckpt/step-0001000/` with config.json and one safetensors file for each set of arrays, under the
+ * official parameter names: `model`, the moving averages `ema...`, and the moments of the optimiser (`optimizer`:
+ * `exp_avg.<name>` and `exp_avg_sq.<name>` of AdamW, `momentum.<name>` of Muon). At step 0, which only weights from
+ * elsewhere have, there are no moments yet.
  *
- * SHA256SUMS tells the checksum of each file, which is compared before the file is believed; checkpoints of before there
- * were checksums are read without.
+ * SHA256SUMS tells the checksum of each file, which is compared before the file is believed; checkpoints of before
+ * there were checksums are read without.
  *
  * A checkpoint is written into a hidden folder and renamed when all of it is on disk, so that whatever bears the name
  * of a step is complete. The newest one is the one that counts; older ones are removed only after it exists.

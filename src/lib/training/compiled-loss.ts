@@ -1,6 +1,6 @@
 /**
- * From host arrays to losses: what a run's loss reads of each batch, and the loss compiled with its gradients or, for validation,
- * without.
+ * From host arrays to losses: what a run's loss reads of each batch, and the loss compiled with its gradients or, for
+ * validation, without.
  */
 import type { Draw, FeatureSource, PlacedBatch } from '../diffusion/draws.js';
 import * as draws from '../diffusion/draws.js';
@@ -137,8 +137,8 @@ function hostLoss(weights: LossWeights, run: LossRun, options: CompileOptions, i
 }
 
 /**
- * Compiles a run's loss with its gradients, of rows that the devices of this machine share. Both are divided by the number
- * of ranks and of devices: their sums over these are the means over the global batch.
+ * Compiles a run's loss with its gradients, of rows that the devices of this machine share. Both are divided by the
+ * number of ranks and of devices: their sums over these are the means over the global batch.
  * @throws UsageError when the devices cannot share the rows evenly
  */
 export function compileLoss(store: ParameterStore, run: LossRun, options: CompileOptions): CompiledLoss {

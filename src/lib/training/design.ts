@@ -1,4 +1,7 @@
-/** What a network is made of besides its sizes: kinds of norms and perceptrons, and the parts of LightningDiT, JiT, DDT and SR-DiT. */
+/**
+ * What a network is made of besides its sizes: kinds of norms and perceptrons, and the parts of LightningDiT, JiT, DDT
+ * and SR-DiT.
+ */
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { UsageError } from '../errors.js';
 import { contextBlockOf } from '../models/design.js';
@@ -90,7 +93,9 @@ export const DESIGN = options({
   ),
 });
 
-/** What the options make of a network of `depth` blocks. @throws UsageError for a prediction that is not for the path */
+/**
+ * What the options make of a network of `depth` blocks. @throws UsageError for a prediction that is not for the path
+ */
 export function settledDesign(
   options: Values<typeof DESIGN> & { path: TrainingPath },
   depth: number,

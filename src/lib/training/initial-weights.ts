@@ -79,7 +79,9 @@ function nothingFits(record: RunRecord, from: Source, source: string): DataError
   );
 }
 
-/** Whether a tensor of the same shape means the same: classes may have other numbers, and an output be something else. */
+/**
+ * Whether a tensor of the same shape means the same: classes may have other numbers, and an output be something else.
+ */
 const fitsInside = (name: string, record: RunRecord, from: Source): boolean =>
   (name !== LABELS || classesOf(record, from) === 'the same') && (!OUTPUT.test(name) || predictsTheSame(record, from));
 
@@ -110,7 +112,10 @@ function adapt(name: string, plan: ParameterPlan, record: RunRecord, from: Sourc
   return undefined;
 }
 
-/** Sines and cosines are those of any grid; positions of another kind are resampled, as REPA resamples those of encoders. */
+/**
+ * Sines and cosines are those of any grid; positions of another kind are resampled, as REPA resamples those of
+ * encoders.
+ */
 function adaptPositions([, tokens, dim]: readonly number[], record: RunRecord, from: Source): Adaptation | undefined {
   const given = from.tensors.get('pos_embed')!;
   const [before, now] = [prefixTokens(from.record), prefixTokens(record)];

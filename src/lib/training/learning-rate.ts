@@ -2,8 +2,8 @@
 import type { TrainingSettings } from './record.js';
 
 /**
- * The rate of step number `step`, counted from 1: a linear warm-up, then constant, half a cosine down to 0, or in a line down to the
- * final rate. The line is that of RAE's published code, which counts steps from 0.
+ * The rate of step number `step`, counted from 1: a linear warm-up, then constant, half a cosine down to 0, or in a
+ * line down to the final rate. The line is that of RAE's published code, which counts steps from 0.
  */
 export function learningRateAt(
   step: number,

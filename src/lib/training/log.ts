@@ -10,9 +10,8 @@ import type { Utilization } from './pace.js';
 import type { Stopwatch } from './stopwatch.js';
 
 /**
- * The version of lines, which each of them bears: repa-log(5) tells what is in which. Lines of version 1 bear none, and have no
- * `at` and no `images_per_second`; those of version 2 no `model_flops_per_second`
- * and no `memory_bytes`.
+ * The version of lines, which each of them bears: repa-log(5) tells what is in which. Lines of version 1 bear none, and
+ * have no `at` and no `images_per_second`; those of version 2 no `model_flops_per_second` and no `memory_bytes`.
  */
 export const LOG_VERSION = '3';
 
@@ -28,7 +27,9 @@ export interface LogEntry {
   /** Before clipping. */
   gradient_norm: number;
   learning_rate: number;
-  /** Wall time of the step, and the parts of it that are not loss and gradients: data, other ranks, optimiser, features. */
+  /**
+   * Wall time of the step, and the parts of it that are not loss and gradients: data, other ranks, optimiser, features.
+   */
   seconds: number;
   data_seconds: number;
   exchange_seconds: number;
@@ -37,13 +38,18 @@ export interface LogEntry {
   images_per_second: number;
   /** Of the process, when the step was done: what of it lies in the machine's memory. */
   memory_bytes: number;
-  /** Of the products of the network, forward and back; and their share of what the machine can do, where that was measured. */
+  /**
+   * Of the products of the network, forward and back; and their share of what the machine can do, where that was
+   * measured.
+   */
   model_flops_per_second?: number;
   model_flops_utilization?: number;
   [term: `${string}_loss`]: number;
 }
 
-/** What a step came to: losses are means over the global batch, by name and unweighted; `total` is what is minimised. */
+/**
+ * What a step came to: losses are means over the global batch, by name and unweighted; `total` is what is minimised.
+ */
 export interface TakenStep {
   losses: Readonly<Record<string, number>>;
   gradientNorm: number;

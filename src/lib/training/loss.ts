@@ -21,7 +21,9 @@ export interface Losses {
   [term: string]: tf.Tensor;
 }
 
-/** The sum of weight * factor * value over the terms whose weight is not 0; a term's factor is [B], alike in each image. */
+/**
+ * The sum of weight * factor * value over the terms whose weight is not 0; a term's factor is [B], alike in each image.
+ */
 function weightedSum(terms: readonly Term[], factors: Readonly<Record<string, tf.Tensor>>): Losses {
   const computed = terms
     .filter(({ weight }) => weight !== 0)

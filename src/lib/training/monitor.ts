@@ -41,7 +41,10 @@ export type OpenMonitor = (run: MonitoredRun) => Promise<RunMonitor>;
 
 /** A run that is measured now and then. */
 export interface Measuring {
-  /** Measures what is due at a step, each measure one line of the log; what the log has already of that step is left out. */
+  /**
+   * Measures what is due at a step, each measure one line of the log; what the log has already of that step is left
+   * out.
+   */
   measure(step: number): Promise<void>;
   dispose(): Promise<void>;
 }

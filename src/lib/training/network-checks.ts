@@ -24,7 +24,10 @@ export function checkHead(active: readonly ActiveMethod[], { head }: Transformer
   );
 }
 
-/** @throws UsageError for what cannot be on a sphere: other vectors beside the tokens, clean data, latents without one length */
+/**
+ * @throws UsageError for what cannot be on a sphere: other vectors beside the tokens, clean data, latents without one
+ * length
+ */
 export function checkSphere(
   active: readonly ActiveMethod[],
   { prediction }: TransformerConfig,

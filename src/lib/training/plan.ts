@@ -36,7 +36,8 @@ export interface RunPlan {
 /**
  * Opens the data, settles the model, and finds out whether a run is to be continued.
  * @param openInitial opens the weights that --init names
- * @throws UsageError for settings that do not fit each other or an earlier run; DataError for data or weights that do not fit
+ * @throws UsageError for settings that do not fit each other or an earlier run; DataError for data or weights that do
+ *   not fit
  */
 export async function planRun(
   options: RunOptions,

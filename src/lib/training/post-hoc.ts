@@ -1,7 +1,7 @@
 /**
- * Post-hoc averages (arXiv 2312.02696, section 3.2 and algorithm 3): averages of the weights along powers of the time are kept
- * at several times, and a mixture of them is an average of any other width. Checked against the published code (fixture
- * published/post-hoc-ema). Time is counted in images, as there.
+ * Post-hoc averages (arXiv 2312.02696, section 3.2 and algorithm 3): averages of the weights along powers of the time
+ * are kept at several times, and a mixture of them is an average of any other width. Checked against the published code
+ * (fixture published/post-hoc-ema). Time is counted in images, as there.
  */
 import path from 'node:path';
 import { DataError, MissingInputError, UsageError } from '../errors.js';
@@ -114,8 +114,8 @@ export interface PostHocAverage {
 
 /**
  * Writes the average of width `sigmaRel` of a run as a checkpoint that holds nothing else.
- * @throws MissingInputError when the run kept no such averages; UsageError for a step that it did not keep, or when `out`
- *   holds another checkpoint; DataError when they are not all of one network, or damaged
+ * @throws MissingInputError when the run kept no such averages; UsageError for a step that it did not keep, or when
+ *   `out` holds another checkpoint; DataError when they are not all of one network, or damaged
  */
 export function writePostHocAverage(run: string, { sigmaRel, step, out, onTensor }: PostHocOptions): PostHocAverage {
   const { kept, record } = readSnapshots(run, step);

@@ -17,7 +17,8 @@ export interface RankBatch {
 }
 
 /**
- * Divides the global batch by position: each rank takes as many neighbouring rows, in micro-batches of at most `microBatch`.
+ * Divides the global batch by position: each rank takes as many neighbouring rows, in micro-batches of at most
+ * `microBatch`.
  * @throws UsageError when the numbers do not divide
  */
 export function divideBatch(

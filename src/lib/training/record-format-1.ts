@@ -1,6 +1,6 @@
 /**
- * Records of format 1, as they were written up to version 0.1.0: what methods needed stood among the sizes of the model and the
- * settings of the training. Fields that came in while the format was 1 may be absent.
+ * Records of format 1, as they were written up to version 0.1.0: what methods needed stood among the sizes of the model
+ * and the settings of the training. Fields that came in while the format was 1 may be absent.
  */
 import {
   count,

@@ -94,7 +94,9 @@ const TRAINING = fields({
   clip: numeric,
   /** How the weights of terms change over the steps. */
   termSchedules: later(listOf(TERM_SCHEDULE), []),
-  /** One moving average of the weights each, of a decay or along a power of the time; the first is what is sampled from. */
+  /**
+   * One moving average of the weights each, of a decay or along a power of the time; the first is what is sampled from.
+   */
   emaDecays: listOf(checked<Average>('the decay of an average, or its width', isAverage)),
   /** Chance that a label is replaced by the null class. */
   labelDropout: numeric,

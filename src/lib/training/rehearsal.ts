@@ -20,7 +20,8 @@ export interface Rehearsal {
 
 /**
  * Takes the next steps of a run in memory, as the run would, measures and checkpoints left out.
- * @throws DataError when a loss is too large, or it or a gradient is not finite; whatever the run would throw until then
+ * @throws DataError when a loss is too large, or it or a gradient is not finite; whatever the run would throw until
+ *   then
  */
 export async function rehearse(
   plan: RunPlan,

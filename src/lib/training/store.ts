@@ -120,7 +120,8 @@ export function restoreStore(record: RunRecord, checkpoint: string, accumulation
   const store = modelStore(record, choiceOf(record, accumulation));
   const { emaDecays: saved } = readCheckpointRecord(checkpoint).training;
   const { emaDecays: wanted } = record.training;
-  // A run may go on with some of its averages, or another first: what they are, not where they stand, names their files.
+  // A run may go on with some of its averages, or another first: what they are, not where they stand, names their
+  // files.
   const savedPart = new Map(wanted.map((each, i) => [averagePart(wanted, i), averagePart(saved, saved.indexOf(each))]));
   for (const [name, tensors] of checkpointParts(record, store)) {
     if (name === 'optimizer' && record.step === 0) continue; // weights from elsewhere: the moments start at zero

@@ -1,4 +1,7 @@
-/** Weights of the loss's terms that change over the steps: each factor multiplies the weight that a method gives its term. */
+/**
+ * Weights of the loss's terms that change over the steps: each factor multiplies the weight that a method gives its
+ * term.
+ */
 import type { Draw } from '../diffusion/draws.js';
 import { UsageError } from '../errors.js';
 import { count, fields, oneOf, type ShapeOf, words } from '../formats/json-shape.js';

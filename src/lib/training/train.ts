@@ -1,7 +1,7 @@
 /**
- * Training (REPA, arXiv 2410.06940, section 3; the official train.py): gradients of the loss over a global batch, a step of the
- * optimiser, and moving averages of the weights; logged, measured and saved on the way. What a run computes depends on nothing
- * but its record and its data, so that one that was stopped goes on with the same numbers.
+ * Training (REPA, arXiv 2410.06940, section 3; the official train.py): gradients of the loss over a global batch, a
+ * step of the optimiser, and moving averages of the weights; logged, measured and saved on the way. What a run computes
+ * depends on nothing but its record and its data, so that one that was stopped goes on with the same numbers.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { activeDevice } from '../engine/select.js';
@@ -47,10 +47,10 @@ export interface TrainContext {
 }
 
 /**
- * Trains from the step of the plan's checkpoint. Stops early, with a checkpoint, when `shouldStop` says so on any rank. Only the
- * first rank writes.
- * @throws UnavailableError when another run has the same folder, or the disk is full; DataError when the loss is too large, or it
- *   or a gradient is not finite, naming the step: the weights saved are then those before it
+ * Trains from the step of the plan's checkpoint. Stops early, with a checkpoint, when `shouldStop` says so on any rank.
+ * Only the first rank writes.
+ * @throws UnavailableError when another run has the same folder, or the disk is full; DataError when the loss is too
+ *   large, or it or a gradient is not finite, naming the step: the weights saved are then those before it
  */
 export async function train(plan: RunPlan, options: TrainOptions, context: TrainContext): Promise<void> {
   const lock = context.group.rank === 0 ? lockRun(options.out) : undefined;
@@ -168,8 +168,8 @@ export interface StepResult {
 }
 
 /**
- * One step, number `step` counted from 0: the gradients of all micro-batches, their sum over the ranks, the optimiser, the
- * moving averages. With a problem, the weights are as they were.
+ * One step, number `step` counted from 0: the gradients of all micro-batches, their sum over the ranks, the optimiser,
+ * the moving averages. With a problem, the weights are as they were.
  */
 export async function takeStep(
   { store, loss, settings, age, passes, group, lossLimit }: StepWork,

@@ -22,7 +22,10 @@ export function weightsPart({ training }: RunRecord, { raw = false, ema }: Weigh
   throw new UsageError(`--ema ${ema}: the checkpoint has moving averages of ${training.emaDecays.join(', ')}`);
 }
 
-/** What the chosen weights are called in records: `raw`, or `ema 0.9999`; of weights from elsewhere, as they were called there. */
+/**
+ * What the chosen weights are called in records: `raw`, or `ema 0.9999`; of weights from elsewhere, as they were called
+ * there.
+ */
 export function weightsName({ training, step, origin }: RunRecord, { raw = false, ema }: WeightsChoice): string {
   // Nothing was trained since they came from elsewhere.
   if (origin && origin.at === step) return raw ? origin.weights.model : origin.weights.ema;

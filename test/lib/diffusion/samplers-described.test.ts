@@ -1,4 +1,6 @@
-/** What headers tell of samplers: entries of streams that were written once must be those of the same settings for good. */
+/**
+ * What headers tell of samplers: entries of streams that were written once must be those of the same settings for good.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { TrainingPath } from '../../../src/lib/diffusion/interpolant.js';

@@ -1,4 +1,6 @@
-/** The arithmetic of states on devices is that of the host: here on ONNX Runtime, which has f64 too; on XLA by .ci/xla. */
+/**
+ * The arithmetic of states on devices is that of the host: here on ONNX Runtime, which has f64 too; on XLA by .ci/xla.
+ */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hostSpace, type Values } from '../../../src/lib/diffusion/space.js';

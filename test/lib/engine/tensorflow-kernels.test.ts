@@ -2,8 +2,8 @@
  * Whether TensorFlow has the kernels that repa runs on, told from the list of those that tfjs-node registers.
  *
  * What runs anywhere in repa runs on `onnx` too, whose kernels are few: TensorFlow has to have all of them. And every
- * network runs here on a stand-in for TensorFlow, which has the kernels of the list and no others: a call of another one
- * throws. Nothing is computed; shapes alone are followed.
+ * network runs here on a stand-in for TensorFlow, which has the kernels of the list and no others: a call of another
+ * one throws. Nothing is computed; shapes alone are followed.
  */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,7 @@
-/** Features that are no numbers, do not vary, are few or all the same: every measure refuses them, or has a value for them. */
+/**
+ * Features that are no numbers, do not vary, are few or all the same: every measure refuses them, or has a value for
+ * them.
+ */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { before, test } from 'node:test';

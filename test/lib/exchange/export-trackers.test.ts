@@ -1,4 +1,6 @@
-/** Runs as Weights & Biases and MLflow keep them. What their own programs made of such files is told in docs/README.md. */
+/**
+ * Runs as Weights & Biases and MLflow keep them. What their own programs made of such files is told in docs/README.md.
+ */
 import assert from 'node:assert/strict';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,6 @@
-/** MM-DiT against the code that REPA's authors published: 2 blocks of width 64, latents of 4 x 32 x 32, 7 words of 768. */
+/**
+ * MM-DiT against the code that REPA's authors published: 2 blocks of width 64, latents of 4 x 32 x 32, 7 words of 768.
+ */
 import assert from 'node:assert/strict';
 import { before, test } from 'node:test';
 import { selectBackend, type TensorSpec, tf } from '../../../src/lib/engine/index.js';

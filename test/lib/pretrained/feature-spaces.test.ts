@@ -1,4 +1,7 @@
-/** The networks of FDr6, against timm as the published code calls it: tiny ones with random weights, on two pictures of 48 pixels. */
+/**
+ * The networks of FDr6, against timm as the published code calls it: tiny ones with random weights, on two pictures of
+ * 48 pixels.
+ */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { before, describe, test } from 'node:test';

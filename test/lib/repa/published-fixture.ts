@@ -1,4 +1,7 @@
-/** What the code that authors published computed with tiny networks, and comparisons with it: fixtures/published/README.md. */
+/**
+ * What the code that authors published computed with tiny networks, and comparisons with it:
+ * fixtures/published/README.md.
+ */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { classifierFreeGuidance, type Times, timesOfRows } from '../../../src/lib/diffusion/guidance.js';

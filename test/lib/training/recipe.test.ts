@@ -78,8 +78,8 @@ test('five steps of the recipe end at the parameters of the official code', () =
     const tolerance = name.endsWith('qkv.bias') ? 5e-4 : 1e-5; // five steps of noise in the keys' biases
     assertClose([sum(value)], [checksums[name].sum], tolerance, `sum of ${name}`);
     // XLA makes decay * average + (1 - decay) * value one fused multiply-add, which rounds once where the official code
-    // rounds twice: at each of the five steps half of the last bit of an element at most, 2^-24 of it. One such step is allowed
-    // here. (Told to do without the instruction, --xla_cpu_max_isa=AVX, XLA keeps all sums within 1e-6.)
+    // rounds twice: at each of the five steps half of the last bit of an element at most, 2^-24 of it. One such step is
+    // allowed here. (Told to do without the instruction, --xla_cpu_max_isa=AVX, XLA keeps all sums within 1e-6.)
     const rounding = activeDevice() ? 2 ** -24 * value.reduce((total, each) => total + Math.abs(each), 0) : 0;
     assertClose([sum(ema)], [checksums[name].ema_sum], 1e-6 + rounding, `sum of the average of ${name}`);
     if (!io.has(`final.${name}`)) continue;

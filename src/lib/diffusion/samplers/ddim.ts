@@ -6,8 +6,8 @@ import { type DdpmOptions, denoiser, descend } from './ddpm-steps.js';
 import { onHost, STEPS, sampler, stepsNote } from './sampler.js';
 
 /**
- * DDIM (arXiv 2010.02502, equation 12): deterministic at `eta` 0, like ancestral sampling at 1. The predicted variance is
- * ignored. Arguments as of sampleDdpm.
+ * DDIM (arXiv 2010.02502, equation 12): deterministic at `eta` 0, like ancestral sampling at 1. The predicted variance
+ * is ignored. Arguments as of sampleDdpm.
  */
 export function sampleDdim(predict: Predictor, latents: Values, rows: number, options: DdpmOptions & { eta?: number }) {
   const { schedule, clipDenoised = false, eta = 0 } = options;

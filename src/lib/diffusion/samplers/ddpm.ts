@@ -6,7 +6,8 @@ import { onHost, STEPS, sampler, stepsNote } from './sampler.js';
 
 /**
  * Ancestral sampling with learned variance (arXiv 2102.09672, equation 15). `predict` returns [N, 2C, h, w]: the noise,
- * then where the log variance lies between its bounds, in [-1, 1]. It is called with the timestep of the original process.
+ * then where the log variance lies between its bounds, in [-1, 1]. It is called with the timestep of the original
+ * process.
  *
  * `latents` [N, C, h, w] is the noise; returns the samples, of the same shape. The state is f64, the network sees f32.
  */

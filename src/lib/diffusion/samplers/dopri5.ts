@@ -19,8 +19,8 @@ export interface Dopri5Options {
   /** Where to stop; default 0. The velocity of the `vp` path is infinite there, so it stops at 0.001. */
   endTime?: number;
   /**
-   * Whether steps grow by no smaller an error than what f32 rounds. The first ones are so short that rounding, which is another in
-   * every batch, is all that is left of theirs. The official code takes it as it comes.
+   * Whether steps grow by no smaller an error than what f32 rounds. The first ones are so short that rounding, which is
+   * another in every batch, is all that is left of theirs. The official code takes it as it comes.
    */
   boundByRounding?: boolean;
   /** Called after each attempt at a step with the part of the way that the slowest row has done, in [0, 1]. */
@@ -67,10 +67,11 @@ const LARGEST_GROWTH = 10;
 const LARGEST_SHRINKAGE = 0.2;
 
 /**
- * Integrates the velocity from t = 1 to the end time. The state is f64, the network sees f32. Each row has its own time and
- * steps, chosen by the root mean square error over the row alone, so that its result does not depend on the rows sampled
- * with it; the network sees all rows at once, each at its own time, and rows that are finished idle until the last one
- * is. As in the torchdiffeq library, the last step goes past the end time and the result is interpolated within it.
+ * Integrates the velocity from t = 1 to the end time. The state is f64, the network sees f32. Each row has its own time
+ * and steps, chosen by the root mean square error over the row alone, so that its result does not depend on the rows
+ * sampled with it; the network sees all rows at once, each at its own time, and rows that are finished idle until the
+ * last one is. As in the torchdiffeq library, the last step goes past the end time and the result is interpolated
+ * within it.
  *
  * `latents` [rows, C, h, w] is the noise; returns the samples, of the same shape. The velocity is asked with one time a
  * row; the step's time of a row that idles is NaN.
@@ -170,8 +171,8 @@ const scaled = (weights: readonly number[], dt: Float64Array): Float64Array[] =>
   weights.map((weight) => dt.map((step) => step * weight));
 
 /**
- * The state a `fraction` of the way through each row's step: the quartic through start, middle and end with the slopes of
- * both ends.
+ * The state a `fraction` of the way through each row's step: the quartic through start, middle and end with the slopes
+ * of both ends.
  */
 function interpolated<State, Input>(
   space: Space<State, Input>,
@@ -198,7 +199,9 @@ function stepFactor(ratio: number): number {
   return Math.min(LARGEST_GROWTH, Math.max(wanted, ratio < 1 ? 1 : LARGEST_SHRINKAGE));
 }
 
-/** Of each row, a step on which an explicit Euler step would change the slope by about one hundredth of the tolerance. */
+/**
+ * Of each row, a step on which an explicit Euler step would change the slope by about one hundredth of the tolerance.
+ */
 async function firstStepSizes<State, Input>(
   { velocity, space, rows, tolerance }: Field<State, Input>,
   x: State,
@@ -221,7 +224,10 @@ async function firstStepSizes<State, Input>(
   });
 }
 
-/** Whose error chooses the steps: of each image its own, or, as in the official code, of a batch as if it were one image. */
+/**
+ * Whose error chooses the steps: of each image its own, or, as in the official code, of a batch as if it were one
+ * image.
+ */
 const STEP_CONTROLS = ['image', 'batch'] as const;
 
 interface Dopri5Settings extends Record<string, unknown> {

@@ -1,6 +1,7 @@
 /**
- * Euler's steps along the sphere, of a network that was trained on the geodesic path (RJF, arXiv 2602.10099): each follows the great
- * circle that the velocity points along, so that no position ever changes its length. Checked against the published code.
+ * Euler's steps along the sphere, of a network that was trained on the geodesic path (RJF, arXiv 2602.10099): each
+ * follows the great circle that the velocity points along, so that no position ever changes its length. Checked against
+ * the published code.
  */
 import type { Predictor, Values } from '../guidance.js';
 import { odeNotes, SOLVER } from './ode.js';
@@ -34,8 +35,8 @@ function atPositions(
 }
 
 /**
- * Integrates the velocity, of vectors of length 1, from noise at t = 1 to data at t = 0. `latents` [N, C, h, w] is the noise, of any
- * length; returns samples of length sqrt(C) at each position, of the same shape.
+ * Integrates the velocity, of vectors of length 1, from noise at t = 1 to data at t = 0. `latents` [N, C, h, w] is the
+ * noise, of any length; returns samples of length sqrt(C) at each position, of the same shape.
  */
 export async function sampleGeodesic(
   velocity: Predictor,

@@ -46,8 +46,8 @@ export interface SettledSampler {
 
 /**
  * The sampler of a network: what was asked for, else what its authors sample it with.
- * @throws UsageError for a mode that is not for this network, an option that is not for this sampler, or settings that do
- *   not go together
+ * @throws UsageError for a mode that is not for this network, an option that is not for this sampler, or settings that
+ *   do not go together
  */
 export function settle(architecture: Architecture, trained: Trained, given: SamplerOptions): SettledSampler {
   const chosen = samplerOf(architecture, trained, given);

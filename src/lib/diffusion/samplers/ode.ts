@@ -17,9 +17,9 @@ export interface OdeOptions {
 }
 
 /**
- * Integrates the velocity over `steps` steps, equal unless shifted, as REPA's `euler_sampler` does. The state is f64, the network sees
- * f32. Heun's method corrects each step with the velocity at its end, but not the last one, where t = 0 would be
- * outside the times the network was trained on; the corrector is guided when the step's start is.
+ * Integrates the velocity over `steps` steps, equal unless shifted, as REPA's `euler_sampler` does. The state is f64,
+ * the network sees f32. Heun's method corrects each step with the velocity at its end, but not the last one, where t =
+ * 0 would be outside the times the network was trained on; the corrector is guided when the step's start is.
  *
  * `latents` [N, C, h, w] is the noise; returns the samples, of the same shape.
  */

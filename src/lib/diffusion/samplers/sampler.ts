@@ -88,8 +88,8 @@ export const TIME_SHIFT = number(
 );
 
 /**
- * A prediction for samplers whose steps are no sums, and whose states are the host's for that: each goes to where the network
- * computes, and what it gives comes back.
+ * A prediction for samplers whose steps are no sums, and whose states are the host's for that: each goes to where the
+ * network computes, and what it gives comes back.
  */
 export const onHost =
   <T extends Times, State, Input>(

@@ -1,4 +1,6 @@
-/** Euler-Maruyama on the reverse-time SDE that shares the interpolant's marginals (SiT, arXiv 2401.08740, section 2.3). */
+/**
+ * Euler-Maruyama on the reverse-time SDE that shares the interpolant's marginals (SiT, arXiv 2401.08740, section 2.3).
+ */
 import { UsageError } from '../../errors.js';
 import { choice, number } from '../../options/option.js';
 import type { Predictor, Values } from '../guidance.js';
@@ -37,8 +39,8 @@ export interface SdeOptions {
 
 /**
  * Integrates dx = (v - w s / 2) dt + sqrt(w) dW backwards in `steps` steps, as REPA's `euler_maruyama_sampler` does:
- * `steps - 1` equal noisy steps from t = 1 to 0.04, and a last one without noise. The state is f64, the network sees f32.
- * As in the original SiT, leaving out the last step leaves `steps - 1` steps, all noisy.
+ * `steps - 1` equal noisy steps from t = 1 to 0.04, and a last one without noise. The state is f64, the network sees
+ * f32. As in the original SiT, leaving out the last step leaves `steps - 1` steps, all noisy.
  *
  * `latents` [rows, C, h, w] is the noise at t = 1; returns the samples, of the same shape.
  */

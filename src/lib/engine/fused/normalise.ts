@@ -40,7 +40,8 @@ export function rmsNorm(x: tf.Tensor, epsilon: number): tf.Tensor {
 }
 
 /**
- * Group normalisation of images: each group of channels has mean 0 and variance 1, then each channel its scale and shift.
+ * Group normalisation of images: each group of channels has mean 0 and variance 1, then each channel its scale and
+ * shift.
  * @param x [B, C, H, W]
  * @param weight [C]
  * @param bias [C]

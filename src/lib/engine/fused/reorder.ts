@@ -1,8 +1,8 @@
 import * as tf from '../tfjs.js';
 
 /**
- * Rows of `x` [N, D] in another order: row `order[i]` goes to i. The gradient is the same with `inverse`, since every row
- * is taken once: no scattering, no sum.
+ * Rows of `x` [N, D] in another order: row `order[i]` goes to i. The gradient is the same with `inverse`, since every
+ * row is taken once: no scattering, no sum.
  * @param order [N] int32, each of 0..N-1 once
  * @param inverse [N] int32, with inverse[order[i]] = i
  */

@@ -1,16 +1,18 @@
 /**
  * The operations of recorded graphs: a small closed set, which every target (ONNX, StableHLO) lowers whole.
  *
- * Shapes are static. Element types are float32 (f), int32 (i) and bool (b), and float64, in which samplers keep their states and
- * no tensor is; `x` without one may be of any. Where an
- * operation takes several values element by element, they broadcast by numpy's rules. Images are [B, C, H, W].
+ * Shapes are static. Element types are float32 (f), int32 (i) and bool (b), and float64, in which samplers keep their
+ * states and no tensor is; `x` without one may be of any. Where an operation takes several values element by element,
+ * they broadcast by numpy's rules. Images are [B, C, H, W].
  */
 import * as tf from '../tfjs.js';
 
 /** The element types of recorded values. */
 export type ElementType = 'float32' | 'int32' | 'bool' | 'float64';
 
-/** y = f(x), element by element. `erf` is Gauss's, `round` goes to the even one of two neighbours; `not` is of bools. */
+/**
+ * y = f(x), element by element. `erf` is Gauss's, `round` goes to the even one of two neighbours; `not` is of bools.
+ */
 export type Unary =
   | 'abs'
   | 'acos'
@@ -116,14 +118,16 @@ export interface Attributes {
   groupNorm: { readonly groups: number; readonly epsilon: number };
   /** x f [...] -> y f [...]: with erf, or its approximation with tanh (arXiv 1606.08415) */
   gelu: { readonly approximation: 'tanh' | 'none' };
-  /** x f [...], dy f [...] -> y f [...] = gelu(x), dx f [...] = gelu'(x) dy: what a backward pass needs of it, in one */
+  /**
+   * x f [...], dy f [...] -> y f [...] = gelu(x), dx f [...] = gelu'(x) dy: what a backward pass needs of it, in one
+   */
   geluGradient: { readonly approximation: 'tanh' | 'none' };
   /** x f [...] -> y f [...] = x sigmoid(steepness x) */
   swish: { readonly steepness: number };
 
   /**
-   * x f [B, I, H, W], weight f [O, I / groups, kh, kw], optional bias f [O] -> y f [B, O, h, w] (a cross-correlation), in which each
-   * group of channels is made of one group of x's
+   * x f [B, I, H, W], weight f [O, I / groups, kh, kw], optional bias f [O] -> y f [B, O, h, w] (a cross-correlation),
+   * in which each group of channels is made of one group of x's
    */
   convolution: {
     readonly stride: number;

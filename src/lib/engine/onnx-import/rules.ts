@@ -1,4 +1,7 @@
-/** ONNX operators as recorded operations; how they are asked about is in the operators' specification (onnx, Operators.md). */
+/**
+ * ONNX operators as recorded operations; how they are asked about is in the operators' specification (onnx,
+ * Operators.md).
+ */
 import { sizeOf } from '../../numbers/typed-array.js';
 import type { Binary, Reduction, Relation, Unary } from '../graph/operations.js';
 import { broadcast, cast, op, operation, reshape, scalar, transpose, type Value } from '../graph/value.js';

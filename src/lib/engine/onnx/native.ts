@@ -38,7 +38,10 @@ function usable(): boolean {
   return isUsable;
 }
 
-/** The units that products in bf16 would use here; null where the processor has none, or the library was not built for this version. */
+/**
+ * The units that products in bf16 would use here; null where the processor has none, or the library was not built for
+ * this version.
+ */
 export function productUnits(): 'AVX512-BF16' | 'AMX' | null {
   if (!usable()) return null;
   return UNITS[bind('repa_product_units', 'int', [])() as number];
@@ -83,7 +86,8 @@ export function packProduct(
 }
 
 /**
- * The weights of a convolution [O, I, kh, kw], rounded and laid out for Convolution; of that of an enlarged image, summed before.
+ * The weights of a convolution [O, I, kh, kw], rounded and laid out for Convolution; of that of an enlarged image,
+ * summed before.
  * @throws UnavailableError where there are no units
  */
 export function packConvolution(

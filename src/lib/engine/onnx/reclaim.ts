@@ -1,6 +1,6 @@
 /**
- * Getting memory back. Loading a network leaves its weights behind twice: as garbage of JavaScript, which nobody collects
- * while the memory is taken by ONNX Runtime, and as free blocks that the C library keeps for later.
+ * Getting memory back. Loading a network leaves its weights behind twice: as garbage of JavaScript, which nobody
+ * collects while the memory is taken by ONNX Runtime, and as free blocks that the C library keeps for later.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';

@@ -49,7 +49,9 @@ export class Session {
     });
   }
 
-  /** The same on another thread, while JavaScript goes on; one run at a time, and the arrays are left alone meanwhile. */
+  /**
+   * The same on another thread, while JavaScript goes on; one run at a time, and the arrays are left alone meanwhile.
+   */
   async runAsync(
     feeds: readonly TypedArray[],
     into: Places = [],

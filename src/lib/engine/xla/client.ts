@@ -206,8 +206,8 @@ export class Client {
   }
 
   /**
-   * Begins to copy an array. The buffer can be used at once; the array must be kept, and stay as it is, until something that
-   * was computed of it has been read.
+   * Begins to copy an array. The buffer can be used at once; the array must be kept, and stay as it is, until something
+   * that was computed of it has been read.
    */
   beginUpload(data: TypedArray, shape: readonly number[], type: BufferType, device = this.devices[0]): DeviceBuffer {
     const { buffer, done } = this.guard(() => this.#send(data, shape, type, device, UNTIL_COPIED));

@@ -6,8 +6,8 @@ import { entries } from './plugin.js';
 
 /**
  * Loads the libraries of the accelerator's maker that were installed beside a plugin, as Python packages of their own
- * (`nvidia/...`), so that the plugin finds them without LD_LIBRARY_PATH. What does not load is left to the plugin, which
- * says what it misses.
+ * (`nvidia/...`), so that the plugin finds them without LD_LIBRARY_PATH. What does not load is left to the plugin,
+ * which says what it misses.
  */
 export function loadCompanions(plugin: string): void {
   const packages = path.resolve(path.dirname(plugin), '..', '..');

@@ -12,8 +12,8 @@ export type Flags = Readonly<Record<string, string>>;
 export const NO_FLAGS: Flags = {};
 
 /**
- * Flags of XLA that its processor's client needs: its YNNPACK emitter ends the process where a product of bfloat16 is summed up
- * (TensorFlow 2.21: `Check failed: lhs->shape().element_type()`), so nothing is left to it.
+ * Flags of XLA that its processor's client needs: its YNNPACK emitter ends the process where a product of bfloat16 is
+ * summed up (TensorFlow 2.21: `Check failed: lhs->shape().element_type()`), so nothing is left to it.
  */
 export const CPU_FLAGS: Flags = { xla_cpu_experimental_ynn_fusion_type: '' };
 

@@ -1,4 +1,6 @@
-/** Compiled programs: those of eager tensors are kept for the next time, and all are kept on disk for the next process. */
+/**
+ * Compiled programs: those of eager tensors are kept for the next time, and all are kept on disk for the next process.
+ */
 import { createHash } from 'node:crypto';
 import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,6 @@
-/** Rows that stay on the devices between programs, and the arithmetic on them: in f64, as samplers do it on the host. */
+/**
+ * Rows that stay on the devices between programs, and the arithmetic on them: in f64, as samplers do it on the host.
+ */
 import { sizeOf, type TypedArray } from '../../numbers/typed-array.js';
 import type { Constants, DeviceRows, DeviceSpace, RowProgram, TensorFunction, TensorSpec } from '../engine.js';
 import type { ElementType } from '../graph/operations.js';
@@ -11,7 +13,9 @@ import type { XlaProgram } from './program.js';
 import * as graphs from './space-graphs.js';
 import type { XlaTarget } from './target.js';
 
-/** Rows [rows, size] as devices have them: of each of the `copies` that follow each other, every device has its share. */
+/**
+ * Rows [rows, size] as devices have them: of each of the `copies` that follow each other, every device has its share.
+ */
 class XlaRows implements DeviceRows {
   constructor(
     /** By device. */

@@ -43,7 +43,9 @@ export function devicesOf(): { plugin: string; devices: { kind: string; memory_b
   return { plugin: client.plugin, devices };
 }
 
-/** The most bytes that the first device has had in use; undefined where its plugin does not count, or none is loaded. */
+/**
+ * The most bytes that the first device has had in use; undefined where its plugin does not count, or none is loaded.
+ */
 export function peakDeviceBytes(): number | undefined {
   const [client] = clients.values();
   return client?.memory(client.devices[0])?.peak;
@@ -57,7 +59,10 @@ function take(client: Client, count: number): void {
   client.devices = devices.slice(0, count);
 }
 
-/** @throws MissingInputError, UnavailableError when there is no plugin, or none that works; UsageError for more devices than it has */
+/**
+ * @throws MissingInputError, UnavailableError when there is no plugin, or none that works; UsageError for more devices
+ * than it has
+ */
 export async function startXla({ plugin, precision, devices }: XlaOptions, threads: number): Promise<Engine> {
   const client = clientOf(findPlugin(plugin).file);
   if (devices !== undefined) take(client, devices);

@@ -1,4 +1,6 @@
-/** The options of `repa train` by which a run is measured on the way: those of sample and fid under a prefix, and when. */
+/**
+ * The options of `repa train` by which a run is measured on the way: those of sample and fid under a prefix, and when.
+ */
 import { UsageError } from '../../errors.js';
 import { integer, list, text } from '../../options/option.js';
 import { options, pick, prefixed, type Values } from '../../options/table.js';

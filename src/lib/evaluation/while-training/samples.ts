@@ -1,4 +1,7 @@
-/** What a run samples on the way: a sheet of pictures from the same noise each time, and how far samples are from a reference. */
+/**
+ * What a run samples on the way: a sheet of pictures from the same noise each time, and how far samples are from a
+ * reference.
+ */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';

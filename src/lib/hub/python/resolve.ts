@@ -97,7 +97,9 @@ function choose(
 
 const withoutSecret = (index: string): string => index.replace(/\/\/[^/@]*@/, '//');
 
-/** The wheels of a project for this machine, the newest first; versions before a release only where there are no others. */
+/**
+ * The wheels of a project for this machine, the newest first; versions before a release only where there are no others.
+ */
 async function wheelsOf(project: string, indexes: readonly string[], machine: Machine): Promise<Wheel[]> {
   let failure: unknown;
   for (const index of indexes) {

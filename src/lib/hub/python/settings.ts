@@ -40,8 +40,8 @@ function pipFiles(env: NodeJS.ProcessEnv): string[] {
 const withoutName = (index: string): string => index.replace(/^[\w-]+=(?=\w+:)/, '');
 
 /**
- * Addresses of simple indexes, in the order in which they are asked: what PIP_INDEX_URL, UV_DEFAULT_INDEX or UV_INDEX_URL
- * say, or pip's files, or PyPI; and behind it the additional ones.
+ * Addresses of simple indexes, in the order in which they are asked: what PIP_INDEX_URL, UV_DEFAULT_INDEX or
+ * UV_INDEX_URL say, or pip's files, or PyPI; and behind it the additional ones.
  */
 export function indexAddresses(env: NodeJS.ProcessEnv = process.env): string[] {
   const settings = new Map(pipFiles(env).flatMap((file) => [...readIni(file)]));

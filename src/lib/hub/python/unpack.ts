@@ -25,8 +25,8 @@ export function wheelMetadata(file: string): string {
 }
 
 /**
- * Unpacks a wheel into a folder of Python packages. Of its data folder, `purelib` and `platlib` are packages too; scripts and
- * what else would be installed elsewhere are left out.
+ * Unpacks a wheel into a folder of Python packages. Of its data folder, `purelib` and `platlib` are packages too;
+ * scripts and what else would be installed elsewhere are left out.
  * @throws DataError for a name that leads out of the folder, or a link
  */
 export async function unpackWheel(

@@ -1,4 +1,7 @@
-/** Captions that belong to latents, joined by the keys of their pictures: one of them, drawn anew at each step, for each row. */
+/**
+ * Captions that belong to latents, joined by the keys of their pictures: one of them, drawn anew at each step, for each
+ * row.
+ */
 import type { Draw } from '../../diffusion/draws.js';
 import { DataError } from '../../errors.js';
 import { NULL_CAPTION, pictureOf } from '../../images/captions.js';

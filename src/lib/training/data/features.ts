@@ -1,4 +1,7 @@
-/** Features that belong to latents: stored ones, joined by key, or those of an encoder that computes them while training. */
+/**
+ * Features that belong to latents: stored ones, joined by key, or those of an encoder that computes them while
+ * training.
+ */
 
 import type { FeatureSource } from '../../diffusion/draws.js';
 import { DataError, UsageError } from '../../errors.js';

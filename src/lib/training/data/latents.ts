@@ -1,4 +1,7 @@
-/** Latents, cached or the pixels of pictures, as a network takes them, drawn and scaled, in an order that depends on nothing but the seed. */
+/**
+ * Latents, cached or the pixels of pictures, as a network takes them, drawn and scaled, in an order that depends on
+ * nothing but the seed.
+ */
 import { fillNormal, PURPOSE, permutation } from '../../numbers/random.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../../pretrained/latent-scale.js';
 import { type DataFacts, factsOf } from './facts.js';
@@ -45,9 +48,9 @@ export class Latents {
   }
 
   /**
-   * The rows of the next `count` images after `seen` ones. Epochs follow each other without a gap: a batch may hold the end
-   * of one and the start of the next, so that no row is left out, whatever the sizes of batches, and the order depends on
-   * nothing but the seed.
+   * The rows of the next `count` images after `seen` ones. Epochs follow each other without a gap: a batch may hold the
+   * end of one and the start of the next, so that no row is left out, whatever the sizes of batches, and the order
+   * depends on nothing but the seed.
    */
   rowsAfter(seen: number, count: number, seed: number): Uint32Array {
     return Uint32Array.from({ length: count }, (_, b) => {

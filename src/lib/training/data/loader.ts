@@ -1,6 +1,6 @@
 /**
- * Batches made ready ahead of their step. A step keeps the event loop busy from its start to its end, so a thread of its
- * own reads, checks and converts the next ones meanwhile, and decodes images where features are computed.
+ * Batches made ready ahead of their step. A step keeps the event loop busy from its start to its end, so a thread of
+ * its own reads, checks and converts the next ones meanwhile, and decodes images where features are computed.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -52,7 +52,10 @@ export interface WorkerSources {
   cropSize: number;
 }
 
-/** What the thread answers: a batch with crops of its images whose features are still to be computed, or what went wrong. */
+/**
+ * What the thread answers: a batch with crops of its images whose features are still to be computed, or what went
+ * wrong.
+ */
 export type WorkerAnswer =
   | { batch: TrainingBatch; crops: RgbImage[] }
   | { error: { message: string; hint?: string; exitCode?: number; code?: string; path?: string } };

@@ -1,6 +1,6 @@
 /**
- * Pictures as they lie, for networks that learn pixels: decoded and cropped when a batch asks for them, in place of cached
- * latents. What is read is what `encode-vae --vae pixels` would have stored in f32.
+ * Pictures as they lie, for networks that learn pixels: decoded and cropped when a batch asks for them, in place of
+ * cached latents. What is read is what `encode-vae --vae pixels` would have stored in f32.
  */
 import { readdirSync, statSync } from 'node:fs';
 import { DataError, UsageError } from '../../errors.js';

@@ -1,4 +1,7 @@
-/** What methods find on the data before the first step, and what of it the data then hold: kept in the checkpoints of a run. */
+/**
+ * What methods find on the data before the first step, and what of it the data then hold: kept in the checkpoints of a
+ * run.
+ */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import type { HostTensor } from '../../formats/host-tensor.js';
@@ -49,8 +52,8 @@ export function storedPreparation({ methods }: Pick<RunRecord, 'methods'>, check
 }
 
 /**
- * What the methods of a run need of its data: that of its checkpoint, or found on the set, and the same on all ranks. Needs a
- * selected backend.
+ * What the methods of a run need of its data: that of its checkpoint, or found on the set, and the same on all ranks.
+ * Needs a selected backend.
  */
 export async function prepareMethods(
   { methods, training }: RunRecord,

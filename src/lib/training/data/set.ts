@@ -1,4 +1,6 @@
-/** What training reads: cached latents, joined by key with cached encoder features or with images to compute them of. */
+/**
+ * What training reads: cached latents, joined by key with cached encoder features or with images to compute them of.
+ */
 import type { FeatureSource, TrainingBatch } from '../../diffusion/draws.js';
 import type { ImagePlace } from '../../images/image-store.js';
 import { joinRows } from '../../numbers/typed-array.js';

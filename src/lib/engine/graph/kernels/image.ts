@@ -15,8 +15,9 @@ defineKernel<Window & { size: number[] }>('Conv2dNchwInputGradient', ({ dy, weig
   op('convolutionTranspose', [dy, weight], { size, stride, padding }),
 );
 
-// A weight's gradient: what each of its elements saw of the image, times dy, summed over places and images. A convolution
-// with images and channels exchanged takes ONNX Runtime twice as long, as its kernels would be as large as dy.
+// A weight's gradient: what each of its elements saw of the image, times dy, summed over places and images. A
+// convolution with images and channels exchanged takes ONNX Runtime twice as long, as its kernels would be as large as
+// dy.
 defineKernel<Window & { size: number[] }>('Conv2dNchwWeightGradient', ({ x, dy }, { size, stride, padding }) => {
   const [top, left, bottom, right] = padding;
   const [batch, inChannels] = x.shape;

@@ -10,7 +10,10 @@ export interface Lowering {
   readonly sum: boolean;
   /** Whether rows are summed where an index says by ScatterND, or by a product with a mask. */
   readonly scatter: boolean;
-  /** The largest tensor, in bytes, of Softmax, LayerNormalization, Pad and Conv: of larger ones they are composed of others. */
+  /**
+   * The largest tensor, in bytes, of Softmax, LayerNormalization, Pad and Conv: of larger ones they are composed of
+   * others.
+   */
   readonly bindingBytes: number;
   /** Whether Round, Sign, Or, IsNaN, IsInf, ArgMax, ArgMin and TopK have kernels, or are composed of what has. */
   readonly complete: boolean;
@@ -40,10 +43,10 @@ export const processorLowering = (precision: 'f32' | 'f32x2' | 'bf16'): Lowering
 });
 
 /**
- * The WebGPU provider (ONNX Runtime 1.30): its MultiHeadAttention computes wrong values on Vulkan, its LayerNormalization
- * has no statistics, FusedMatMul, Sum and some others have no kernel there, and ScatterND adds to what an earlier run
- * left. It binds a tensor above the device's largest binding (128 MiB at least) as several buffers, of which Softmax,
- * LayerNormalization and Pad see the first alone, and with which Conv ends in an error.
+ * The WebGPU provider (ONNX Runtime 1.30): its MultiHeadAttention computes wrong values on Vulkan, its
+ * LayerNormalization has no statistics, FusedMatMul, Sum and some others have no kernel there, and ScatterND adds to
+ * what an earlier run left. It binds a tensor above the device's largest binding (128 MiB at least) as several buffers,
+ * of which Softmax, LayerNormalization and Pad see the first alone, and with which Conv ends in an error.
  */
 export const WEBGPU_LOWERING: Lowering = {
   attention: 'composed',

@@ -50,8 +50,9 @@ function fitsBatch(a: Value, b: Value): boolean {
 }
 
 /**
- * Whether the units, which take PANEL rows and columns at a time, would mostly multiply zeros, so that ONNX Runtime's own products
- * are faster: matrices of a batch, and, where each takes four products, all that are so small along any axis.
+ * Whether the units, which take PANEL rows and columns at a time, would mostly multiply zeros, so that ONNX Runtime's
+ * own products are faster: matrices of a batch, and, where each takes four products, all that are so small along any
+ * axis.
  */
 function isSmall({ inputs: [a], outputs: [{ shape }] }: Operation<'product'>, parts: number): boolean {
   const sizes = parts === 2 ? [...shape.slice(-2), ...a.shape.slice(-2)] : shape.slice(-2);

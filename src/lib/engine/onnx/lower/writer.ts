@@ -98,7 +98,9 @@ export class NodeWriter {
     return `input${this.feeds.push(value) - 1}`;
   }
 
-  /** A baked leaf's data in another layout, made once for each `layout`: an input, as what is part of a model is copied. */
+  /**
+   * A baked leaf's data in another layout, made once for each `layout`: an input, as what is part of a model is copied.
+   */
   packed(name: string, layout: string, pack: (data: Float32Array) => Float32Array): string {
     const key = `${name} ${layout}`;
     const known = this.#packed.get(key);

@@ -1,9 +1,9 @@
 /**
- * ONNX Runtime's C interface: the library that onnxruntime-node brings, without that package's binding, which copies every
- * output and keeps no tensor on a device.
+ * ONNX Runtime's C interface: the library that onnxruntime-node brings, without that package's binding, which copies
+ * every output and keeps no tensor on a device.
  *
- * All functions lie in one table (struct OrtApi of onnxruntime_c_api.h). It is only ever appended to, so that a function
- * has the same place in all later versions.
+ * All functions lie in one table (struct OrtApi of onnxruntime_c_api.h). It is only ever appended to, so that a
+ * function has the same place in all later versions.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -116,7 +116,9 @@ function functionAt(address: bigint, parameters: string, result: keyof typeof RE
 /** The address that lies at a place of a table. */
 export const addressAt = (table: bigint, place: number): bigint => BigInt(koffi.decode(table, place * 8, 'uint64_t'));
 
-/** What `OrtGetApiBase` of a library gives: its version, and its table of functions (0 where it is of another version). */
+/**
+ * What `OrtGetApiBase` of a library gives: its version, and its table of functions (0 where it is of another version).
+ */
 export interface ApiBase {
   readonly version: string;
   table(version: number): bigint;
