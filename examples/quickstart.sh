@@ -10,10 +10,10 @@
 # Stopped, it goes on where it was when it is run again.
 set -euo pipefail
 
-steps=1000 every=200 folder=quickstart
+steps=800 every=200 folder=quickstart
 for argument in "$@"; do
   case $argument in
-    --quick) steps=400 every=100 ;;
+    --quick) steps=300 every=100 ;;
     -*)
       echo "usage: $0 [--quick] [FOLDER]" >&2
       exit 2
