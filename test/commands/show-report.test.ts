@@ -99,3 +99,23 @@ test('tokens are shown as colours', async (t) => {
   assert.equal(other.code, 65);
   assert.match(other.stderr, /feats: has no tokens 'hidden' on a square grid/);
 });
+
+test('runs in the terminal are drawn within its lines, their pictures side by side', async (t) => {
+  const cwd = temporaryFolder(t);
+  for (const name of ['a', 'b']) {
+    mkdirSync(path.join(cwd, name, 'samples'), { recursive: true });
+    const lines = [1, 2, 3].map((step) => `${JSON.stringify({ step, velocity_loss: 1 / step })}\n`);
+    writeFileSync(path.join(cwd, name, 'log.ndjson'), lines.join(''));
+    const picture = sharp({ create: { width: 200, height: 200, channels: 3, background: '#c33' } });
+    await picture.png().toFile(path.join(cwd, name, 'samples/step-00000003.png'));
+  }
+  // What is drawn until it is cleared for the second time; a terminal that does not tell its size has 24 lines.
+  const frame = `awk '/\\033\\[2J/ && ++n == 2 { exit } { print }'`;
+  const env = { FORCE_COLOR: '3', NO_COLOR: '' };
+  const { stdout } = await shell(`repa watch a b --tty | ${frame}`, { cwd, env });
+  const lines = stdout.toString().trimEnd().split('\n');
+  assert.ok(lines.length <= 24, `${lines.length} lines`);
+  const pixels = lines.filter((line) => line.includes('\u2580'));
+  assert.ok(pixels.length >= 6);
+  assert.match(pixels[0], /\u2580.* {2}.*\u2580/);
+});
