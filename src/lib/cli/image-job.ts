@@ -92,6 +92,9 @@ export async function overImages(
   progress.finish();
 }
 
+const bytesOfRow = (columns: readonly TensorColumn[]): number =>
+  columns.reduce((sum, column) => sum + rowBytes(column), 0);
+
 /** Runs a job over a folder, an archive or a stream of images, and writes one stream. */
 export async function runImageJob(input: string, options: ImageJobOptions, job: ImageJob): Promise<void> {
   const { name, kind, size, columns } = job;
@@ -111,9 +114,8 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   const progress = new Progress(name, { unit: 'images', total, batch: options.batchSize, quiet: options.quiet });
   const stored = withScales(columns);
   const written = await continueStream(options, { columns: stored, metadata }, async (writer) => {
-    const row = stored.reduce((sum, column) => sum + rowBytes(column), 0);
     const output = `${columns.map(showColumn).join(', ')} of each`;
-    const bytes = total === undefined ? undefined : total * row;
+    const bytes = total === undefined ? undefined : total * bytesOfRow(stored);
     announce(progress, { unit: 'images', total, bytes, output, out: options.out ?? '-' });
     const rows = computedRows(source.images, options, job, (count) => progress.advance(count));
     for await (const { key, label, tensors } of rows) await writer.append(key, label, tensors);
@@ -136,7 +138,7 @@ async function estimate(source: ImageInput, options: ImageJobOptions, job: Image
     if (batches === 2) break;
   }
   if (batches === 0) throw new DataError('the input holds no image that can be read');
-  const bytes = withScales(job.columns).reduce((sum, column) => sum + rowBytes(column), keyBytes + 8);
+  const bytes = bytesOfRow(withScales(job.columns)) + keyBytes + 8;
   printEstimate({
     unit: 'images',
     total: source.total,

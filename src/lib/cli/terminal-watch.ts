@@ -80,7 +80,7 @@ function sideBySide(images: readonly RgbImage[], columns: number, rows: number):
   const pictures = images.map((image) => terminalPicture(image, width).split('\n'));
   const tallest = Math.max(...pictures.map((lines) => lines.length - 1));
   const lines = Array.from({ length: tallest }, (_, row) =>
-    pictures.map((own) => own[row] || ' '.repeat(width)).join(' '.repeat(GAP)),
+    pictures.map((own, i) => own[row] || ' '.repeat(Math.min(width, images[i].width))).join(' '.repeat(GAP)),
   );
   return lines.map((line) => `${line}\n`).join('');
 }

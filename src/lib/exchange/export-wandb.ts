@@ -1,5 +1,4 @@
 /** The log of a run as an offline run of Weights & Biases. */
-import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
@@ -58,15 +57,13 @@ function wandbFileOf(run: LoggedRun, id: string): Buffer {
 const MEDIA = 'media/images';
 
 /** As the program names pictures: by what and when they are, and by what is in them. */
-const sheetName = (step: number, { png }: Sheet): string => `samples_${step}_${hashOf(png).slice(0, 20)}.png`;
-
-const hashOf = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
+const sheetName = (step: number, { sha256 }: Sheet): string => `samples_${step}_${sha256.slice(0, 20)}.png`;
 
 const pictureOf = (step: number, sheet: Sheet): Record<string, unknown> => ({
   _type: 'image-file',
   format: 'png',
   path: `${MEDIA}/${sheetName(step, sheet)}`,
-  sha256: hashOf(sheet.png),
+  sha256: sheet.sha256,
   size: sheet.png.length,
   width: sheet.width,
   height: sheet.height,

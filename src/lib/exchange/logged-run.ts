@@ -5,13 +5,15 @@
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
-import { sha256OfText } from '../files/sha256.js';
+import { LOCK_NAME } from '../files/run-lock.js';
+import { sha256OfBytes, sha256OfText } from '../files/sha256.js';
 import { pictureFormat, SIGNATURE_BYTES } from '../images/signature.js';
 import { RunFolder } from '../runs/run-folder.js';
 import type { LogLine } from '../runs/run-view.js';
 
 export interface Sheet {
   readonly png: Buffer;
+  readonly sha256: string;
   readonly width: number;
   readonly height: number;
 }
@@ -42,7 +44,7 @@ export function loggedRun(location: string): LoggedRun {
   if (lines.length === 0) throw new DataError(`${location}: its log has no line`);
   const started = startOf(location);
   const sheets = pictures.map(({ step, uri }) => [step, sheetOf(folder.picture(uri)!, uri)] as const);
-  const running = existsSync(path.join(location, 'run.lock'));
+  const running = existsSync(path.join(location, LOCK_NAME));
   return { name, started, running, lines: [...timed(lines, started)], config, sheets: new Map(sheets) };
 }
 
@@ -109,7 +111,7 @@ function stepOf({ step = 0 }: LogLine): number {
  */
 function sheetOf(png: Buffer, name: string): Sheet {
   if (pictureFormat(png) === 'png' && png.length >= SIGNATURE_BYTES) {
-    return { png, width: png.readUInt32BE(16), height: png.readUInt32BE(20) };
+    return { png, sha256: sha256OfBytes(png), width: png.readUInt32BE(16), height: png.readUInt32BE(20) };
   }
   throw new DataError(`samples/${name}: is no PNG`, 'Remove it, or take it from a copy of the run.');
 }

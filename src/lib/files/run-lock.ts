@@ -14,6 +14,9 @@ import { makeFolder } from './folders.js';
 import { isRunning, pidNamespace, startOf } from './processes.js';
 import { temporaryName } from './temporary-files.js';
 
+/** In a run's folder as long as the run goes on. */
+export const LOCK_NAME = 'run.lock';
+
 interface Holder {
   host: string;
   /** Of the host's start: after another one, no process of before is left. */
@@ -72,7 +75,7 @@ function fileTime(file: string): number {
  */
 export function lockRun(folder: string): RunLock {
   const created = makeFolder(folder);
-  const file = path.join(folder, 'run.lock');
+  const file = path.join(folder, LOCK_NAME);
   const own = `${JSON.stringify(thisProcess())}\n`;
   while (!write(file, own)) {
     const held = read(file);

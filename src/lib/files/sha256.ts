@@ -11,3 +11,5 @@ export async function sha256Of(file: string): Promise<string> {
 }
 
 export const sha256OfText = (text: string): string => createHash('sha256').update(text).digest('hex');
+
+export const sha256OfBytes = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');

@@ -1,8 +1,8 @@
 /** The columns and the header of a stream of samples: what they are, and how they were made. */
 
-import { createHash } from 'node:crypto';
 import { engineEntry } from '../engine/select.js';
 import { portablePath } from '../files/portable-path.js';
+import { sha256OfBytes } from '../files/sha256.js';
 import { bytesOf } from '../numbers/typed-array.js';
 import { decoderRecord, STATISTICS_KEY } from '../pretrained/codec.js';
 import type { TensorColumn } from '../stream/schema.js';
@@ -69,4 +69,4 @@ export function headerOf(
   return { kind: options.latents ? 'latents' : 'images', column, metadata };
 }
 
-const noiseHash = ({ values }: Noise): string => createHash('sha256').update(bytesOf(values)).digest('hex');
+const noiseHash = ({ values }: Noise): string => sha256OfBytes(bytesOf(values));
