@@ -87,6 +87,7 @@ test('what is generated with the image needs features that hold it', async (t) =
   const cwd = await prepared(t);
   const cases: [string[], RegExp][] = [
     [['--preset', 'reg', '--feats', 'plain'], /plain: has no class tokens.*--cls/s],
+    [['--preset', 'reg', '--feats', 'narrow'], /narrow: class tokens of \[6\], but features of width 8/],
     [['--preset', 'redi', '--representation-channels', '9'], /vary in 8 directions, not in 9/],
   ];
   for (const [args, message] of cases) {

@@ -12,7 +12,7 @@ export const RUN = ['--model', 'SiT-S/4', ...MODEL, '--batch-size', '4', '--lr',
   ['--log-every', '1', '--threads', '1'], // every step, and the same numbers on any machine
 );
 
-/** A folder with latents and features of 10 images, and `plain`: the same features without class tokens. */
+/** A folder with latents and features of 10 images; `plain` has no class tokens, and `narrow` has narrower ones. */
 export async function prepared(t: TestContext): Promise<string> {
   const cwd = temporaryFolder(t);
   const keys = await makeImages(path.join(cwd, 'imgs'), 10);
@@ -22,6 +22,7 @@ export async function prepared(t: TestContext): Promise<string> {
   const patches = { name: 'feature', dtype: 'f32', shape: [16, 8] } as const;
   await makeTensors(path.join(cwd, 'feats'), keys, [patches, { name: 'cls', dtype: 'f32', shape: [8] }]);
   await makeTensors(path.join(cwd, 'plain'), keys, patches);
+  await makeTensors(path.join(cwd, 'narrow'), keys, [patches, { name: 'cls', dtype: 'f32', shape: [6] }]);
   return cwd;
 }
 

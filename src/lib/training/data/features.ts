@@ -95,10 +95,17 @@ export function checkGenerated(
       'Make them with repa extract-dino --cls.',
     );
   }
-  if (classToken && first.file.schema.columns.every(({ name }) => name !== 'cls')) {
+  const token = first.file.schema.columns.find(({ name }) => name === 'cls');
+  if (classToken && !token) {
     throw new DataError(
       `${first.file.name}: has no class tokens`,
       'Make the features again with repa extract-dino --cls.',
+    );
+  }
+  if (classToken && showShape(token!.shape) !== showShape([first.dim])) {
+    throw new DataError(
+      `${first.file.name}: class tokens of ${showShape(token!.shape)}, but features of width ${first.dim}`,
+      'One perceptron aligns the class token and the patches, so both have the same width.',
     );
   }
   if (dim !== undefined && dim !== first.dim) {
