@@ -3,7 +3,7 @@
 import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT } from '../lib/cli/shared-options.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { DataError } from '../lib/errors.js';
+import { DataError, UsageError } from '../lib/errors.js';
 import { classDifference } from '../lib/images/class-map.js';
 import { flag } from '../lib/options/option.js';
 import { copyRows } from '../lib/stream/copy.js';
@@ -35,6 +35,7 @@ export const command = verb({
   },
   run: async (paths, options) => {
     const inputs = paths.length > 0 ? paths : ['-'];
+    if (inputs.indexOf('-') !== inputs.lastIndexOf('-')) throw new UsageError('stdin can be read once', 'Name a file.');
     const first = await openTensorStream(inputs[0]);
     await writeRows(options, first.schema, async (writer) => {
       for (const [i, path] of inputs.entries()) {

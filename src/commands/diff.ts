@@ -5,9 +5,10 @@ import path from 'node:path';
 import { JSON_LINES } from '../lib/cli/shared-options.js';
 import { printResult } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { DataError, EXIT } from '../lib/errors.js';
+import { DataError, EXIT, UsageError } from '../lib/errors.js';
 import { DifferenceSum } from '../lib/evaluation/difference.js';
 import { missingInput } from '../lib/files/missing.js';
+import { isPipe } from '../lib/files/named-pipe.js';
 import { toFloat32 } from '../lib/formats/host-tensor.js';
 import { isNpyFile, readNpy } from '../lib/formats/npy.js';
 import { openWeights, type WeightsFile } from '../lib/formats/weights-file.js';
@@ -61,6 +62,9 @@ export const command = verb({
 type Kind = 'run' | 'stream' | 'weights file';
 
 function kindOf(input: string): Kind {
+  if (isPipe(input)) {
+    throw new UsageError(`${input}: diff reads in any order, which a pipe cannot give`, 'Save it to a file first.');
+  }
   const found = statSync(input, { throwIfNoEntry: false });
   if (!found) throw missingInput(input, 'file or folder');
   if (!found.isDirectory()) return isStreamFile(input) ? 'stream' : 'weights file';

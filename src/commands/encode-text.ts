@@ -30,7 +30,9 @@ const examples = [
 export const command = verb({
   description,
   examples,
-  operands: [operand('<captions>', 'a folder of pictures with captions, a .jsonl, .json or .txt')],
+  operands: [
+    operand('<captions>', 'a folder of pictures with captions, a .jsonl, .json or .txt, or - for lines on stdin'),
+  ],
   options: {
     encoder: text('--encoder <name>', 'name of the CLIP', { default: 'clip-vit-l' }),
     weights: text('--weights <file>', 'its weights'),

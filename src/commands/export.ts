@@ -75,6 +75,9 @@ export const command = verb({
   },
   run: async (given, options) => {
     if (options.to !== undefined) {
+      if (options.out === '-' && options.to !== 'csv') {
+        throw new UsageError(`-o -: --to ${options.to} writes a folder`, 'Name one.');
+      }
       const exportRun = await LOG_EXPORTS[options.to]();
       exportRun(given ?? 'ckpt', options.out);
       return;

@@ -85,7 +85,7 @@ export const command = verb({
     ),
     size: integer('--size <n>', 'crop all images to squares of this side', { min: 1 }),
     saveStats: text('--save-stats <file.npz>', "write the images' statistics; no reference is needed then", {
-      writes: 'file',
+      writes: 'seekable',
     }),
     shard: parsed('--shard <i/N>', 'with --save-stats: only of part i of N; repa merge-stats joins them', parseShard),
     cache: off('--no-cache', 'neither use nor keep the features of the reference'),

@@ -21,7 +21,7 @@ export const command = verb({
   examples,
   operands: [operand('<files...>', '.npz files of statistics')],
   options: {
-    out: text('-o, --out <file.npz>', 'write the statistics of the whole here', { required: true, writes: 'file' }),
+    out: text('-o, --out <file.npz>', 'write the statistics of the whole here', { required: true, writes: 'seekable' }),
   },
   run: async (files, options) => {
     const { selectBackend } = await import('../lib/engine/index.js');

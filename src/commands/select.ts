@@ -4,7 +4,7 @@ import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { DataError } from '../lib/errors.js';
+import { DataError, UsageError } from '../lib/errors.js';
 import { readSmallText } from '../lib/files/small-file.js';
 import { list, parsed, text, ValueProblem, whole } from '../lib/options/option.js';
 import { type StoredRow, storedRows } from '../lib/stream/copy.js';
@@ -47,14 +47,17 @@ export const command = verb({
   options: {
     label: list('--label <classes>', 'rows of these classes; -1 for rows without a label', whole(-1)),
     match: parsed('--match <regex>', 'rows whose key matches', parsePattern),
-    keys: text('--keys <file>', 'rows whose key is a line of this file'),
+    keys: text('--keys <file>', 'rows whose key is a line of this file, or - for stdin'),
     column: list('--column <names>', 'only these columns', (name) => name),
     rename: list('--rename <old=new>', 'call a column something else', parseRename),
     out: OUT,
     json: JSON_ROWS,
   },
   run: async (path, options) => {
-    const reader = await openTensorStream(inputOrStdin(path, 'stream'));
+    const input = inputOrStdin(path, 'stream');
+    if (input === '-' && options.keys === '-')
+      throw new UsageError('the stream and --keys cannot both come from stdin', 'Name a file.');
+    const reader = await openTensorStream(input);
     const columns = chosenColumns(reader, options.column);
     const renamed = renames(reader, columns, options.rename);
     const keys = options.keys === undefined ? undefined : readKeys(options.keys);

@@ -4,6 +4,7 @@ import { JSON_ROWS, writeRows } from '../lib/cli/row-output.js';
 import { OUT, SEED } from '../lib/cli/shared-options.js';
 import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { operand, verb } from '../lib/cli/verb.js';
+import { UsageError } from '../lib/errors.js';
 import { number, text } from '../lib/options/option.js';
 import { storedRows } from '../lib/stream/copy.js';
 import { keyShare } from '../lib/stream/key-table.js';
@@ -33,6 +34,9 @@ export const command = verb({
     seed: SEED,
   },
   run: async (path, options) => {
+    if ((options.out ?? '-') === '-' && options.rest === '-') {
+      throw new UsageError('both parts would go to stdout, as one stream', 'Give -o or --rest a name.');
+    }
     const reader = await openTensorStream(inputOrStdin(path, 'stream'));
     const { schema } = reader;
     await writeRows(options, schema, (writer) =>

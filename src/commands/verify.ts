@@ -3,6 +3,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { JSON_LINES } from '../lib/cli/shared-options.js';
+import { inputOrStdin } from '../lib/cli/tensor-input.js';
 import { printResult } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { EXIT, RepaError } from '../lib/errors.js';
@@ -27,10 +28,10 @@ const examples = [{ why: 'before a long training run', command: 'repa verify lat
 export const command = verb({
   description,
   examples,
-  operands: [operand('<streams...>', 'files, shard folders, or - for stdin')],
+  operands: [operand('[streams...]', 'files, shard folders, or - for stdin (default: stdin)')],
   options: { json: JSON_LINES },
   run: async (paths, options) => {
-    for (const path of paths) {
+    for (const path of paths.length > 0 ? paths : [inputOrStdin(undefined, 'stream')]) {
       const verdict = await verify(path);
       if (!verdict.ok) process.exitCode = EXIT.checkFailed;
       const words = verdict.ok ? `ok, ${verdict.rows} rows` : `FAILED: ${verdict.problem}`;

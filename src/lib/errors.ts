@@ -83,7 +83,7 @@ const PATH_PROBLEMS: Readonly<Record<string, string>> = {
   ENOTDIR: 'a part of the path is a file, not a folder',
   EEXIST: 'something else is there, or a link that leads nowhere',
   ELOOP: 'symbolic links lead in a circle',
-  ESPIPE: 'is a pipe, which cannot be read in any order: save it to a file first',
+  ESPIPE: 'is a pipe, where a file is needed: save it to one first',
   ENAMETOOLONG: 'the name is longer than the file system allows',
 };
 

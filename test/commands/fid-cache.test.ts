@@ -15,7 +15,7 @@ import { test } from 'node:test';
 import sharp from 'sharp';
 import { encodeModel } from '../../src/lib/engine/onnx/model.js';
 import { temporaryFolder } from '../support.js';
-import { repa } from './binary.js';
+import { repa, shell } from './binary.js';
 import { distance, near, run, sets } from './image-sets.js';
 
 const cached = (cwd: string): string[] =>
@@ -80,6 +80,8 @@ test('streams and archives of images are references that are kept as well', asyn
     assert.ok(near(await distance(cwd, 'samples', reference), fresh));
     assert.ok(near(await distance(cwd, 'samples', reference), fresh));
   }
+  const { stdout } = await shell('repa fid samples <(cat images) --json', { cwd });
+  assert.ok(near(JSON.parse(stdout.toString()).value, fresh), 'what can be read once is not kept');
   assert.equal(cached(cwd).length, 2);
 });
 

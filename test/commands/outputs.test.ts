@@ -42,6 +42,11 @@ test('an output that cannot be written is named before the work begins', async (
       2,
       /dangling.*something else is there, or a link/,
     ],
+    [['sample', '--png', '-'], 2, /--png -: a folder cannot be written to stdout/],
+    [['sample', '--grid', '-', '-o', '-'], 2, /--grid and --out both write to stdout/],
+    [['merge-stats', 'file', '-o', '-'], 2, /--out -: an \.npz is not written in order/],
+    [['split', 'file', '--rest', '-'], 2, /both parts would go to stdout/],
+    [['export', 'file', '--to', 'wandb', '-o', '-'], 2, /-o -: --to wandb writes a folder/],
     [['sample', '-o', '/proc/x'], 69, /\/proc\/x/],
   ];
   for (const [args, expected, message] of cases) {
@@ -75,6 +80,28 @@ test('descriptors, links that lead nowhere yet and process substitution take str
     assert.equal(code, 0, `${line}: ${stderr}`);
     assert.equal(await rows(readFileSync(path.join(cwd, 'out'))), 2, line);
   }
+});
+
+test('- is stdout where a file is written, and stdin where a list is read, once', async (t) => {
+  const cwd = temporaryFolder(t);
+  await makeTensors(path.join(cwd, 'data'), ['a', 'b'], NUMBERS);
+  writeFileSync(path.join(cwd, 'log.ndjson'), '{"step":1,"loss":0.5}\n');
+  const cases: [string, number, RegExp][] = [
+    ['repa export log.ndjson --to csv -o -', 0, /^step,evaluation,loss\r\n1,,0\.5\r\n$/],
+    ['repa report log.ndjson -o - -q | (sleep 0.2; tail -n 1)', 0, /<\/html>/],
+    ['echo b | repa select data --keys - | repa verify', 0, /^-: ok, 1 rows/],
+    ['echo b | repa select --keys -', 2, /cannot both come from stdin/],
+    ['cat data | repa cat - data -', 2, /stdin can be read once/],
+    ['repa diff <(cat data) data', 2, /which a pipe cannot give/],
+    ['repa plot <(cat log.ndjson) -o x.svg', 65, /not a regular file/],
+    ['repa train --latents - --lambda 0', 66, /-: no such file, and stdin is not read here/],
+  ];
+  for (const [line, expected, words] of cases) {
+    const { code, stdout, stderr } = await shell(line, { cwd });
+    assert.equal(code, expected, `${line}: ${stderr}`);
+    assert.match(stdout.toString() + stderr, words, line);
+  }
+  assert.deepEqual(readdirSync(cwd).sort(), ['data', 'log.ndjson'], 'and no file is called -');
 });
 
 test('info reads a stream from a pipe that has a name, and says of others that they cannot be sought in', async (t) => {

@@ -1,5 +1,5 @@
 /** Outputs are looked at before the work begins: a place that cannot be written to shows then, and not after hours. */
-import { closeSync, lstatSync, openSync, type Stats, statSync, unlinkSync } from 'node:fs';
+import { closeSync, fstatSync, lstatSync, openSync, type Stats, statSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { UsageError } from '../errors.js';
 import { finalName, isDescriptor, noFolder, withPath } from '../files/atomic-file.js';
@@ -17,7 +17,9 @@ export async function checkOutputs(table: Table, values: unknown): Promise<void>
   const taken = new Map<string, string>();
   for (const { option, path: place } of entriesOf(table)) {
     const target = option.writes ? valueAt(values, place) : undefined;
-    if (typeof target !== 'string' || target === '-' || isDescriptor(target)) continue;
+    if (typeof target !== 'string') continue;
+    if (target === '-') checkStandardOutput(option, taken);
+    if (isDescriptor(target)) continue;
     const other = taken.get(path.resolve(target));
     if (other !== undefined && !isDevice(target)) {
       throw new UsageError(`${other} and ${option.long} both write to ${target}`, 'Give each an output of its own.');
@@ -27,14 +29,41 @@ export async function checkOutputs(table: Table, values: unknown): Promise<void>
   }
 }
 
+/**
+ * A table of results that a verb prints as well, or a stream that it writes to stdout where `-o` is not given, is the
+ * verb's own to look after.
+ * @throws UsageError where what is written cannot go to stdout, or something else goes there already
+ */
+function checkStandardOutput({ long, writes }: Option, taken: Map<string, string>): void {
+  if (writes === 'folder') throw new UsageError(`${long} -: a folder cannot be written to stdout`, 'Name a folder.');
+  const other = taken.get('-');
+  if (other) throw new UsageError(`${other} and ${long} both write to stdout`, 'Give each an output of its own.');
+  taken.set('-', long);
+  if (writes !== true && process.stdout.isTTY) {
+    throw new UsageError(`${long} -: stdout is a terminal`, 'Redirect it (> file), pipe it, or name a file.');
+  }
+  if (writes === 'seekable' && !fstatSync(STDOUT).isFile()) throw notInOrder(long, '-');
+}
+
+const STDOUT = 1;
+
+const notInOrder = (option: string, target: string): UsageError =>
+  new UsageError(
+    `${option} ${target}: an .npz is not written in order, as pipes and devices need it`,
+    'Name a file, or redirect it to one (> file.npz).',
+  );
+
 async function checkOutput({ writes, long }: Option, target: string): Promise<void> {
   const found = statOf(target);
-  const isFolder = writes === 'folder' || target.endsWith('/') || (writes !== 'file' && found?.isDirectory());
+  const isFolder = writes === 'folder' || target.endsWith('/') || (writes === true && found?.isDirectory());
   if (found && isFolder && !found.isDirectory()) throw new UsageError(`${long} ${target}: is a file, not a folder`);
   if (found && !isFolder && found.isDirectory()) {
     throw new UsageError(`${long} ${target}: is a folder`, 'Name a file.');
   }
-  if (found && !isFolder && !found.isFile()) return awaitReader(target); // a device, or a pipe
+  if (found && !isFolder && !found.isFile()) {
+    if (writes === 'seekable' && !found.isCharacterDevice()) throw notInOrder(long, target);
+    return awaitReader(target); // a device, or a pipe
+  }
   if (isFolder) return tryWriting(path.join(nearestFolder(target, long), 'output'), target);
   const file = finalName(target);
   if (!statOf(path.dirname(file))) throw noFolder(statOf(path.dirname(target)) ? file : target);

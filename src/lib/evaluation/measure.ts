@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { type BackendOptions, selectBackend } from '../engine/index.js';
 import { MissingInputError, UsageError } from '../errors.js';
+import { isPipe } from '../files/named-pipe.js';
 import { FEATURE_KINDS, type StatisticsOrigin, writeStatistics } from '../metrics/statistics-file.js';
 import { type FeatureNetwork, type FeatureNetworkOptions, openFeatureNetwork } from '../pretrained/feature-network.js';
 import type { Shard } from '../stream/shards.js';
@@ -146,7 +147,7 @@ export function measureReference(
   warnings: string[],
 ): Promise<FeatureSet> {
   const { input, size } = request;
-  if (!options.cache || size === undefined || input === '-') return measureSet(request, network, options);
+  if (!options.cache || size === undefined || isPipe(input)) return measureSet(request, network, options);
   const origin = originOf(network, size);
   let file: string;
   return measureSet(request, network, options, {

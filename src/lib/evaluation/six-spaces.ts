@@ -104,6 +104,9 @@ export async function measureMetrics(
   named: string | undefined,
   options: MeasureOptions,
 ): Promise<MeasureResult> {
+  if (images === '-' && named === '-') {
+    throw new UsageError('the images and the reference cannot both come from stdin', 'Name a file.');
+  }
   const others = options.metrics.filter((name) => name !== SIX_SPACES);
   if (others.length === options.metrics.length) return measure(images, named, options);
   const wrong = options.saveStats ? '--save-stats' : options.weights ? '--weights' : undefined;

@@ -32,14 +32,14 @@ export interface AtomicFile {
   abort(): void;
 }
 
-/** The descriptors that have names of their own, such as what `-o >(command)` hands over. */
-const DESCRIPTOR = /^\/(?:dev\/(?:fd\/(\d+)|(stdout)|(stderr))|proc\/self\/fd\/(\d+))$/;
+/** The descriptors that have names of their own: stdout (`-`), or what `-o >(command)` hands over. */
+const DESCRIPTOR = /^(?:(-)|\/dev\/(?:fd\/(\d+)|(stdout)|(stderr))|\/proc\/self\/fd\/(\d+))$/;
 
 export const isDescriptor = (file: string): boolean => DESCRIPTOR.test(file);
 
 function descriptorOf(file: string): number | undefined {
-  const [, fd, stdout, stderr, own] = DESCRIPTOR.exec(file) ?? [];
-  if (stdout) return 1;
+  const [, dash, fd, stdout, stderr, own] = DESCRIPTOR.exec(file) ?? [];
+  if (dash || stdout) return 1;
   if (stderr) return 2;
   return fd === undefined && own === undefined ? undefined : Number(fd ?? own);
 }
@@ -158,7 +158,20 @@ export function withPath(error: unknown, file: string): unknown {
 
 /** Writes every byte at the current position; one `write` call may take only a part of them. */
 export function writeFully(fd: number, bytes: Uint8Array): void {
-  for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes, done, bytes.length - done);
+  for (let done = 0; done < bytes.length; ) done += writeSome(fd, bytes.subarray(done));
+}
+
+const RETRY_MS = 2;
+
+/** How many bytes were taken: none where stdout is a full pipe, which Node has made non-blocking; its reader gets time. */
+function writeSome(fd: number, bytes: Uint8Array): number {
+  try {
+    return writeSync(fd, bytes);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
+    return 0;
+  }
 }
 
 /** The path without symbolic links, of a file that may not exist yet. @throws an error of the file system: ELOOP */

@@ -8,7 +8,8 @@ export const missingInput = (file: string, what = 'file', hint?: string): Missin
   new MissingInputError(`${file}: ${whyMissing(file, what)}`, hint);
 
 /** @param what of this name there should be */
-export const whyMissing = (file: string, what: string): string => whyLinkFails(file) ?? `no such ${what}`;
+export const whyMissing = (file: string, what: string): string =>
+  whyLinkFails(file) ?? `no such ${what}${file === '-' ? ', and stdin is not read here' : ''}`;
 
 /** Where a symbolic link that cannot be followed leads; undefined for whatever is none. */
 export function whyLinkFails(file: string): string | undefined {

@@ -1,6 +1,13 @@
-/** Named pipes as outputs: opening one waits for its reader, and nothing else is heard while a system call waits. */
+/**
+ * Pipes that have a name. As outputs: opening one waits for its reader, and nothing else is heard while a system call
+ * waits.
+ */
 import { closeSync, constants, openSync, statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+
+/** Whether an input can be read once and in order alone: stdin (`-`), or a pipe such as `<(command)`. */
+export const isPipe = (input: string): boolean =>
+  input === '-' || (statSync(input, { throwIfNoEntry: false })?.isFIFO() ?? false);
 
 const RETRY_MS = 50;
 

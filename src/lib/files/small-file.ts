@@ -8,11 +8,12 @@ import { missingInput } from './missing.js';
 const LARGEST = 2 ** 29 - 2 ** 20;
 
 /**
- * The bytes of a file, or of a descriptor that a shell hands over (`<(sort val.txt)`). Of what has no end, and of a
+ * The bytes of a file, of stdin (`-`), or of a descriptor that a shell hands over (`<(sort val.txt)`). Of what has no end, and of a
  * named pipe, at which a process that waits for a writer hears no signal, nothing is read.
  * @throws MissingInputError when it is not there; DataError when it is no file, or a very large one
  */
-export function readSmallFile(file: string): Buffer {
+export function readSmallFile(named: string): Buffer {
+  const file = named === '-' ? '/dev/stdin' : named;
   const found = statSync(file, { throwIfNoEntry: false });
   if (!found) throw missingInput(file);
   const isHandedOver = found.isFIFO() && (isDescriptor(file) || file === '/dev/stdin');

@@ -17,12 +17,12 @@ export type Captions = ReadonlyMap<string, readonly string[]>;
 /**
  * @param source a folder of pictures with a metadata.jsonl or metadata.csv (`file_name`, and `text` or `caption`) or a
  *   .txt beside each; such a .jsonl or .csv; a .json of captions or lists of them by key, or COCO's; or a .txt with a
- *   caption a line
+ *   caption a line, or - for that on stdin
  * @throws MissingInputError when it is not there; DataError when it holds no captions, or a line is none
  */
 export function readCaptions(source: string): Captions {
-  if (!existsSync(source)) throw missingInput(source, 'file or folder');
-  const captions = statSync(source).isDirectory() ? ofFolder(source) : ofFile(source);
+  if (source !== '-' && !existsSync(source)) throw missingInput(source, 'file or folder');
+  const captions = source !== '-' && statSync(source).isDirectory() ? ofFolder(source) : ofFile(source);
   if (captions.size > 0) return captions;
   throw new DataError(`${source}: holds no captions`);
 }

@@ -39,12 +39,14 @@ export class RunLog {
 
   /**
    * The lines that were added since the last call; all of them at the first.
-   * @throws DataError naming a line that is no JSON object
+   * @throws DataError for a pipe, and naming a line that is no JSON object
    */
   grown(): LogGrowth {
     const fd = openSync(this.#file, 'r');
     try {
-      const { ino, size } = fstatSync(fd, { bigint: true });
+      const found = fstatSync(fd, { bigint: true });
+      if (!found.isFile()) throw new DataError(`${this.#file}: not a regular file`, 'Save the log to a file first.');
+      const { ino, size } = found;
       const replaced = ino !== this.#inode || Number(size) < this.#offset;
       if (replaced) {
         this.#inode = ino;

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
+  closeSync,
+  constants,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -64,4 +68,16 @@ test('links are followed to what they name, there or not; loops, folders and lon
   assert.throws(() => write('folder', ''), UsageError);
   write(`${'ü'.repeat(127)}`, 'as long as a name may be');
   assert.throws(() => write('x'.repeat(300), ''), { code: 'ENAMETOOLONG' });
+});
+
+test('a full pipe that is not waited for gets all bytes', async () => {
+  const pipe = at('pipe');
+  execFileSync('mkfifo', [pipe]);
+  const fd = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK);
+  const bytes = Buffer.alloc(300_000, 'x'); // more than a pipe holds
+  const reader = spawn('sh', ['-c', 'sleep 0.1; head -c 300000 "$0" | cksum', pipe]);
+  writeFully(fd, bytes);
+  const sum = execFileSync('cksum', { input: bytes, encoding: 'utf8' });
+  assert.equal((await reader.stdout.toArray()).join(''), sum);
+  closeSync(fd);
 });
