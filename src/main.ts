@@ -11,6 +11,7 @@ import type { Verb } from './lib/cli/verb.js';
 import { onCompilation } from './lib/engine/compilation.js';
 import { onNotice } from './lib/engine/notice.js';
 import { diskProblem, EXIT, pathProblem, RepaError } from './lib/errors.js';
+import { isDescriptor, STDOUT } from './lib/files/atomic-file.js';
 import { whyMissing } from './lib/files/missing.js';
 import type { Source } from './lib/options/resolve.js';
 import { closest } from './lib/options/suggest.js';
@@ -143,7 +144,12 @@ function report(error: unknown, name?: string): number {
   }
   const disk = diskProblem(error);
   if (disk) {
-    say(`${disk}${path ? `: ${path}` : ''}`, 'Nothing half-written was left under the final name.');
+    const isPartial = path !== undefined && isDescriptor(path);
+    const where = path === STDOUT ? 'stdout' : path;
+    const left = isPartial
+      ? 'What was written there is not whole.'
+      : 'Nothing half-written was left under the final name.';
+    say(`${disk}${where ? `: ${where}` : ''}`, left);
     return EXIT.unavailable;
   }
   say(`${message ?? error}`, 'This is a bug of repa. DEBUG=repa shows where it happened.');

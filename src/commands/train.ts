@@ -147,7 +147,7 @@ export const command = verb({
         signal = received;
         progress.say('stopping after this step to save a checkpoint; once more to kill');
       });
-      outliveReader(() => progress.say(`nobody reads stdout any more: the log goes on in ${options.out}/log.ndjson`));
+      outliveReader((why) => progress.say(`${why}: the log goes on in ${options.out}/log.ndjson`));
       try {
         await train(plan, options, {
           group,

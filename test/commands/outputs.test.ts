@@ -131,7 +131,7 @@ test('a named pipe waits for its reader, and hears signals meanwhile', async (t)
   assert.deepEqual(JSON.parse((await repa(['info', '-', '--json'], { cwd, input: stdout })).stdout.toString()).rows, 2);
 });
 
-test('training goes on when nobody reads its stdout any more', async (t) => {
+test('training goes on when nobody reads its stdout any more, or no disk takes it', async (t) => {
   const cwd = await prepared(t);
   const line = `(repa train ${RUN.join(' ')} --steps 12; echo "exit $?" >&2) | head -n 2`;
   const { code, stdout, stderr } = await shell(line, { cwd });
@@ -140,6 +140,13 @@ test('training goes on when nobody reads its stdout any more', async (t) => {
   assert.match(stderr, /nobody reads stdout any more: the log goes on in ckpt\/log.ndjson[\s\S]*exit 0/);
   assert.deepEqual(readdirSync(path.join(cwd, 'ckpt')).sort(), ['log.ndjson', 'step-0000012']);
   assert.equal(parseLog(readFileSync(path.join(cwd, 'ckpt/log.ndjson'), 'utf8')).length, 12);
+  const full = await shell(`repa train ${RUN.join(' ')} --steps 1 --out full > /dev/full`, { cwd });
+  assert.equal(full.code, 0, full.stderr);
+  assert.match(
+    full.stderr,
+    /stdout takes no more \(no space left on the device\): the log goes on in full\/log.ndjson/,
+  );
+  assert.deepEqual(readdirSync(path.join(cwd, 'full')).sort(), ['log.ndjson', 'step-0000001']);
 });
 
 test('the signals of terminals and batch systems save a checkpoint as SIGTERM does', async (t) => {

@@ -1,9 +1,12 @@
 /** What becomes of a verb whose reader goes away: `| head`, a pager that was left, a terminal that was closed. */
 
+import { diskProblem } from '../errors.js';
+import { STDOUT, withPath } from '../files/atomic-file.js';
+
 /** As the system says that nobody reads a pipe or a terminal any more, and Node that it has stopped trying. */
 const GONE = new Set(['EPIPE', 'EIO', 'ERR_STREAM_DESTROYED']);
 
-let outlived: (() => void) | undefined;
+let outlived: ((why: string) => void) | undefined;
 
 /**
  * Ends the process with the code that `fail` gives for an error of stdout, unless the verb outlives its reader. Words
@@ -11,16 +14,21 @@ let outlived: (() => void) | undefined;
  */
 export function watchStandardOutput(fail: (error: unknown) => number): void {
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (outlived && GONE.has(error.code ?? '')) outlived();
-    else process.exit(fail(error));
+    const disk = diskProblem(error);
+    if (outlived && GONE.has(error.code ?? '')) outlived('nobody reads stdout any more');
+    else if (outlived && disk) outlived(`stdout takes no more (${disk})`);
+    else process.exit(fail(withPath(error, STDOUT)));
   });
   process.stderr.on('error', () => {});
 }
 
-/** From now on the verb goes on without a reader: what it prints is kept elsewhere. `tell` is called once. */
-export function outliveReader(tell: () => void): void {
-  outlived = () => {
+/**
+ * From now on the verb goes on without a reader, or a disk that takes it: what it prints is kept elsewhere.
+ * @param tell is called once, with the reason
+ */
+export function outliveReader(tell: (why: string) => void): void {
+  outlived = (why) => {
     outlived = () => {};
-    tell();
+    tell(why);
   };
 }

@@ -140,7 +140,7 @@ async function keep(input: string, kept: string): Promise<TensorFile> {
   const release = onInterrupt(() => rmSync(kept, { force: true }));
   try {
     const reader = await openTensorStream(input);
-    const writer = new TensorWriter(fdSink(fd), reader.schema);
+    const writer = new TensorWriter(fdSink(fd, kept), reader.schema);
     await copyRows(reader, writer);
     await writer.end();
     return await openTensorFile(kept);

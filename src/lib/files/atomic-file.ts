@@ -32,6 +32,9 @@ export interface AtomicFile {
   abort(): void;
 }
 
+/** How stdout is called as an output. */
+export const STDOUT = '-';
+
 /** The descriptors that have names of their own: stdout (`-`), or what `-o >(command)` hands over. */
 const DESCRIPTOR = /^(?:(-)|\/dev\/(?:fd\/(\d+)|(stdout)|(stderr))|\/proc\/self\/fd\/(\d+))$/;
 
@@ -163,7 +166,7 @@ export function writeFully(fd: number, bytes: Uint8Array): void {
 
 const RETRY_MS = 2;
 
-/** How many bytes were taken: none where stdout is a full pipe, which Node has made non-blocking; its reader gets time. */
+/** How many bytes were taken: none by a full pipe on stdout, which Node has made non-blocking; its reader gets time. */
 function writeSome(fd: number, bytes: Uint8Array): number {
   try {
     return writeSync(fd, bytes);

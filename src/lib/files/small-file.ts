@@ -8,8 +8,8 @@ import { missingInput } from './missing.js';
 const LARGEST = 2 ** 29 - 2 ** 20;
 
 /**
- * The bytes of a file, of stdin (`-`), or of a descriptor that a shell hands over (`<(sort val.txt)`). Of what has no end, and of a
- * named pipe, at which a process that waits for a writer hears no signal, nothing is read.
+ * The bytes of a file, of stdin (`-`), or of a descriptor that a shell hands over (`<(sort val.txt)`). Of what has no
+ * end, and of a named pipe, at which a process that waits for a writer hears no signal, nothing is read.
  * @throws MissingInputError when it is not there; DataError when it is no file, or a very large one
  */
 export function readSmallFile(named: string): Buffer {

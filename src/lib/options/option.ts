@@ -31,8 +31,8 @@ export interface OptionSettings {
   /** The kind of network or sampler that has a use for it; others refuse it (see `refuseFor`). */
   readonly onlyFor?: string;
   /**
-   * Its value is a path that is written to: a file, one that is not written in order, a folder, or (true) either, a folder
-   * where it is one or ends in /.
+   * Its value is a path that is written to: a file, one that is not written in order, a folder, or (true) either, a
+   * folder where it is one or ends in /.
    */
   readonly writes?: true | 'file' | 'seekable' | 'folder';
   /** Cannot be given twice on the command line, where the last of others counts: both may have been meant. */

@@ -2,7 +2,7 @@
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { openAtomicFile, withPath } from '../files/atomic-file.js';
+import { openAtomicFile, STDOUT, withPath } from '../files/atomic-file.js';
 
 export interface ByteSink {
   /** Resolves when all bytes are handed over: a slow reader holds its producer back. */
@@ -28,7 +28,8 @@ function rest(chunks: Uint8Array[], written: number): Uint8Array[] {
   return first < 0 ? [] : [chunks[first].subarray(skip), ...chunks.slice(first + 1)];
 }
 
-async function writeAll(fd: number, chunks: Uint8Array[]): Promise<void> {
+/** @param name what an error is of */
+async function writeAll(fd: number, chunks: Uint8Array[], name: string): Promise<void> {
   let left = chunks.filter((chunk) => chunk.byteLength > 0);
   while (left.length > 0) {
     try {
@@ -36,7 +37,7 @@ async function writeAll(fd: number, chunks: Uint8Array[]): Promise<void> {
       left = rest(left, bytesWritten);
     } catch (error) {
       // A pipe that someone made non-blocking is full: its reader needs time.
-      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw withPath(error, name);
       await sleep(RETRY_MS);
     }
   }
@@ -45,9 +46,11 @@ async function writeAll(fd: number, chunks: Uint8Array[]): Promise<void> {
 /**
  * A descriptor of the caller's, such as 1: it is never closed here. A reader that has gone away shows as an error with
  * code 'EPIPE'.
+ *
+ * @param name what errors are of
  */
-export const fdSink = (fd: number): ByteSink => ({
-  write: (chunks) => writeAll(fd, chunks),
+export const fdSink = (fd: number, name = STDOUT): ByteSink => ({
+  write: (chunks) => writeAll(fd, chunks, name),
   close: async () => {},
   abort: async () => {},
 });
@@ -71,12 +74,6 @@ export function atomicFileSink(target: string): FileSink {
     if (!committed) file.commit();
     committed = true;
   };
-  const write = async (chunks: Uint8Array[]): Promise<void> => {
-    try {
-      await writeAll(file.fd, chunks);
-    } catch (error) {
-      throw withPath(error, target);
-    }
-  };
+  const write = (chunks: Uint8Array[]): Promise<void> => writeAll(file.fd, chunks, target);
   return { write, close: commit, commit, abort: async () => file.abort() };
 }
