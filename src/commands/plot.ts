@@ -5,7 +5,7 @@ import path from 'node:path';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { UsageError } from '../lib/errors.js';
-import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
+import { writeFileAtomic } from '../lib/files/atomic-file.js';
 import { missingInput } from '../lib/files/missing.js';
 import { choice, flag, integer, list, number, text, ValueProblem } from '../lib/options/option.js';
 import type { Axis, Point, RunSource } from '../lib/plots/run-points.js';
@@ -84,7 +84,7 @@ export const command = verb({
     );
     const { default: sharp } = await import('sharp');
     const picture = format === '.svg' ? svg : await sharp(svg, { density: 144 }).png().toBuffer();
-    writeFileAtomic(options.out, (fd) => writeFully(fd, picture));
+    writeFileAtomic(options.out, picture);
   },
 });
 

@@ -4,7 +4,7 @@ import path from 'node:path';
 import { RESULTS } from '../lib/cli/shared-options.js';
 import { say } from '../lib/cli/terminal.js';
 import { operand, verb } from '../lib/cli/verb.js';
-import { writeFileAtomic, writeFully } from '../lib/files/atomic-file.js';
+import { writeFileAtomic } from '../lib/files/atomic-file.js';
 import { readSmallFile } from '../lib/files/small-file.js';
 import { flag, list, text } from '../lib/options/option.js';
 
@@ -59,7 +59,7 @@ export const command = verb({
       results,
       pictures: options.picture.map((file) => ({ name: path.basename(file), uri: dataUri(readSmallFile(file), file) })),
     });
-    writeFileAtomic(options.out, (fd) => writeFully(fd, Buffer.from(html)));
+    writeFileAtomic(options.out, html);
     if (options.quiet) return;
     const lines = runs.reduce((sum, run) => sum + run.lines.length, 0);
     say(`${options.out}: ${runs.length} runs, ${lines} lines of logs, ${results.length} results`);

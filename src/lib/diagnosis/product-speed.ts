@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import { capture, engineInfo, tf } from '../engine/index.js';
-import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
 import { homeFolder } from '../files/home.js';
 import { jsonObject } from '../formats/json-object.js';
@@ -84,7 +84,7 @@ function readSpeeds(file: string): Record<string, unknown> {
 function writeSpeeds(file: string, speeds: Record<string, unknown>): void {
   try {
     makeFolder(homeFolder('.'));
-    writeFileAtomic(file, (fd) => writeFully(fd, Buffer.from(`${JSON.stringify(speeds, null, 2)}\n`)));
+    writeFileAtomic(file, `${JSON.stringify(speeds, null, 2)}\n`);
   } catch {
     // A home that cannot be written to: it is measured again next time.
   }

@@ -39,8 +39,8 @@ export function diffuse(x: tf.Tensor, noise: tf.Tensor, t: tf.Tensor): tf.Tensor
 }
 
 /**
- * The squared error of the predicted noise, and the variational bound that teaches the variance alone (the mean in it
- * is detached), in bits per dimension; both [B], and the loss is their sum.
+ * The squared error of the predicted noise, and the variational bound that teaches the variance alone (no gradient
+ * flows into its mean), in bits per dimension; both [B], and the loss is their sum.
  *
  * @param prediction the network's output at x_t, [B, 2C, h, w]: the noise, then the place of the log variance between
  *   its bounds, in [-1, 1].
@@ -110,5 +110,5 @@ const tanhArgument = (z: tf.Tensor): tf.Tensor =>
 
 const logCosh = (x: tf.Tensor): tf.Tensor => tf.sub(tf.add(x, tf.softplus(tf.mul(x, -2))), Math.LN2);
 
-/** Of positive x. */
+/** log sinh x of positive x. */
 const logSinh = (x: tf.Tensor): tf.Tensor => tf.sub(tf.add(x, tf.log(tf.sub(1, tf.exp(tf.mul(x, -2))))), Math.LN2);

@@ -41,7 +41,7 @@ export function stridedTimesteps(count: number, steps = DDPM_STEPS): Int32Array 
   for (let stride = 1; stride <= steps; stride++) {
     if (Math.ceil(steps / stride) === count) return Int32Array.from({ length: count }, (_, i) => i * stride);
   }
-  throw new UsageError(`${steps} steps cannot be cut to ${count} by a whole stride`, 'use a divisor, such as 50');
+  throw new UsageError(`${steps} steps cannot be cut to ${count} by a whole stride`, 'Use a divisor, such as 50.');
 }
 
 /** Python's rounding, which the published sampling schedules were made with. */

@@ -14,11 +14,11 @@ export interface TrainingBatch {
   /** Scaled latents, with the channels that are generated besides. */
   latents: Float32Array; // [B, C, h, w]
   labels: Int32Array; // [B]
-  /** A caption of each image, of networks that draw from text. */
+  /** A caption of each image, for networks that draw from text. */
   texts?: Float32Array; // [B, L, D]
   /** The class tokens of the first encoder, where they are asked for. */
   classTokens?: Float32Array; // [B, Z]
-  /** One array per encoder; none where features were not asked for, or are still to be computed. */
+  /** An array for each encoder; none where features are not followed, or not computed yet. */
   features: Float32Array[]; // [B, T, D]
 }
 
@@ -29,19 +29,19 @@ export interface FeatureSource {
   dim: number;
 }
 
-/** A micro-batch, and its place. */
+/** A micro-batch, and its place in the run. */
 export interface PlacedBatch extends TrainingBatch {
   rows: number;
   seed: number;
-  /** Steps taken before. */
+  /** Steps taken before this one. */
   step: number;
-  /** Of the first row within the global batch. */
+  /** The position of the first row within the global batch. */
   position: number;
 }
 
-/** One tensor that a loss reads, and how it comes about on the host. */
+/** One tensor that a loss reads, and how its values are made on the host. */
 export interface Draw {
-  /** Of one row. */
+  /** The shape of one row. */
   shape: readonly number[];
   dtype: TensorSpec['dtype'];
   values(batch: PlacedBatch): TypedArray;
@@ -68,7 +68,7 @@ export const normals = (shape: readonly number[], purpose: number): Draw => ({
   },
 });
 
-/** A number of each image, made of a uniform one in [0, 1): [B]. */
+/** A number for each image, made from a uniform one in [0, 1): [B]. */
 export const uniforms = (purpose: number, make: (u: number, row: number, batch: PlacedBatch) => number): Draw => ({
   shape: [],
   dtype: 'float32',

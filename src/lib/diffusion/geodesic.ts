@@ -1,6 +1,6 @@
 /**
- * The path along great circles (RJF, arXiv 2602.10099, section 4), for latents whose every position is a vector of one
- * length, as tokens of an encoder are behind their norm. Data x and noise e are taken to the unit sphere of a
+ * The path along great circles (RJF, arXiv 2602.10099, section 4), for latents that are, at each position, a vector of
+ * the same length, as an encoder's tokens are after their norm. Data x and noise e are taken to the unit sphere of a
  * position's channels, at the angle omega from each other:
  *
  *     u_t = (sin((1 - t) omega) x + sin(t omega) e) / sin(omega),    v = du_t / dt, along the sphere
@@ -14,7 +14,7 @@
  */
 import { tf } from '../engine/index.js';
 
-/** How far from 1 the cosine of an angle may come: of two vectors in one direction no circle is known. */
+/** The cosine of an angle stays this far from 1 and -1, where no single great circle joins the vectors. */
 const NEAR = 1e-6;
 
 /** Below this, sin(w) / w is 1. */
@@ -23,7 +23,7 @@ const SMALL = 1e-4;
 /** Over the channels, [B, C, h, w] to [B, 1, h, w]. */
 const dot = (a: tf.Tensor, b: tf.Tensor): tf.Tensor => tf.sum(tf.mul(a, b), 1, true);
 
-/** Of length 1 at each position: `x` [B, C, h, w]. */
+/** `x` [B, C, h, w] scaled to length 1 at each position. */
 const unit = (x: tf.Tensor): tf.Tensor => tf.div(x, tf.maximum(tf.sqrt(dot(x, x)), 1e-12));
 
 /** Length of a state at each position. */
@@ -36,7 +36,7 @@ export function alongSphere(moving: tf.Tensor, state: tf.Tensor): tf.Tensor {
 }
 
 /**
- * The state, how it moves, and how much an error of that counts.
+ * The state x_t, its velocity, and the weight of an error of that velocity.
  * `x` and `noise` [B, C, h, w], of any length, `t` [B, 1, 1, 1] or [B, 1, h, w]
  */
 export function geodesic(x: tf.Tensor, noise: tf.Tensor, t: tf.Tensor) {

@@ -1,4 +1,4 @@
-/** Guidance: one prediction made of two, a wanted one and one to move away from. */
+/** Guidance: one prediction made of two, a conditional one and one to move away from. */
 import { hostSpace, type MaybePromise, type Space, type Values } from './space.js';
 
 export type { Values } from './space.js';
@@ -25,10 +25,10 @@ export type Predictor<T extends Times = number, State = Values, Input = Float32A
   stepTime: T,
 ) => MaybePromise<State>;
 
-/** One that takes either kind of times. */
+/** A predictor that takes either kind of times. */
 export type TimedPredictor<State = Values, Input = Float32Array> = Predictor<Times, State, Input>;
 
-/** The times of all `rows`, as networks take them. */
+/** The time of each of `rows` rows, as networks take them: [N]. */
 export const timesOfRows = (t: Times, rows: number): Float32Array =>
   typeof t === 'number' ? new Float32Array(rows).fill(t) : new Float32Array(t);
 
@@ -74,13 +74,13 @@ export function classifierFreeGuidance<T extends Times, State = Values, Input = 
   };
 }
 
-/** Of each row, whether its step is guided. */
+/** For each row, whether its step is guided. */
 export function guidedRows({ scale, low = 0, high = 1 }: GuidanceOptions, stepTime: Times, rows: number): boolean[] {
   const isGuided = (time: number): boolean => scale > 1 && low <= time && time <= high;
   return typeof stepTime === 'number' ? new Array(rows).fill(isGuided(stepTime)) : Array.from(stepTime, isGuided);
 }
 
-/** The times of a batch that is there twice. */
+/** The times of a batch that is repeated once. */
 const twice = <T extends Times>(t: T): T =>
   (typeof t === 'number' ? t : Float64Array.of(...(t as Float64Array), ...(t as Float64Array))) as T;
 

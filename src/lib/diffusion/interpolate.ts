@@ -16,9 +16,9 @@ function pathTensors(path: FlatPath, t: tf.Tensor): PathTensors {
 
 /**
  * Noises a batch and gives the network's target.
- * `x` and `noise` [B, ...], such as latents [B, C, h, w], `t` [B], or [B, 1, h, w] of each pixel; returns x_t = alpha x
- * + sigma e and v = alpha' x + sigma' e, both of the shape of x, and how much an error of v counts, [B, 1, ...], where
- * that is not alike.
+ * @param x data, and `noise` e, [B, ...] each, such as latents [B, C, h, w]
+ * @param t times [B], or [B, 1, h, w] of each pixel
+ * @returns x_t = alpha x + sigma e and v = alpha' x + sigma' e, shaped as x; with the weight of v's error, if not 1
  */
 export function interpolate(
   path: TrainingPath,
@@ -35,6 +35,6 @@ export function interpolate(
   };
 }
 
-/** What of a predicted velocity counts at a state, [B, C, h, w] each: on the sphere, what is along it. */
+/** The part of a predicted velocity that counts at a state, [B, C, h, w] each: on a sphere, the part along it. */
 export const alongPath = (path: TrainingPath, predicted: tf.Tensor, state: tf.Tensor): tf.Tensor =>
   path === 'geodesic' ? alongSphere(predicted, state) : predicted;

@@ -8,7 +8,7 @@ import { tf } from '../engine/index.js';
 /** What a network predicts; the loss is that of the velocity in either case. */
 export type Prediction = 'velocity' | 'data';
 
-/** t is not taken to be smaller than this where it divides: of both, the published value. */
+/** The smallest t that is divided by: the published value of both. */
 export const SMALLEST_TIME = 0.05;
 
 /** (x_t - x) / max(t, 0.05): of `noisy` x_t and data x, [B, ...] each, at times `t` [B]. */

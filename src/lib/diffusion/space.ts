@@ -77,5 +77,5 @@ const HOST: Space<Values, Float32Array> = {
   keep() {},
 };
 
-/** The space of whoever names none: its states are arrays. */
+/** The default space: its states are arrays. */
 export const hostSpace = <State, Input>(): Space<State, Input> => HOST as unknown as Space<State, Input>;

@@ -28,7 +28,7 @@ const UNSHIFTED_SIZE = 4096;
 export const shiftForSize = (size: number): number => Math.sqrt(size / UNSHIFTED_SIZE);
 
 /**
- * Which times to draw: those of training step `step` for the samples `firstRow ... firstRow + rows - 1` of the global
+ * What times to draw: those of step `step` for the samples `firstRow ... firstRow + rows - 1` of the global
  * batch. A time depends only on the seed, the step and the row, never on how the batch is split.
  */
 export interface TimeDraw {
@@ -39,7 +39,7 @@ export interface TimeDraw {
 }
 
 /**
- * Times t in (0, 1) for a velocity network: [rows]. Lognormal ones are made of normals of this mean and deviation.
+ * Times t in (0, 1) for a velocity network: [rows]. Lognormal ones are made of normals with this mean and deviation.
  */
 export function drawTimes(
   distribution: TimeDistribution,

@@ -1,7 +1,7 @@
 /** What is in the files of a set of images, as one hash: whatever they are called, wherever they lie. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
-import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
 import { sha256Of, sha256OfText } from '../files/sha256.js';
 import { isParquet, parquetFiles } from '../formats/parquet.js';
@@ -57,7 +57,7 @@ function fingerprint(files: readonly string[]): { text: string; newest: number }
 function keep(file: string, hash: string): void {
   try {
     makeFolder(path.dirname(file));
-    writeFileAtomic(file, (fd) => writeFully(fd, Buffer.from(hash)));
+    writeFileAtomic(file, hash);
   } catch {
     // A full disk or a folder that is closed to us: whoever keeps the statistics says so.
   }

@@ -21,7 +21,7 @@ export function exportLogTable(location: string, out: string): void {
     const numbers = new Map(numbersOf(line));
     return [line.step, line.evaluation, ...names.map((name) => numbers.get(name))].map(csvCell).join(',');
   });
-  writeFileAtomic(out, (fd) => writeFully(fd, Buffer.from([header, ...rows].map((row) => `${row}\r\n`).join(''))));
+  writeFileAtomic(out, [header, ...rows].map((row) => `${row}\r\n`).join(''));
 }
 
 /** RFC 4180. */

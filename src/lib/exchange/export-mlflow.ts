@@ -5,7 +5,7 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic-file.js';
 import { openAtomicFolder } from '../files/atomic-folder.js';
 import { makeFolder } from '../files/folders.js';
 import { sha256OfText } from '../files/sha256.js';
@@ -135,7 +135,7 @@ class MetricNames {
 
 function writeText(file: string, content: string | Buffer): void {
   const bytes = typeof content === 'string' ? Buffer.from(content) : content;
-  writeFileAtomic(file, (fd) => writeFully(fd, bytes));
+  writeFileAtomic(file, bytes);
 }
 
 /** A mapping in YAML, of which JSON is a part. */

@@ -1,6 +1,6 @@
 /** The log of a run as an offline run of Weights & Biases. */
 import path from 'node:path';
-import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
 import { WandbFile } from '../formats/wandb.js';
 import { version } from '../version.js';
@@ -23,10 +23,10 @@ export function exportWandb(location: string, out: string): string {
   makeFolder(media);
   for (const [step, sheet] of run.sheets) {
     const file = path.join(media, sheetName(step, sheet));
-    writeFileAtomic(file, (fd) => writeFully(fd, sheet.png));
+    writeFileAtomic(file, sheet.png);
   }
   const bytes = wandbFileOf(run, id);
-  writeFileAtomic(path.join(folder, `run-${id}.wandb`), (fd) => writeFully(fd, bytes));
+  writeFileAtomic(path.join(folder, `run-${id}.wandb`), bytes);
   return folder;
 }
 

@@ -129,11 +129,15 @@ const notAlone = (file: string): UnavailableError =>
     'That one is kept, and what was made here is not. Give each its own output, or its own --shard.',
   );
 
-/** Writes `file` through `write`, which gets a file descriptor; when it throws, nothing is left behind. */
-export function writeFileAtomic(file: string, write: (fd: number) => void): void {
+/**
+ * Writes a file whole or not at all.
+ * @param content of the file, or a function that writes it to a file descriptor; when it throws, nothing is left behind
+ */
+export function writeFileAtomic(file: string, content: string | Uint8Array | ((fd: number) => void)): void {
   const output = openAtomicFile(file);
   try {
-    write(output.fd);
+    if (typeof content === 'function') content(output.fd);
+    else writeFully(output.fd, typeof content === 'string' ? Buffer.from(content) : content);
   } catch (error) {
     output.abort();
     throw withPath(error, file);

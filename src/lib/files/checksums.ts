@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
-import { writeFileAtomic, writeFully } from './atomic-file.js';
+import { writeFileAtomic } from './atomic-file.js';
 
 const SUMS = 'SHA256SUMS';
 const LINE = /^([0-9a-f]{64}) [ *](.+)$/;
@@ -29,7 +29,7 @@ function sha256OfFile(file: string): string {
 export function writeChecksums(folder: string): void {
   const names = readdirSync(folder).sort();
   const lines = names.map((name) => `${sha256OfFile(path.join(folder, name))}  ${name}\n`);
-  writeFileAtomic(path.join(folder, SUMS), (fd) => writeFully(fd, Buffer.from(lines.join(''))));
+  writeFileAtomic(path.join(folder, SUMS), lines.join(''));
 }
 
 /** What was written down, as text; undefined in a folder of before there were checksums. */

@@ -54,7 +54,7 @@ export class NpzFile {
   #header(name: string): NpyHeader {
     const entry = this.#zip.entries.get(name + SUFFIX);
     if (!entry) {
-      throw new DataError(`${this.#path}: has no array '${name}'`, `it has ${this.names.join(', ') || 'none'}`);
+      throw new DataError(`${this.#path}: has no array '${name}'`, `It has ${this.names.join(', ') || 'none'}.`);
     }
     return parseNpyHeader(this.#zip.start(entry.name), entry.size, this.#where(name));
   }

@@ -112,7 +112,7 @@ class Machine {
   refused(what: string, at = this.cursor.position): DataError {
     return new DataError(
       `${this.#options.where}: ${what} in the pickle, at byte ${at}, is not allowed`,
-      'only tensors and plain values are read from a checkpoint; save the state dict alone, or as safetensors',
+      'Only tensors and plain values are read from a checkpoint: save the state dict alone, or as safetensors.',
     );
   }
 

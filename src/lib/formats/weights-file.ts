@@ -62,7 +62,7 @@ export function weightsFormat(path: string): 'safetensors' | 'torch' | 'npz' {
   if (start[8] === 0x7b) return 'safetensors'; // with a header of an absurd length, which opening it tells
   throw new DataError(
     `${path}: not a weights file that is known here`,
-    'safetensors, PyTorch checkpoints (.pt, .pth, .bin) and .npz are read',
+    'It reads safetensors, PyTorch checkpoints (.pt, .pth, .bin) and .npz.',
   );
 }
 

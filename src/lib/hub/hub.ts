@@ -2,7 +2,7 @@
 import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { UnavailableError } from '../errors.js';
-import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
 import { temporaryName } from '../files/temporary-files.js';
 import { download, type OnProgress, refusal, settleDownload } from './download.js';
@@ -45,7 +45,7 @@ export async function fetchFromHub(source: HubFile, onProgress: OnProgress): Pro
   else await download({ url, headers, file: blob, size, sha256 }, onProgress);
   const ref = path.join(folder, 'refs', REVISION);
   makeFolder(path.dirname(ref));
-  writeFileAtomic(ref, (fd) => writeFully(fd, Buffer.from(commit)));
+  writeFileAtomic(ref, commit);
   const pointer = path.join(folder, 'snapshots', commit, source.file);
   link(blob, pointer); // last: once it is there, nobody asks the hub again
   return pointer;

@@ -44,7 +44,7 @@ export function noImages(where: string, notes: readonly string[]): DataError {
   const endings = [...IMAGE_EXTENSIONS].join(' ');
   return new DataError(
     [`${where}: holds no images`, ...notes].join('; '),
-    `files that end in ${endings} are looked for, in all subfolders`,
+    `Files that end in ${endings} are looked for, in all subfolders.`,
   );
 }
 

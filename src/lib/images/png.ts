@@ -1,6 +1,6 @@
 /** Writing PNG files, and sheets of many pictures in one. */
 import sharp from 'sharp';
-import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic-file.js';
 import { sameShape } from '../numbers/typed-array.js';
 import type { RgbImage } from './rgb-image.js';
 
@@ -14,7 +14,7 @@ export async function encodePng({ width, height, data }: RgbImage): Promise<Uint
 /** Writes a PNG file; it appears only when it is complete. */
 export async function writePng(path: string, image: RgbImage): Promise<void> {
   const bytes = await encodePng(image);
-  writeFileAtomic(path, (fd) => writeFully(fd, bytes));
+  writeFileAtomic(path, bytes);
 }
 
 /**

@@ -23,7 +23,7 @@ const SUBSETS = 15;
 export function frechetInfinity(samples: Matrix<Float32Array>, reference: Gaussian, seed: number): number {
   const { rows } = samples;
   const smallest = Math.min(SMALLEST, Math.floor(rows / 2));
-  if (smallest < 2) throw new UsageError(`cannot take subsets of ${rows} samples`, 'take more samples');
+  if (smallest < 2) throw new UsageError(`cannot take subsets of ${rows} samples`, 'Take more samples.');
   const sizes = Array.from({ length: SUBSETS }, (_, i) =>
     Math.floor(smallest + ((rows - smallest) * i) / (SUBSETS - 1)),
   );

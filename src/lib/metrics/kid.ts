@@ -31,7 +31,7 @@ export function kernelDistance<T extends Floats>(a: Matrix<T>, b: Matrix<T>, opt
   if (smaller < subsetSize || subsetSize < 2) {
     throw new UsageError(
       `cannot draw ${subsetSize} of ${smaller} samples for KID`,
-      'take more samples, or smaller subsets',
+      'Take more samples, or smaller subsets.',
     );
   }
   const distances = Array.from({ length: subsets }, (_, subset) => {

@@ -53,7 +53,7 @@ export function knnAccuracy(
 function nearestInBlocks(queries: FeatureRows, candidates: FeatureRows, k: number, elements: number): Neighbours {
   const height = Math.max(1, Math.ceil(elements / candidates.columns));
   if (k > candidates.rows)
-    throw new UsageError(`cannot take ${k} neighbours of ${candidates.rows}`, 'choose a smaller -k');
+    throw new UsageError(`cannot take ${k} neighbours of ${candidates.rows}`, 'Choose a smaller -k.');
   const indices = new Int32Array(queries.rows * k);
   const similarities = new Float64Array(queries.rows * k).fill(Number.NEGATIVE_INFINITY);
   for (let first = 0; first < candidates.rows; first += height) {

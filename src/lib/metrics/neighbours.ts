@@ -24,7 +24,7 @@ export function nearestNeighbours(queries: Matrix, candidates: Matrix, k: number
   const excludeSelf = queries === candidates;
   const available = candidates.rows - Number(excludeSelf);
   if (k < 1 || k > available)
-    throw new UsageError(`cannot take ${k} neighbours of ${available}`, 'choose a smaller -k');
+    throw new UsageError(`cannot take ${k} neighbours of ${available}`, 'Choose a smaller -k.');
   const indices = new Int32Array(queries.rows * k);
   const similarities = new Float64Array(queries.rows * k).fill(Number.NEGATIVE_INFINITY);
   const height = Math.max(1, Math.floor(BLOCK_ELEMENTS / candidates.rows));

@@ -13,6 +13,13 @@ import {
 import { countLayers, type Shapes } from './parameters.js';
 import { unwrapped } from './rename.js';
 
+/** @throws DataError for a tensor that every network of this kind has, and these weights have not */
+function requiredShape(shapes: Shapes, name: string, source: string): readonly number[] {
+  const entry = shapes.get(name);
+  if (entry) return entry.shape;
+  throw new DataError(`${source}: not the weights of a SiT or DiT: ${name} is missing`);
+}
+
 /** The ratio that gives so many units: a whole number, if one does. */
 function gatedRatio(units: number, hiddenSize: number): number {
   const whole = Math.round((1.5 * units) / hiddenSize);
@@ -35,12 +42,8 @@ export function inferTransformer(
   known: Partial<TransformerConfig> = {},
   prefix = 0,
 ): TransformerConfig {
-  const shapeOf = (name: string): readonly number[] => {
-    const entry = shapes.get(name);
-    if (entry) return entry.shape;
-    throw new DataError(`${source}: not the weights of a SiT or DiT: ${name} is missing`);
-  };
-  const design = inferDesign(shapes, shapeOf, known);
+  const shapeOf = (name: string): readonly number[] => requiredShape(shapes, name, source);
+  const design = inferDesign(shapes, source, known);
   const embedder = `${design.head ? 's' : 'x'}_embedder.${design.bottleneck ? 'proj1' : 'proj'}`;
   const [, inChannels, patchSize] = shapeOf(`${embedder}.weight`);
   // Without stored positions, nothing tells how many patches there are: those of the published models of 256 pixels.
@@ -112,11 +115,7 @@ const normOf = (shapes: Shapes, known: Partial<TransformerConfig>): TransformerC
   shapes.has('blocks.0.norm1.weight') ? 'rms' : (known.norm ?? 'layer');
 
 /** What the names of a state dict tell of parts that only some networks have. */
-function inferDesign(
-  shapes: Shapes,
-  shapeOf: (name: string) => readonly number[],
-  known: Partial<TransformerConfig>,
-): Design {
+function inferDesign(shapes: Shapes, source: string, known: Partial<TransformerConfig>): Design {
   const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
   const bottleneck = shapes.get('x_embedder.proj1.weight')?.shape[0];
   const tokens = shapes.get('in_context_posemb')?.shape[1];
@@ -136,7 +135,7 @@ function inferDesign(
     ...(conditionTokens && { conditionTokens }),
     ...(shapes.has('t_embedder_sem.mlp.0.weight') && { lead: known.lead ?? PUBLISHED_LEAD }),
     ...(shapes.has('t_embedder.W') && { timeEmbedding: 'fourier' }),
-    ...(shapes.has('s_embedder.proj.weight') && { head: known.head ?? inferHead(depth, shapes, shapeOf) }),
+    ...(shapes.has('s_embedder.proj.weight') && { head: known.head ?? inferHead(depth, shapes, source) }),
   };
 }
 
@@ -145,19 +144,15 @@ function inferConditionTokens(shapes: Shapes): TransformerConfig['conditionToken
   return time === undefined || label === undefined ? undefined : { time, label };
 }
 
-/** Blocks of a state dict before those of its wide head, if it has one. */
-export function trunkDepth(shapes: Shapes): number {
+/** How many blocks stand before those of the wide head, if there is one. @throws DataError as inferTransformer does */
+export function trunkDepth(shapes: Shapes, source: string): number {
   const blocks = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
-  if (!shapes.has('s_embedder.proj.weight')) return blocks;
-  return blocks - (inferHead(blocks, shapes, (name) => shapes.get(name)?.shape ?? [])?.depth ?? 0);
+  return shapes.has('s_embedder.proj.weight') ? blocks - inferHead(blocks, shapes, source).depth : blocks;
 }
 
 /** The wide head of a state dict of `blocks` blocks in all. */
-function inferHead(
-  blocks: number,
-  shapes: Shapes,
-  shapeOf: (name: string) => readonly number[],
-): TransformerConfig['head'] {
+function inferHead(blocks: number, shapes: Shapes, source: string): NonNullable<TransformerConfig['head']> {
+  const shapeOf = (name: string): readonly number[] => requiredShape(shapes, name, source);
   const [[narrow], [hiddenSize]] = ['s', 'x'].map((name) => shapeOf(`${name}_embedder.proj.weight`));
   const widths = Array.from({ length: blocks }, (_, i) => shapeOf(`blocks.${i}.attn.qkv.weight`)[1]);
   const depth = narrow === hiddenSize ? WIDE_HEAD.depth : widths.filter((width) => width === hiddenSize).length;

@@ -2,7 +2,7 @@
  * Names that published vision transformers have, and what their state dicts hold otherwise than models/vit.ts has it.
  */
 import { DataError } from '../errors.js';
-import { concatenated, sizeOf } from '../numbers/typed-array.js';
+import { concatenated, sizeOf, stackedShape } from '../numbers/typed-array.js';
 import type { Weight, Weights } from './parameters.js';
 import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
 
@@ -91,18 +91,15 @@ const RULES: readonly Rule[] = [
 ];
 
 /** Stacks tensors along their first axis. */
-function stacked(parts: readonly Weight[]): Weight {
-  const rows = parts.reduce((total, part) => total + part.shape[0], 0);
-  return {
-    shape: [rows, ...parts[0].shape.slice(1)],
-    get data() {
-      return concatenated(
-        parts.map(({ data }) => data),
-        Float32Array,
-      );
-    },
-  };
-}
+const stacked = (parts: readonly Weight[]): Weight => ({
+  shape: stackedShape(parts.map(({ shape }) => shape)),
+  get data() {
+    return concatenated(
+      parts.map(({ data }) => data),
+      Float32Array,
+    );
+  },
+});
 
 const zerosLike = ({ shape }: Weight): Weight => ({ shape, data: new Float32Array(sizeOf(shape)) });
 

@@ -19,6 +19,12 @@ export const sameShape = (a: readonly number[], b: readonly number[]): boolean =
 /** `[8, 4, 32, 32]`, as shapes are written in messages. */
 export const showShape = (shape: readonly number[]): string => `[${shape.join(', ')}]`;
 
+/** The shape of tensors [n, ...] that differ in n alone, one after another along that axis. */
+export const stackedShape = (shapes: readonly (readonly number[])[]): number[] => [
+  shapes.reduce((rows, [own]) => rows + own, 0),
+  ...shapes[0].slice(1),
+];
+
 /** The bytes that a typed array looks at, without a copy. */
 export const bytesOf = (array: ArrayBufferView): Uint8Array =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);

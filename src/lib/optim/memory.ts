@@ -80,7 +80,7 @@ function allocate(pages: number): WebAssembly.Memory {
   } catch {
     throw new UnavailableError(
       `out of memory: ${Math.ceil((pages * PAGE_BYTES) / 2 ** 20)} MiB of parameters and optimizer state do not fit`,
-      'choose a smaller --model, or a machine with more memory',
+      'Choose a smaller --model, or a machine with more memory.',
     );
   }
 }

@@ -119,7 +119,7 @@ export class ParameterStore {
     const broken = this.parameters.find(({ gradient }) => gradient?.some((element) => !Number.isFinite(element)));
     return new DataError(
       `step ${step}: the gradient of ${broken?.name ?? 'the parameters'} is not finite`,
-      'lower --lr, and check the inputs for numbers that are not finite',
+      'Lower --lr, and check the inputs for numbers that are not finite.',
     );
   }
 }

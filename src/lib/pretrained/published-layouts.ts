@@ -6,7 +6,7 @@
  */
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
-import { concatenated, sizeOf, type TypedArray } from '../numbers/typed-array.js';
+import { concatenated, sizeOf, stackedShape, type TypedArray } from '../numbers/typed-array.js';
 import type { StateDict, StoredTensor } from './state-dict.js';
 
 /** A tensor of the same type in another shape, its values moved. */
@@ -89,9 +89,9 @@ const APART: readonly [first: RegExp, parts: readonly string[], whole: string][]
   [/\.mlp\.w1\.(weight|bias)$/, ['w1', 'w2'], 'w12'],
 ];
 
-/** Rows of several tensors of one width, one after another. */
+/** Stacks tensors along their first axis. */
 const stacked = (parts: readonly StoredTensor[]): StoredTensor => {
-  const shape = [parts.reduce((rows, part) => rows + part.shape[0], 0), ...parts[0].shape.slice(1)];
+  const shape = stackedShape(parts.map((part) => part.shape));
   const read = (): HostTensor => {
     const tensors = parts.map((part) => part.read());
     const type = tensors[0].data.constructor as Float32ArrayConstructor; // that of each, as they are of one file

@@ -1,15 +1,16 @@
-/** Which blocks a method looks at, where options leave it open: those at the depth of its paper's models. */
+/** Which blocks a method looks at: where no option says so, those at the same share of the depth as in its paper. */
 import { tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { patchCount, type TransformerConfig } from '../models/dit-sizes.js';
 
-/** The block at a share of the depth. */
+/** The number of the block at a share of the depth, counted from 1. */
 export const blockAt = (share: number, depth: number): number =>
   Math.max(1, Math.min(depth, Math.round(share * depth)));
 
 /**
- * A block, and a later one that teaches it: the aligned block and the one at `teacherShare` of the depth, unless given.
- * @throws UsageError for blocks that there are not
+ * A block and the later block that teaches it: by default the aligned block, and the one at `teacherShare` of the
+ * depth.
+ * @throws UsageError for blocks that the model does not have
  */
 export function studentAndTeacher(
   option: string,
@@ -26,23 +27,23 @@ export function studentAndTeacher(
   );
 }
 
-/** @throws UsageError for a block that there is not */
+/** @throws UsageError for a block that the model does not have */
 export function knownBlock(option: string, block: number, depth: number): number {
   if (block >= 1 && block <= depth) return block;
   throw new UsageError(`${option} ${block}: the model has blocks 1 to ${depth}`);
 }
 
-/** Of tokens [B, P + T, D], those of the patches, [B, T, D]. */
+/** The tokens of the patches, [B, T, D], out of all tokens [B, P + T, D]. */
 export function ofPatches(tokens: tf.Tensor, model: TransformerConfig): tf.Tensor {
   const before = tokens.shape[1]! - patchCount(model);
   return before === 0 ? tokens : tf.slice(tokens, [0, before, 0], [-1, -1, -1]);
 }
 
-/** @throws UsageError for an option that compares images with each other where there is one at a time */
+/** @throws UsageError for an option that compares images with each other when only one is computed at a time */
 export function checkComparison(option: string, rows: number): void {
   if (rows > 1) return;
   throw new UsageError(
-    `${option} compares the images that are computed together, but that is one`,
+    `${option} compares the images that are computed together, but only one is`,
     'Raise --micro-batch.',
   );
 }

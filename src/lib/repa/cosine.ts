@@ -1,7 +1,7 @@
 /** Cosine similarity, as the alignment losses take it. */
 import { tf } from '../engine/index.js';
 
-/** Of torch.nn.functional.normalize, squared: 1e-24 is still a normal f32. */
+/** The bound of torch.nn.functional.normalize, squared: 1e-24 is still a normal f32. */
 const SMALLEST_NORM_SQUARED = 1e-24;
 
 /**

@@ -21,8 +21,8 @@ export function contrastiveLoss(predicted: tf.Tensor, velocity: tf.Tensor): tf.T
 }
 
 /**
- * The same to the velocity of the image that is drawn for each, `other` [B] int32; `share` [B] says how much each image
- * counts.
+ * The mean squared distance of each prediction to the velocity of image `other` [B] int32 of the batch; `share` [B]
+ * says how much each image counts.
  */
 export function drawnContrastiveLoss(
   predicted: tf.Tensor,
@@ -36,8 +36,8 @@ export function drawnContrastiveLoss(
 }
 
 /**
- * Another image of those that are computed together, by its place among them: any, or one of another class where there
- * is one. [B] int32.
+ * Draws for each image the index of another one of the micro-batch: any, or one of another class if there is one.
+ * [B] int32.
  */
 const others = (ofAnotherClass: boolean, { values: classesOf }: Draw): Draw => ({
   shape: [],
@@ -54,14 +54,14 @@ const others = (ofAnotherClass: boolean, { values: classesOf }: Draw): Draw => (
   },
 });
 
-/** The image beside it, the last image's being the first. */
+/** For each image the index of the next one; for the last, of the first. [B] int32. */
 const NEXT: Draw = {
   shape: [],
   dtype: 'int32',
   values: ({ rows }) => Int32Array.from({ length: rows }, (_, row) => (row + 1) % rows),
 };
 
-/** How much each image counts where those without label do not: [B], of mean 1 unless there is none with a label. */
+/** Weights that leave out images without a label: [B], of mean 1, or all 0 if no image has a label. */
 const labelledShares = ({ values: classesOf }: Draw, nullClass: number): Draw => ({
   shape: [],
   dtype: 'float32',
@@ -74,7 +74,7 @@ const labelledShares = ({ values: classesOf }: Draw, nullClass: number): Draw =>
 
 const SETTINGS = fields({
   weight: numeric,
-  /** Which image it is to be far from. */
+  /** Which other image the prediction is to be far from. */
   from: later(oneOf('next', 'random', 'other-class'), 'next'),
   /** Whether images whose label is dropped are left out. */
   labelled: later(truth, false),

@@ -4,11 +4,10 @@
  * gradients (fixture published/dispersive).
  */
 import { tf } from '../engine/index.js';
-import { UsageError } from '../errors.js';
 import { count, fields, later, numeric, type ShapeOf } from '../formats/json-shape.js';
 import { integer, number } from '../options/option.js';
 import { options } from '../options/table.js';
-import { blockAt, checkComparison } from './blocks.js';
+import { blockAt, checkComparison, knownBlock } from './blocks.js';
 import { method, term } from './method.js';
 
 /**
@@ -51,9 +50,8 @@ export const dispersive = method({
   isOn: ({ dispersive }) => dispersive > 0,
   settle({ dispersive, dispersiveBlock, dispersiveTemperature }, { model: { depth }, rows }): ShapeOf<typeof SETTINGS> {
     checkComparison('--dispersive', rows);
-    const block = dispersiveBlock ?? blockAt(1 / 4, depth);
-    if (block <= depth) return { weight: dispersive, block, temperature: dispersiveTemperature };
-    throw new UsageError(`--dispersive-block ${block}: the model has ${depth} blocks`);
+    const block = knownBlock('--dispersive-block', dispersiveBlock ?? blockAt(1 / 4, depth), depth);
+    return { weight: dispersive, block, temperature: dispersiveTemperature };
   },
   whole: ({ block }) => ({ option: '--dispersive', blocks: [block] }),
   terms: ({ weight, block, temperature }, { hidden }) => [

@@ -1,7 +1,4 @@
-/**
- * Components of features as channels of their own beside the latents'. In plain loops, as they run in the threads that
- * load batches, which have no engine.
- */
+/** Components of features as channels of their own beside those of the latents (ReDi). */
 
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
@@ -10,7 +7,7 @@ import type { FeatureChannels } from './method.js';
 
 /**
  * The components of features as channels: `features` [B, T, D] to [B, K, side, side], resized bilinearly as the
- * published code does. T is a square. In plain loops, as it runs in the threads that load batches, which have no
+ * published code does. T is a square. In plain loops, because it runs in the threads that load batches, which have no
  * engine.
  */
 export function featureChannels(
@@ -41,13 +38,13 @@ export function featureChannels(
   return out;
 }
 
-/** As a file of a checkpoint holds the map. */
+/** The map as the tensors of a file of a checkpoint. */
 export const storedChannels = ({ dim, channels, weight, bias }: FeatureChannels): [string, HostTensor][] => [
   ['weight', { shape: [channels, dim], dtype: 'f32', data: weight }],
   ['bias', { shape: [channels], dtype: 'f32', data: bias }],
 ];
 
-/** @throws DataError when the file holds something else */
+/** The map that such a file holds. @throws DataError when it holds something else */
 export function restoreChannels(stored: Iterable<[string, HostTensor]>, source: string): FeatureChannels {
   const tensors = new Map(stored);
   const [weight, bias] = [tensors.get('weight'), tensors.get('bias')];

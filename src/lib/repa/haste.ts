@@ -1,6 +1,6 @@
 /**
- * The early stop of HASTE (arXiv 2505.16792): features help at first and hinder later, so that they are followed up to
- * a step only. Its other half, the alignment of attention maps, is not here. From the paper; not checked against code.
+ * The early stop of HASTE (arXiv 2505.16792): features help at first and hinder later, so that they are followed only
+ * up to a step. Its other half, the alignment of attention maps, is not here. From the paper; not checked against code.
  */
 import { count, fields, type ShapeOf } from '../formats/json-shape.js';
 import { integer } from '../options/option.js';

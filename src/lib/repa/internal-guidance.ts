@@ -12,7 +12,7 @@ import type { Parameters } from '../models/parameters.js';
 import { silu } from '../nn/functional.js';
 import { integer, number } from '../options/option.js';
 import { options } from '../options/table.js';
-import { ofPatches } from './blocks.js';
+import { blockAt, ofPatches } from './blocks.js';
 import { meanSquare, method, type Pass, term } from './method.js';
 
 /** The name of the head in the published checkpoints. */
@@ -24,19 +24,19 @@ const BLOCK = 8 / 28;
 const SETTINGS = fields({ weight: numeric, block: count });
 
 /**
- * What the early head predicts of a block's tokens [B, P + T, D], those before the patches left out: [B, C, h, w].
+ * What the early head predicts from a block's tokens [B, P + T, D], without those before the patches: [B, C, h, w].
  * Where no block is modulated, each token modulates itself, with the time (RAEv2, arXiv 2605.18324; from its published
  * code).
  */
-function early(p: Parameters, model: TransformerConfig, tokens: tf.Tensor, condition: tf.Tensor): tf.Tensor {
+function earlyPrediction(p: Parameters, model: TransformerConfig, tokens: tf.Tensor, condition: tf.Tensor): tf.Tensor {
   const own = ofPatches(tokens, model); // [B, T, D]
   if (!model.conditionTokens) return outputHead(p, HEAD, model, own, condition);
   const timed = silu(tf.add(tf.expandDims(condition, 1), own)); // [B, T, D]
   return outputHead(p, HEAD, model, timed, silu(timed));
 }
 
-/** Everything that the network is to predict, with the channels that methods add: [B, C + K, h, w]. */
-const wanted = ({ latents, channels }: Pass): tf.Tensor =>
+/** The target of every channel, those that methods add with them: [B, C + K, h, w]. */
+const targetOf = ({ latents, channels }: Pass): tf.Tensor =>
   channels ? tf.concat([latents.wanted, channels.wanted], 1) : latents.wanted;
 
 export const internalGuidance = method({
@@ -57,20 +57,20 @@ export const internalGuidance = method({
   settings: SETTINGS,
   isOn: ({ internal }) => internal > 0,
   settle({ internal, internalBlock }, { model: { depth } }): ShapeOf<typeof SETTINGS> {
-    const block = internalBlock ?? Math.max(1, Math.round(BLOCK * depth));
+    const block = internalBlock ?? blockAt(BLOCK, depth);
     if (block >= depth) {
       throw new UsageError(`--internal-block ${block}: an early block of ${depth} is weaker than the last one`);
     }
     return { weight: internal, block };
   },
   recognise: (shapes, { depth }) =>
-    shapes.has(`${HEAD}.linear.weight`) ? { weight: 0.5, block: Math.max(1, Math.round(BLOCK * depth)) } : undefined,
+    shapes.has(`${HEAD}.linear.weight`) ? { weight: 0.5, block: blockAt(BLOCK, depth) } : undefined,
   parameters: (_, { model }) => outputHeadPlan(HEAD, model),
   whole: ({ block }) => ({ option: '--internal', blocks: [block] }),
-  weaker: ({ block }, p, { model, hidden, condition }) => early(p, model, hidden(block), condition),
+  weaker: ({ block }, p, { model, hidden, condition }) => earlyPrediction(p, model, hidden(block), condition),
   outputTerms({ weight, block }, pass) {
     const { p, model, hidden, condition, velocityOf } = pass;
-    const predicted = () => velocityOf(early(p, model, hidden(block), condition)); // [B, C + K, h, w]
-    return [term('internal', weight, () => meanSquare(predicted(), wanted(pass)))];
+    const predicted = () => velocityOf(earlyPrediction(p, model, hidden(block), condition)); // [B, C + K, h, w]
+    return [term('internal', weight, () => meanSquare(predicted(), targetOf(pass)))];
   },
 });

@@ -29,9 +29,7 @@ export function spatialNorm(y: tf.Tensor, gamma: number): tf.Tensor {
   return tf.div(tf.sub(y, tf.mul(mean, gamma)), tf.add(tf.sqrt(variance), EPSILON)); // [B, T, D]
 }
 
-/**
- * A convolution of `kernel` x `kernel` of the grid that the last tokens are; tokens before the patches are left out.
- */
+/** A convolution of `kernel` x `kernel` over the grid of the patches; tokens before them are left out. */
 export const convolution = (kernel: number): Projector => ({
   patchesAlone: true,
   parameters: (name, hiddenSize, dim) => [
@@ -53,9 +51,7 @@ const SETTINGS = fields({
   projector: oneOf('mlp', 'conv'),
   /** Side of the convolution. */
   kernel: later(count, 3),
-  /**
-   * How much of their mean over the image features lose before they are divided by their deviation; null for neither.
-   */
+  /** How much of their mean over the image features lose before they are divided by their deviation; null: neither. */
   spatialNorm: orNull(numeric),
 });
 

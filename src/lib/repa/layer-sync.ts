@@ -11,8 +11,8 @@ import { cosineSimilarity } from './cosine.js';
 import { method, term } from './method.js';
 
 /**
- * Minus the mean cosine similarity of a block's tokens and those of a later block, into which no gradient flows. Both
- * [B, T, D].
+ * Minus the mean cosine similarity of a block's tokens and those of a later block, into which no gradient flows:
+ * scalar. Both [B, T, D].
  */
 export const layerSyncLoss = (tokens: tf.Tensor, teacher: tf.Tensor): tf.Tensor =>
   tf.neg(tf.mean(cosineSimilarity(tokens, detach(teacher))));

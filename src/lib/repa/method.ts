@@ -17,12 +17,12 @@ import type { Pass, Surroundings } from './pass.js';
 import type { Term } from './term.js';
 import type { AlignmentVariant } from './variant.js';
 
-/** What settings follow from besides options. */
+/** What a method's settings depend on besides its options. */
 export interface Facts {
   architecture: Architecture;
-  /** As the options say it, before methods add channels. */
+  /** The model that the options name, before methods add channels. */
   model: TransformerConfig;
-  /** Of the encoders, where features are asked for. */
+  /** The features of each encoder; none where no method asks for them. */
   features: readonly FeatureSource[];
   /** Images that are computed together. */
   rows: number;
@@ -32,20 +32,20 @@ export interface Facts {
 
 /** What is generated beside the image, and comes to the network as tokens before the patches. */
 export interface Companion<S> {
-  /** Numbers of one image. */
+  /** Z, how many numbers there are for one image. */
   size(settings: S): number;
-  /** Tokens of one image. */
+  /** P, how many tokens they become. */
   tokens: number;
-  /** [B, Z] with noise to tokens [B, P, D]. */
+  /** Turns noisy numbers [B, Z] into tokens [B, P, D]. */
   enter(p: Parameters, model: TransformerConfig, noisy: tf.Tensor): tf.Tensor;
-  /** The tokens as the final layer has them, [B, P, D], to the velocity [B, Z]. */
+  /** Turns these tokens after the last block, [B, P, D], into the velocity [B, Z]. */
   leave(p: Parameters, tokens: tf.Tensor): tf.Tensor;
-  /** Those of a batch, and their noise; [Z] each. */
+  /** What each image of a batch has, and the noise that is added to it: [Z] each. */
   clean(settings: S): Draw;
   noise(settings: S): Draw;
 }
 
-/** The affine map from a token of features to a few channels that are generated with the latents. */
+/** The affine map from a token of features [D] to the K channels that are generated with the latents. */
 export interface FeatureChannels {
   dim: number;
   channels: number;
@@ -53,24 +53,24 @@ export interface FeatureChannels {
   bias: Float32Array; // [K]
 }
 
-/** What a set gives besides latents and labels, of the features of the first encoder. */
+/** What a training set takes from the features of the first encoder, besides the features themselves. */
 export interface Besides {
-  /** Its class token. */
+  /** The class token. */
   classToken?: boolean;
   /** Further channels of the latents. */
   channels?: FeatureChannels;
 }
 
-/** The data of a run, as a method may look at them before the first step. */
+/** The data of a run, for methods that look at them before the first step. */
 export interface FeatureData {
   rows: number;
   features: readonly FeatureSource[];
   readFeatures(rows: Uint32Array, index: number): Promise<Float32Array>;
 }
 
-/** What a method finds on the data when a run starts, and keeps in a file of its checkpoints. */
+/** What a method computes from the data when a run starts, and keeps in a file of each checkpoint. */
 export interface Preparation<S> {
-  /** Name of the file. */
+  /** Name of the file, without .safetensors. */
   part: string;
   fit(settings: S, data: FeatureData, seed: number): Promise<FeatureChannels>;
   store(found: FeatureChannels): [name: string, tensor: HostTensor][];
@@ -78,78 +78,78 @@ export interface Preparation<S> {
 }
 
 export interface Method<T extends Table = Table, S = unknown> {
-  /** In config.json. */
+  /** Its name in config.json. */
   readonly name: string;
   readonly options: T;
-  /** Recipes of its paper, by their names: values of options by the names that repa.toml has. */
+  /** Its paper's recipes by name: values of options, under the names that repa.toml has. */
   readonly presets?: Readonly<Record<string, Preset>>;
-  /** What config.json holds of it. */
+  /** The shape of its settings in config.json. */
   readonly settings: Shape<S>;
   /** Whether the options ask for it. */
   isOn(values: Values<T>): boolean;
-  /** Methods that it works in place of. */
+  /** Names of the methods that it replaces. */
   readonly replaces?: readonly string[];
   /**
    * Its settings. Blocks are numbered from 1.
    * @throws UsageError for what does not fit the model or the data
    */
   settle(values: Values<T>, facts: Facts): S;
-  /** The settings that weights tell, of a file that holds nothing else. */
+  /** Its settings as the names and shapes of weights tell them, for a file that holds weights alone. */
   recognise?(shapes: Shapes, model: { depth: number }): S | undefined;
 
-  /** Features that it follows, and may be without; or what it generates, which has to be stored. */
+  /** Whether it follows features (stored, or computed on the way) or generates them, which have to be stored. */
   readonly features?: 'followed' | 'generated';
   /** Whether features are still followed at a step. */
   follows?(settings: S, step: number): boolean;
   /** @throws UsageError for features that are not those of its parameters */
   checkFeatures?(settings: S, features: readonly FeatureSource[], option: string): void;
-  /** What a set gives it besides latents and labels. */
+  /** What a training set has to give it besides latents and labels. */
   besides?(settings: S, found: FeatureChannels | undefined): Besides;
   readonly prepare?: Preparation<S>;
 
-  /** Its parameters, under their official names. Their start is numbered by their order. */
+  /** Its parameters under their official names. Their order numbers the random draws of their start. */
   parameters?(settings: S, surroundings: Surroundings): PlannedParameter[];
   /**
-   * What it draws for each image, by name, besides times `t` and classes `y`; `training` is false where nothing may be
-   * left out.
+   * What it draws for each image, by name, besides times `t` and classes `y`. `training` is false in validation, where
+   * nothing is left out.
    */
   draws?(
     settings: S,
     surroundings: Surroundings & { t: Draw; y: Draw; training: boolean },
   ): Readonly<Record<string, Draw>>;
-  /** A time for each patch, [B, T], where it draws one in training; `t` [B] are those of the images. */
+  /** The time of each patch, [B, T], if the method drew one; `t` [B] are the times of the images. */
   tokenTimes?(settings: S, draws: Readonly<Record<string, tf.Tensor>>, t: tf.Tensor): tf.Tensor | undefined;
-  /** Channels that are generated with the latents, and how far they are ahead of them on the way from noise to data. */
+  /** How many channels it adds to the latents, and how far these are ahead of them on the way from noise to data. */
   channels?(settings: S): number;
   lead?(settings: S): number;
   readonly companion?: Companion<S>;
-  /** What it does to the tokens between the blocks; `draws` is empty where it draws nothing, as in sampling. */
+  /** What it does to the tokens between the blocks; `draws` is empty in sampling. */
   passage?(settings: S, p: Parameters, draws: Readonly<Record<string, tf.Tensor>>): Passage;
-  /** The same where a weaker prediction is wanted, to be guided away from. */
+  /** The same for a weaker prediction, which guidance moves away from. */
   weakened?(settings: S, p: Parameters): Passage;
-  /** The blocks that only part of the tokens see, and the options that say so. */
+  /** The blocks that only part of the tokens pass, and the options that say so. */
   partial?(settings: S): { from: number; to: number; option: string; range: string } | undefined;
-  /** Blocks all of whose tokens it needs, and the option that does. */
+  /** The blocks of which it needs all tokens, and the option that asks for them. */
   whole?(settings: S, model: TransformerConfig): { option: string; blocks: readonly number[] };
-  /** What it varies of REPA's term. */
+  /** What it changes in REPA's term. */
   variant?(settings: S): AlignmentVariant;
   /** Whether its terms look at the moving average of the network. */
   readonly teacher?: boolean;
   /**
-   * A weaker prediction of the same pass, [B, C, h, w], which sampling may move away from: of the tokens after each
-   * block and what modulates them.
+   * A weaker prediction of the same pass, [B, C, h, w], which sampling may move away from: made of the tokens after a
+   * block and of what modulates them.
    */
   weaker?(settings: S, p: Parameters, seen: Pick<Pass, 'model' | 'hidden' | 'condition'>): tf.Tensor;
-  /** The tokens of the patches as features see them, [B, T, dim], of the tokens after each block. */
+  /** The patches of the aligned block through the projector, [B, T, dim]. */
   projected?(settings: S, p: Parameters, seen: Pick<Pass, 'model' | 'hidden' | 'variant'>): tf.Tensor;
-  /** The tokens and the width of that, of one image. */
+  /** How many tokens that gives for one image, and their width. */
   projectedShape?(settings: S, model: TransformerConfig): { tokens: number; dim: number };
-  /** Its terms on what the network generates, and those on its hidden states, which follow them in the log. */
+  /** Its terms on the output of the network, and those on its hidden states, which follow them in the log. */
   outputTerms?(settings: S, pass: Pass): Term[];
   terms?(settings: S, pass: Pass): Term[];
 }
 
-/** Declares a method: only its type is more than the object. */
+/** Declares a method: gives back the same object, with its types inferred. */
 export const method = <const T extends Table, S>(declared: Method<T, S>): Method<T, S> => declared;
 
 // biome-ignore lint/suspicious/noExplicitAny: each knows its own settings
@@ -165,5 +165,5 @@ export interface ActiveMethod {
 export { meanSquare, type Pass, type Predicted, type Surroundings } from './pass.js';
 export { type Term, term } from './term.js';
 export type { AlignmentVariant, Projector } from './variant.js';
-/** The file of a method imports from here alone what it is made of. */
+/** What the file of a method is made of, so that it imports this file alone. */
 export type { Draw, FeatureSource, TrainingBatch };

@@ -28,7 +28,9 @@ import { checkWholeBlocks } from './whole-blocks.js';
 
 export type { ActiveMethod };
 
-/** In the order of their parameters in state dicts, by which the start of these is numbered: new ones go to the end. */
+/**
+ * The order is that of their parameters in state dicts, which numbers the random draws of their start: add at the end.
+ */
 export const METHODS: readonly AnyMethod[] = [
   repa,
   irepa,
@@ -52,7 +54,7 @@ export const METHODS: readonly AnyMethod[] = [
 /** The options of all methods, each method's in a table of its own. */
 export const METHOD_OPTIONS = Object.fromEntries(METHODS.map(({ name, options }) => [name, options])) as Table;
 
-/** What the options of all methods say, by the methods' names. */
+/** The values of the options of all methods, by the methods' names. */
 export type MethodValues = Readonly<Record<string, unknown>>;
 
 /** Recipes of papers by name. */
@@ -93,21 +95,21 @@ export function settleMethods(values: MethodValues, facts: Omit<Facts, 'valuesOf
   return Object.fromEntries(settled.map(({ method, settings }) => [method.name, settings]));
 }
 
-/** What the methods together vary of REPA's term. */
+/** What the methods together change in REPA's term. */
 export const variantOf = (active: readonly ActiveMethod[]): AlignmentVariant =>
   Object.assign({}, ...active.map(({ method, settings }) => method.variant?.(settings)));
 
-/** The methods at work at a step: without those that follow features, once any says that it is enough. */
+/** The methods at work at a step: once one of them stops following features, those that follow them drop out. */
 export function methodsAt(active: readonly ActiveMethod[], step: number): ActiveMethod[] {
   const follow = active.every(({ method, settings }) => method.follows?.(settings, step) ?? true);
   return follow ? [...active] : withoutFollowing(active);
 }
 
-/** The methods that do without features, or keep them in what is generated. */
+/** The methods that need no features to follow. */
 export const withoutFollowing = (active: readonly ActiveMethod[]): ActiveMethod[] =>
   active.filter(({ method }) => method.features !== 'followed');
 
-/** Whether features are followed. */
+/** Whether any of these methods follows features. */
 export const areFollowing = (active: readonly ActiveMethod[]): boolean =>
   active.some(({ method }) => method.features === 'followed');
 

@@ -15,21 +15,21 @@ export interface Network {
   methods: MethodSettings;
 }
 
-/** The method that generates something beside the image; there is one at most. */
+/** The method that generates something beside the image; there is at most one. */
 const companionOf = (active: readonly ActiveMethod[]): ActiveMethod | undefined =>
   active.find(({ method }) => method.companion);
 
-/** Tokens that stand before the patches. */
+/** P, how many tokens stand before the patches. */
 export const prefixTokens = ({ methods }: Pick<Network, 'methods'>): number =>
   companionOf(activeMethods(methods))?.method.companion?.tokens ?? 0;
 
-/** Numbers that are generated beside each image. */
+/** Z, how many numbers are generated beside each image. */
 export function companionSize({ methods }: Pick<Network, 'methods'>): number {
   const generating = companionOf(activeMethods(methods));
   return generating?.method.companion?.size(generating.settings) ?? 0;
 }
 
-/** What methods are told of the network. */
+/** The network as methods see it. */
 export const surroundingsOf = (network: Network): Surroundings => ({
   architecture: network.architecture,
   model: network.model,
@@ -53,23 +53,23 @@ export const startingNetwork = (network: Network, seed: number) => startingWeigh
 export interface ForwardInputs {
   /** Noisy latents [B, C, h, w]. */
   x: tf.Tensor;
-  /** Of a SiT times [B], 0 = data, 1 = noise; of a DiT steps [B], f32 of 0..999. */
+  /** For a SiT times [B], 0 = data, 1 = noise; for a DiT steps [B], f32 of 0..999. */
   t: tf.Tensor;
-  /** Classes [B] int32; of an MM-DiT, vectors of words [B, L, D]. */
+  /** Classes [B] int32; for an MM-DiT, vectors of words [B, L, D]. */
   y: tf.Tensor;
-  /** What is generated beside the images, with noise: [B, Z]. */
+  /** What is generated beside the images, noisy: [B, Z]. */
   companion?: tf.Tensor;
 }
 
-/** The velocity that a prediction of a SiT's head means, [B, C, h, w]; of a DiT, the prediction itself. */
+/** The velocity that the output of a SiT's head stands for, [B, C, h, w]; for a DiT, the output itself. */
 export type VelocityOf = (predicted: tf.Tensor) => tf.Tensor;
 
 export interface ForwardOutput extends Pick<TransformerOutput, 'output' | 'hidden' | 'condition'> {
   /** The velocity of what is generated beside the images, [B, Z]. */
   companion?: tf.Tensor;
-  /** Of what a further head of the network predicts. */
+  /** The velocity that the output of a further head stands for. */
   velocityOf: VelocityOf;
-  /** Of values of all tokens [B, P + T, ...], those of the tokens that a block sees. */
+  /** Takes from values of all tokens [B, P + T, ...] those of the tokens that pass a block. */
   seen(values: tf.Tensor, block: number): tf.Tensor;
 }
 
@@ -79,7 +79,7 @@ export interface ForwardOptions extends Pick<Seams, 'checkpointBlocks'> {
   weakened?: boolean;
 }
 
-/** The forward pass, as in sampling unless methods have drawn something. */
+/** The forward pass; without `draws` it is that of sampling. */
 export function forward(
   p: Parameters,
   { architecture, model, methods }: Network,
@@ -105,7 +105,7 @@ export function forward(
   };
 }
 
-/** What any pass of a network tells terms, besides what it was to predict. */
+/** What terms read of a pass, besides its targets. */
 export const passOf = (p: Parameters, network: Network, output: ForwardOutput, features: readonly tf.Tensor[]) => ({
   ...surroundingsOf(network),
   p,

@@ -12,13 +12,13 @@ export const meanSquare = (predicted: tf.Tensor, wanted: tf.Tensor): tf.Tensor =
 export interface Surroundings {
   architecture: Architecture;
   model: TransformerConfig;
-  /** Tokens of an image, with those before the patches. */
+  /** P + T, the tokens of an image with those before the patches. */
   tokens: number;
-  /** What all methods together vary of REPA's term. */
+  /** What all methods together change in REPA's term. */
   variant: AlignmentVariant;
 }
 
-/** A prediction, and what it should have been. */
+/** A prediction and its target, of one shape. */
 export interface Predicted {
   predicted: tf.Tensor;
   wanted: tf.Tensor;
@@ -27,36 +27,36 @@ export interface Predicted {
 /** One pass of the network on a noisy batch of B images, as terms see it. */
 export interface Pass extends Surroundings {
   p: Parameters;
-  /** The tensors that the method draws, by their names. */
+  /** The tensors that the method drew, by name. */
   draws: Readonly<Record<string, tf.Tensor>>;
   /** Velocities of a SiT, noises of a DiT: [B, C, h, w], of the latents' own channels. */
   latents: Predicted;
   /** The latents without noise, [B, C, h, w]. */
   clean: tf.Tensor;
-  /** The same of the channels that methods add, [B, K, h, w]. */
+  /** The same for the channels that methods add, [B, K, h, w]. */
   channels?: Predicted;
-  /** Of what is generated beside the image, [B, Z]: how it moves, and as it is without noise. */
+  /** The velocities of what is generated beside the image, and its clean values: [B, Z] each. */
   companion?: Predicted & { clean: tf.Tensor };
-  /** Tokens after block number `block`, [B, P + T, D]; fewer where some skip it. */
+  /** The tokens after block number `block`, [B, P + T, D]; fewer where some skip it. */
   hidden(block: number): tf.Tensor;
-  /** Of values of all tokens [B, P + T, ...], those of the tokens that the block sees. */
+  /** Takes from values of all tokens [B, P + T, ...] those of the tokens that pass the block. */
   seen(values: tf.Tensor, block: number): tf.Tensor;
-  /** What modulates every block, [B, D]. */
+  /** The vector that modulates every block, [B, D]. */
   condition: tf.Tensor;
   /** Times of a SiT as training draws them, or steps of a DiT, and classes: [B] each. */
   times: tf.Tensor;
   labels: tf.Tensor;
-  /** The velocity, or noise of a DiT, that what a further head predicts means, [B, C, h, w]. */
+  /** The velocity, or noise of a DiT, that the output of a further head stands for, [B, C, h, w]. */
   velocityOf(predicted: tf.Tensor): tf.Tensor;
   /** Features of each encoder [B, T, D], for methods that follow them. */
   features: readonly tf.Tensor[];
   /**
-   * The same of the moving average of the network, of the same images and noise at other times [B]: for a `teacher`.
+   * A pass of the network's moving average on the same images and noise at times `t` [B], for methods with a teacher.
    */
   average(t: tf.Tensor): Pick<Pass, 'hidden' | 'condition' | 'latents'>;
 }
 
-/** Tensors that methods draw: by their names, each method's under its own. */
+/** The tensors that methods drew, by method and name. */
 export type MethodDraws = Readonly<Record<string, Readonly<Record<string, tf.Tensor>>>>;
 
 /** A batch of B images as the loss takes it. */
@@ -73,11 +73,11 @@ export interface LossInputs {
   features?: readonly tf.Tensor[];
   /** What is generated beside the images, and its noise, [B, Z] each. */
   companion?: { clean: tf.Tensor; noise: tf.Tensor };
-  /** What methods draw. */
+  /** What methods drew. */
   draws?: MethodDraws;
 }
 
-/** What a pass gives terms, before they draw anything, and the terms of the image itself. */
+/** A pass before any method's draws are joined to it, with the terms of the velocity or noise. */
 export interface OwnPass {
   pass: Omit<Pass, 'draws'>;
   terms: Term[];

@@ -24,14 +24,14 @@ const ADAPTER = 'masked_transformer_adapter';
 
 const ADAPTER_BLOCKS = 2;
 
-/** Of the norm in the map to features: PyTorch's default. */
+/** Epsilon of the norm in the map to features: PyTorch's default. */
 const EPSILON = 1e-5;
 
 const SETTINGS = fields({
   weight: numeric,
   /** Chance that a token is masked. */
   masked: numeric,
-  /** Tokens of the class before those of the adapter. */
+  /** Tokens of the class that stand before the patches in the adapter. */
   tokens: count,
   block: count,
   /** Width of the features. */
@@ -40,13 +40,13 @@ const SETTINGS = fields({
 
 type Settings = ShapeOf<typeof SETTINGS>;
 
-/** The adapter as a network of its own. */
+/** The sizes of the adapter, as of a network of its own. */
 const adapterConfig = ({ context: _, head: __, ...model }: TransformerConfig): TransformerConfig => ({
   ...model,
   depth: ADAPTER_BLOCKS,
 });
 
-/** From hidden states to features, where the widths differ. */
+/** The map from hidden states to features, where their widths differ. */
 const mapPlan = (hiddenSize: number, dim: number): PlannedParameter[] => [
   ...linearPlan('projection_layer.mlp.0', hiddenSize, hiddenSize, 'xavier'),
   ...normPlan('projection_layer.mlp.1', hiddenSize, 'layer'),
@@ -64,7 +64,7 @@ function adapterPlan({ tokens, dim }: Settings, model: TransformerConfig): Plann
   return own.map(([name, plan]) => [`${ADAPTER}.${name}`, plan]);
 }
 
-/** The parameters of the adapter under the names that they have within it. */
+/** The parameters of the adapter, under their names within it. */
 const within = (p: Parameters): Parameters =>
   Object.fromEntries(
     Object.entries(p).flatMap(([name, value]) =>
@@ -72,8 +72,8 @@ const within = (p: Parameters): Parameters =>
     ),
   );
 
-/** What the adapter makes of tokens [B, T, D] at times `t` [B] of classes `y` [B]: features [B, T, dim]. */
-function adapted(
+/** The features [B, T, dim] that the adapter predicts from tokens `x` [B, T, D] at times `t` [B] of classes `y` [B]. */
+function throughAdapter(
   p: Parameters,
   { tokens: count, dim }: Settings,
   model: TransformerConfig,
@@ -95,7 +95,7 @@ function adapted(
   return dense(p, 'projection_layer.mlp.3', first, 'silu'); // [B, T, dim]
 }
 
-/** 1 for each token that is kept and 0 for one that is masked, each by chance: [B, T]. */
+/** Draws for each token whether it is kept (1) or masked (0): [B, T]. */
 const keptDraw = (tokens: number, masked: number): Draw => ({
   shape: [tokens],
   dtype: 'float32',
@@ -152,7 +152,7 @@ export const pixelRepa = method({
       const t = model.reversedTime ? tf.sub(1, times) : times; // [B]
       const mask = kept && tf.broadcastTo(tf.equal(tf.expandDims(kept, 2), 1), tokens.shape); // [B, T, D]
       const shown = mask ? tf.where(mask, tokens, tf.broadcastTo(parameter(p, 'mask_token'), tokens.shape)) : tokens;
-      const made = adapted(within(p), settings, model, shown, t, labels); // [B, T, dim]
+      const made = throughAdapter(within(p), settings, model, shown, t, labels); // [B, T, dim]
       return tf.sub(1, tf.mean(cosineSimilarity(made, features[0])));
     };
     return [term('adapter', settings.weight, value)];

@@ -1,10 +1,10 @@
-/** The patches of a network as features see them, through the projector of the aligned block. */
+/** The patches of the aligned block through its projector: what is compared with an encoder's features. */
 import type { tf } from '../engine/index.js';
 import type { Parameters } from '../models/parameters.js';
 import { activeMethods } from './methods.js';
 import { type ForwardOutput, type Network, surroundingsOf } from './network.js';
 
-/** Tokens and width of what the projector gives of an image; undefined where there is none. */
+/** How many tokens the projector gives for an image, and their width; undefined where there is no projector. */
 export function projectedShape({ model, methods }: Pick<Network, 'model' | 'methods'>) {
   return activeMethods(methods)
     .map(({ method, settings }) => method.projectedShape?.(settings, model))

@@ -1,6 +1,5 @@
 /**
- * Recipes of papers that are no method of their own, or several together: values of options by the names that repa.toml
- * has.
+ * Recipes of papers that are no method of their own, or several together: values of options under repa.toml's names.
  */
 import type { Preset } from '../options/resolve.js';
 
@@ -16,7 +15,7 @@ const LIGHTNING: Preset = {
   beta2: 0.95,
 };
 
-/** Of RAE and what follows it: from the 40th to the 800th epoch of ImageNet, of 1,251 steps each. */
+/** The learning rate of RAE and its successors: it falls from epoch 40 to 800 of ImageNet, of 1,251 steps each. */
 const RAE_RATE: Preset = {
   'batch-size': 1024,
   lr: 2e-4,
@@ -25,10 +24,10 @@ const RAE_RATE: Preset = {
   'lr-decay': '50040-1000800',
 };
 
-/** Of RAEv2: from the 25th to the 50th. */
+/** That of RAEv2 falls from epoch 25 to 50. */
 const RAE_2_DECAY = '31275-62550';
 
-/** What networks of encoder tokens have in common: of RAE, and of RJF, which leaves out its wide head. */
+/** What networks on encoder tokens have in common: RAE's, and RJF's, which has no wide head. */
 const ENCODER_TOKENS: Preset = {
   lambda: 0,
   'time-embedding': 'fourier',
@@ -64,7 +63,7 @@ export const RECIPES: Readonly<Record<string, Preset>> = {
   sit: { lambda: 0 },
   'lightning-dit': LIGHTNING,
   /**
-   * SFD (arXiv 2512.04926), with the features' components of ReDi in the place of its semantic latents, which are not
+   * SFD (arXiv 2512.04926), with the components of features of ReDi in place of its semantic latents, which are not
    * published.
    */
   sfd: {

@@ -1,6 +1,6 @@
 /**
  * ReDi (arXiv 2504.16064): a few components of the encoder's features are generated with the latents, as channels of
- * their own. They are the principal components, resized to the latents' grid; as in the published code the features'
+ * their own. They are the principal components, resized to the latents' grid; as in the published code, the features'
  * dimensions are standardised first. Here the components are scaled to variance 1, as latents are, so that noise covers
  * both alike. The loss was checked against the published code, with its gradients (fixture published/redi). SFD (arXiv
  * 2512.04926) has such channels lead: see models/channel-times.ts.
@@ -94,7 +94,7 @@ async function fitComponents(data: FeatureData, channels: number, seed: number):
 
 const SETTINGS = fields({
   weight: numeric,
-  /** How many components, and so channels. */
+  /** How many components, each a channel. */
   channels: count,
   /** How far they are ahead of the latents. */
   lead: later(numeric, 0),
@@ -121,7 +121,7 @@ export const redi = method({
       { min: 0, below: 1, default: 0, needs: 'representation' },
     ),
   }),
-  // It is not aligned besides.
+  // ReDi alone, without REPA's term.
   presets: { redi: { lambda: 0, representation: 1 } },
   settings: SETTINGS,
   features: 'generated',

@@ -71,7 +71,7 @@ export function meanProjectionLoss(
   return tf.div(tf.addN(losses), losses.length);
 }
 
-/** What the tokens of the aligned block are to follow: the features, behind the class token where that is generated. */
+/** The targets of the aligned block's tokens: the features, with the class token before them where it is generated. */
 function targetsOf({ features, companion, variant, seen, model }: Pass, { patchesAlone }: Projector): tf.Tensor[] {
   return features.map((each) => {
     const patches = variant.target?.(each) ?? each; // [B, T, dim]

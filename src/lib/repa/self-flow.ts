@@ -9,20 +9,16 @@ import { detach, tf } from '../engine/index.js';
 import { UsageError } from '../errors.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
-import { linearPlan } from '../models/start.js';
-import { dense, type Parameters } from '../nn/layers.js';
 import { PURPOSE, permutation } from '../numbers/random.js';
 import { blockPair, number } from '../options/option.js';
 import { options } from '../options/table.js';
 import { studentAndTeacher } from './blocks.js';
 import { cosineSimilarity } from './cosine.js';
+import { headPlan, throughHead } from './double-width-head.js';
 import { type Draw, method, term } from './method.js';
 
+/** The name of the head in the published checkpoints. */
 const HEAD = 'projector';
-
-/** The head: `x` [B, T, D] to [B, T, D]. */
-const head = (p: Parameters, x: tf.Tensor): tf.Tensor =>
-  dense(p, `${HEAD}.linear2`, dense(p, `${HEAD}.linear1`, x), 'silu');
 
 /**
  * 1 - the mean cosine of a block's tokens, through the head, and the teacher's, into which no gradient flows; [B, T, D]
@@ -31,7 +27,7 @@ const head = (p: Parameters, x: tf.Tensor): tf.Tensor =>
 export const selfFlowLoss = (tokens: tf.Tensor, teacher: tf.Tensor): tf.Tensor =>
   tf.sub(1, tf.mean(cosineSimilarity(tokens, detach(teacher))));
 
-/** Rows that no batch has: what is drawn for them is independent of what is drawn for those of the batch. */
+/** An offset past the rows of any batch, so that the second times are drawn independently of the first. */
 const OTHER_ROWS = 2 ** 31;
 
 /** A second time of each image, drawn as the first is: [B]. */
@@ -67,7 +63,7 @@ const SETTINGS = fields({
   weight: numeric,
   block: count,
   teacher: count,
-  /** Of the tokens that have the second time. */
+  /** Share of the tokens that have the second time. */
   share: numeric,
 });
 
@@ -110,10 +106,7 @@ export const selfFlow = method({
   },
   recognise: (shapes, { depth }) =>
     shapes.has(`${HEAD}.linear1.weight`) ? { weight: 0.5, block: 1, teacher: depth, share: 0.25 } : undefined,
-  parameters: (_, { model: { hiddenSize } }) => [
-    ...linearPlan(`${HEAD}.linear1`, 2 * hiddenSize, hiddenSize, 'xavier'),
-    ...linearPlan(`${HEAD}.linear2`, hiddenSize, 2 * hiddenSize, 'xavier'),
-  ],
+  parameters: (_, { model: { hiddenSize } }) => headPlan(HEAD, hiddenSize),
   draws({ share }, { t, tokens, training }): Readonly<Record<string, Draw>> {
     if (!training) return { teacher: t };
     const second = secondTimes(t);
@@ -129,7 +122,7 @@ export const selfFlow = method({
   terms({ weight, block, teacher }, { p, hidden, average, draws }) {
     const value = (): tf.Tensor => {
       const followed = average(draws.teacher).hidden(teacher); // [B, T, D]
-      return selfFlowLoss(head(p, hidden(block)), followed);
+      return selfFlowLoss(throughHead(p, HEAD, hidden(block)), followed);
     };
     return [term('self_flow', weight, value)];
   },

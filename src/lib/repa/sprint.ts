@@ -37,13 +37,13 @@ import { middleOf, tread } from './tread.js';
 const SETTINGS = fields({
   /** The share of an image's tokens that skip the blocks. */
   share: numeric,
-  /** Whether they are drawn square by square. */
+  /** Whether they are drawn in each square of tokens by itself. */
   groups: later(truth, false),
   from: count,
   to: count,
-  /** Chance that the middle blocks are left out, */
+  /** Chance that the middle blocks are left out. */
   pathDrop: numeric,
-  /** of each image by itself, or of all images of a step. */
+  /** Whether that is drawn for each image, or for all images of a step at once. */
   pathDropOf: later(oneOf('image', 'step'), 'image'),
   maskToken: later(oneOf('learned', 'fixed'), 'learned'),
 });
@@ -53,7 +53,7 @@ type Settings = ShapeOf<typeof SETTINGS>;
 /** The published split: all but two blocks at either end. */
 const ENDS = [2, 2] as const;
 
-/** Those that are kept are rounded down; one is at least. */
+/** The number of tokens kept is rounded down, and at least 1. */
 export const keptInMiddle: CountKept = (tokens, share) => Math.max(1, Math.trunc(tokens * (1 - share)));
 
 /**
@@ -72,7 +72,7 @@ function fuse(p: Parameters, entered: tf.Tensor, left: tf.Tensor, pathKept: tf.T
 const masks = (p: Parameters, like: tf.Tensor, count: number): tf.Tensor =>
   tf.tile(parameter(p, 'mask_token'), [like.shape[0], count, 1]);
 
-/** Of each image, or of all alike, 0 where the path is left out: [B]. */
+/** Draws for each image, or for all at once, 0 if the path is left out, else 1: [B]. */
 function pathDraw(pathDrop: number, of: Settings['pathDropOf']): Draw {
   const kept = (chance: number): number => (chance < pathDrop ? 0 : 1);
   if (of === 'image') return uniforms(PURPOSE.pathDrop, kept);
@@ -89,7 +89,7 @@ function pathDraw(pathDrop: number, of: Settings['pathDropOf']): Draw {
 
 const columnsOf = ({ inputSize, patchSize }: TransformerConfig): number => inputSize / patchSize;
 
-/** @throws UsageError for squares that do not tile the tokens, or do not part in such a share */
+/** @throws UsageError for squares that do not tile the tokens, or of which that share is no whole number of tokens */
 function checkGroups(share: number, model: TransformerConfig, hasClassToken: boolean): void {
   if (hasClassToken) {
     throw new UsageError('--route-groups are squares of patches, and --class-token is none', 'Drop one of them.');
@@ -103,7 +103,7 @@ function checkGroups(share: number, model: TransformerConfig, hasClassToken: boo
   );
 }
 
-/** The published network: its parts besides the method. */
+/** The parts of the published network besides the method. */
 const NETWORK = {
   ...{ rotary: true, positions: 'none', 'qk-norm': true, 'qk-norm-kind': 'rms', time: 'lognormal' },
 } as const;
@@ -141,7 +141,7 @@ export const sprint = method({
   }),
   presets: {
     sprint: FIRST_STAGE,
-    // Goes on from the first stage with all tokens.
+    // Continues the first stage with all tokens.
     'sprint-2': { ...FIRST_STAGE, route: 0, 'batch-size': 1024, lr: 2e-4, warmup: 5000 },
   },
   settings: SETTINGS,

@@ -33,7 +33,7 @@ function head(p: Parameters, tokens: tf.Tensor): tf.Tensor {
 const SETTINGS = fields({
   weight: numeric,
   block: count,
-  /** Of the latents themselves, without those that other methods add. */
+  /** Channels of the latents, without those that other methods add. */
   channels: count,
 });
 

@@ -4,14 +4,15 @@
  */
 import { detach, tf } from '../engine/index.js';
 import { count, fields, numeric, type ShapeOf } from '../formats/json-shape.js';
-import type { Parameters } from '../models/parameters.js';
-import { linearPlan } from '../models/start.js';
-import { dense } from '../nn/layers.js';
 import { fillUniform, PURPOSE } from '../numbers/random.js';
 import { blockPair, number } from '../options/option.js';
 import { options } from '../options/table.js';
 import { studentAndTeacher } from './blocks.js';
+import { headPlan, throughHead } from './double-width-head.js';
 import { type Draw, method, term } from './method.js';
+
+/** The name of the head in the published checkpoints. */
+const HEAD = 'ap_head';
 
 const SMOOTH_BETA = 0.05;
 
@@ -22,11 +23,7 @@ export function smoothDistance(x: tf.Tensor, target: tf.Tensor): tf.Tensor {
   return tf.mean(tf.add(tf.div(tf.square(near), 2 * SMOOTH_BETA), tf.sub(distance, near)));
 }
 
-/** The head: `x` [B, T, D] to [B, T, D]. */
-const head = (p: Parameters, x: tf.Tensor): tf.Tensor =>
-  dense(p, 'ap_head.linear2', dense(p, 'ap_head.linear1', x), 'silu');
-
-/** Times earlier than `t` by up to `most`, but not before 0: [B]. */
+/** Times that are smaller than `t` by at most `most`, and never below 0: [B]. */
 const earlierTimes = ({ values, ...spec }: Draw, most: number): Draw => ({
   ...spec,
   values(batch) {
@@ -42,7 +39,7 @@ const SETTINGS = fields({
   weight: numeric,
   block: count,
   teacher: count,
-  /** The most by which the teacher's time is earlier. */
+  /** By how much the teacher's time is smaller at most. */
   maxTimeShift: numeric,
 });
 
@@ -71,20 +68,17 @@ export const sra = method({
     maxTimeShift: MAX_TIME_SHIFT,
   }),
   recognise: (shapes, { depth }) =>
-    shapes.has('ap_head.linear1.weight')
+    shapes.has(`${HEAD}.linear1.weight`)
       ? { weight: 0.2, block: 1, teacher: depth, maxTimeShift: MAX_TIME_SHIFT }
       : undefined,
-  parameters: (_, { model: { hiddenSize } }) => [
-    ...linearPlan('ap_head.linear1', 2 * hiddenSize, hiddenSize, 'xavier'),
-    ...linearPlan('ap_head.linear2', hiddenSize, 2 * hiddenSize, 'xavier'),
-  ],
+  parameters: (_, { model: { hiddenSize } }) => headPlan(HEAD, hiddenSize),
   draws: ({ maxTimeShift }, { t }) => ({ t: earlierTimes(t, maxTimeShift) }),
   teacher: true,
   whole: ({ block }) => ({ option: '--sra', blocks: [block] }),
   terms({ weight, block, teacher }, { p, hidden, average, draws: { t } }) {
     const value = (): tf.Tensor => {
       const followed = average(t).hidden(teacher); // [B, T, D]
-      return smoothDistance(head(p, hidden(block)), followed);
+      return smoothDistance(throughHead(p, HEAD, hidden(block)), followed);
     };
     return [term('self_alignment', weight, value)];
   },

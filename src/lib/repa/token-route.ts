@@ -1,4 +1,4 @@
-/** A random share of each image's tokens that skips blocks: how it is drawn, parted and joined again. */
+/** Tokens that skip blocks, a random share of each image's: how they are drawn, taken out and put back. */
 import { reorder, tf } from '../engine/index.js';
 import type { Stream } from '../models/passage.js';
 import type { RotaryAngles } from '../nn/rotary.js';
@@ -13,7 +13,7 @@ export interface Route {
   kept: number;
 }
 
-/** Tokens of an image in a random order, then the place of each in that order: [B, 2, T]. */
+/** Draws the tokens of each image in a random order, then the place of each token in that order: [B, 2, T] int32. */
 export const drawRoute = (tokens: number): Draw => ({
   shape: [2, tokens],
   dtype: 'int32',
@@ -37,15 +37,15 @@ export interface TokenGroups {
   kept: number;
 }
 
-/** The smallest squares, of 2 x 2 or 4 x 4, of which all but this share are whole tokens; undefined for none. */
+/** The smallest squares, 2 x 2 or 4 x 4, of which this share is a whole number of tokens; undefined if neither is. */
 export function groupsOf(share: number): TokenGroups | undefined {
   const all = [2, 4].map((side) => ({ side, kept: side * side * (1 - share) }));
   return all.find(({ side, kept }) => Number.isInteger(kept) && kept >= 1 && kept < side * side);
 }
 
 /**
- * A route of a grid of `columns` x `columns` tokens of which each square keeps some at random: as of {@link drawRoute},
- * the kept ones first, square by square.
+ * The same for a grid of `columns` x `columns` tokens of which each square keeps as many, drawn at random: the kept
+ * ones come first, square by square. [B, 2, T] int32.
  */
 export const drawGroupedRoute = (columns: number, { side, kept }: TokenGroups): Draw => ({
   shape: [2, columns * columns],
@@ -84,7 +84,7 @@ export function routeOf(drawn: tf.Tensor, share: number, kept: CountKept): Route
   return { order, places, kept: kept(order.shape[1]!, share) };
 }
 
-/** [B, T] indices within an image as indices into all rows of a batch: [B * T]. */
+/** Turns indices of tokens within an image, [B, T], into indices of tokens within the batch, [B * T]. */
 function acrossBatch(indices: tf.Tensor): tf.Tensor {
   const [batch, tokens] = indices.shape;
   const first = tf.tensor(

@@ -1,6 +1,6 @@
 /**
  * TREAD (arXiv 2501.04765): in training a random share of each image's tokens skips the middle blocks, and comes back
- * behind them as it was. Checked against the published code, with the tokens that it drew: losses and gradients
+ * after them unchanged. Checked against the published code, with the tokens that it drew: losses and gradients
  * (fixture published/tread).
  */
 import { UsageError } from '../errors.js';
@@ -29,7 +29,7 @@ const OPTIONS = options({
 });
 
 /**
- * The middle of a model of `depth` blocks: all but so many at the start and the end, unless given.
+ * The first and last of the middle blocks: as given, else all but `ends` blocks at the start and at the end.
  * @throws UsageError when there are no such blocks
  */
 export function middleOf(
@@ -45,10 +45,10 @@ export function middleOf(
   );
 }
 
-/** Those that skip are rounded down. */
+/** The number of tokens that skip is rounded down. */
 export const keptOnRoute: CountKept = (tokens, share) => tokens - Math.trunc(tokens * share);
 
-/** All but the first two and the last four of 28 blocks, and in proportion. */
+/** The paper leaves out the first 2 and the last 4 of 28 blocks; other depths in proportion. */
 const endsOf = (depth: number): [number, number] => [
   Math.max(1, Math.round((2 * depth) / 28)),
   Math.max(1, Math.round((4 * depth) / 28)),

@@ -9,7 +9,7 @@ import { options } from '../options/table.js';
 import { normalised } from './cosine.js';
 import { method, term } from './method.js';
 
-/** The cosine similarities of all pairs of an image's tokens: `x` [B, T, D] to [B, T, T]. */
+/** The cosine similarity of every pair of an image's tokens: `x` [B, T, D] to [B, T, T]. */
 function similarities(x: tf.Tensor): tf.Tensor {
   const rows = normalised(x); // [B, T, D]
   return tf.matMul(rows, rows, false, true); // [B, T, T]

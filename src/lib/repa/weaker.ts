@@ -1,4 +1,4 @@
-/** Weaker predictions of a network, which sampling moves away from. */
+/** Weaker predictions of a network, which guidance moves away from. */
 import type { tf } from '../engine/index.js';
 import type { Parameters } from '../models/parameters.js';
 import { activeMethods } from './methods.js';
@@ -12,7 +12,7 @@ export const hasWeakened = ({ methods }: Pick<Network, 'methods'>): boolean =>
 export const hasWeaker = ({ methods }: Pick<Network, 'methods'>): boolean =>
   activeMethods(methods).some(({ method }) => method.weaker);
 
-/** The weaker prediction of a pass, [B, C, h, w], in the direction of the output. @throws Error where there is none */
+/** The weaker prediction of a pass as a velocity, [B, C, h, w]. @throws Error where there is none */
 export function weakerPrediction(p: Parameters, { model, methods }: Network, pass: ForwardOutput): tf.Tensor {
   const active = activeMethods(methods).find(({ method }) => method.weaker);
   if (!active) throw new Error('no method of this network makes a weaker prediction');

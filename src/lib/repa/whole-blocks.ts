@@ -1,9 +1,9 @@
-/** Blocks that some tokens skip, and methods that need all of them. */
+/** That no method needs all tokens of a block which some tokens skip. */
 import { UsageError } from '../errors.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import type { ActiveMethod } from './method.js';
 
-/** @throws UsageError for a method that needs all tokens of a block which only some see */
+/** @throws UsageError for a method that needs all tokens of a block which only some of them pass */
 export function checkWholeBlocks(active: readonly ActiveMethod[], model: TransformerConfig): void {
   const partial = active.flatMap(({ method, settings }) => method.partial?.(settings) ?? []);
   if ((model.context || model.conditionTokens) && partial.length > 0) {

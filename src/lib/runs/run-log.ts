@@ -1,29 +1,15 @@
 /** The log of a run, read while it grows. */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, openSync } from 'node:fs';
 import { DataError } from '../errors.js';
+import { endsWithin, isTooLong, linePieces } from '../files/line-pieces.js';
 import { jsonObject } from '../formats/json-object.js';
 import type { LogLine } from './run-view.js';
 
 /** What became of a log since it was read last. */
 export interface LogGrowth {
-  /** True where the file is another one than before (a run that continues rewrites it): earlier lines count no more. */
+  /** True where the file was replaced, as a run that continues does: the lines read before no longer count. */
   replaced: boolean;
   lines: LogLine[];
-}
-
-const LINE_FEED = 10;
-/** Largest part of a log that is read at once, in bytes. */
-const CHUNK = 1 << 24;
-
-/**
- * Reads from `offset` on until `bytes` are full or the file ends; one call may give less. @returns how many were read
- */
-function fill(fd: number, bytes: Uint8Array, offset: number): number {
-  let done = 0;
-  for (let count = 1; count > 0 && done < bytes.length; done += count) {
-    count = readSync(fd, bytes, done, bytes.length - done, offset + done);
-  }
-  return done;
 }
 
 /** Follows log.ndjson of a run; half a line at its end waits for its other half. */
@@ -54,18 +40,12 @@ export class RunLog {
         this.#line = 0;
       }
       const lines: LogLine[] = [];
-      while (this.#offset < Number(size)) {
-        const bytes = Buffer.alloc(Math.min(CHUNK, Number(size) - this.#offset));
-        const whole = bytes.subarray(0, fill(fd, bytes, this.#offset));
-        const end = whole.lastIndexOf(LINE_FEED) + 1;
-        if (end === 0) {
-          if (whole.length === CHUNK)
-            throw new DataError(`${this.#file}: line ${this.#line + 1} is longer than any of a log`);
-          break;
-        }
+      for (const piece of linePieces(fd, this.#offset, Number(size))) {
+        if (isTooLong(piece)) throw new DataError(`${this.#file}: line ${this.#line + 1} is longer than any of a log`);
+        if (endsWithin(piece)) break; // its other half is still to come
         // One by one: there may be more than a call takes arguments.
-        for (const line of this.#parsed(whole.subarray(0, end).toString())) lines.push(line);
-        this.#offset += end;
+        for (const line of this.#parsed(piece.toString())) lines.push(line);
+        this.#offset += piece.length;
       }
       return { replaced, lines };
     } finally {

@@ -7,7 +7,7 @@ import { describeOrigin } from './initial-weights.js';
 import type { RunPlan } from './plan.js';
 import { checkpointBytes } from './store.js';
 
-/** What is said of latents that are not what the path is for. */
+/** Notes on latents that do not suit the path between data and noise. */
 function latentNotes({ training: { path }, data: { latents } }: RunPlan['record']): string[] {
   const { 'repa.model': codec, [STATISTICS_KEY]: statistics } = latents.metadata;
   if (codec === undefined) return [];
@@ -20,7 +20,7 @@ function latentNotes({ training: { path }, data: { latents } }: RunPlan['record'
   ];
 }
 
-/** What is trained, and from where: a sentence a line. */
+/** What is trained, on what, and from where: one line each. */
 export function announcement(
   { set, record, checkpoint, initial }: RunPlan,
   store: Pick<ParameterStore, 'parameters'>,

@@ -4,16 +4,16 @@
  * `exp_avg.<name>` and `exp_avg_sq.<name>` of AdamW, `momentum.<name>` of Muon). At step 0, which only weights from
  * elsewhere have, there are no moments yet.
  *
- * SHA256SUMS tells the checksum of each file, which is compared before the file is believed; checkpoints of before
- * there were checksums are read without.
+ * SHA256SUMS holds the checksum of each file, which is compared before the file is read; checkpoints of versions that
+ * wrote none are read without.
  *
- * A checkpoint is written into a hidden folder and renamed when all of it is on disk, so that whatever bears the name
- * of a step is complete. The newest one is the one that counts; older ones are removed only after it exists.
+ * A checkpoint is written into a hidden folder and renamed when all of it is on disk, so that every folder with the
+ * name of a step is complete. The newest one counts; older ones are removed only after it exists.
  */
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, diskProblem, MissingInputError, UnavailableError } from '../errors.js';
-import { syncFolder, writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { syncFolder, writeFileAtomic } from '../files/atomic-file.js';
 import { checkChecksum, writeChecksums } from '../files/checksums.js';
 import { makeFolder } from '../files/folders.js';
 import { whyLinkFails } from '../files/missing.js';
@@ -32,7 +32,7 @@ const UNFINISHED = /^\.step-\d{7,}\.tmp$/;
 export const averagePart = (averages: readonly Average[], index: number): string =>
   index === 0 ? 'ema' : `ema-${String(averages[index]).replace(':', '-')}`;
 
-/** Steps of the complete checkpoints below `folder`, in order. */
+/** The steps of the complete checkpoints in `folder`, in ascending order. */
 export function checkpointSteps(folder: string): number[] {
   if (!existsSync(folder)) return [];
   return readdirSync(folder)
@@ -50,7 +50,7 @@ export const stepFolder = (folder: string, step: number): string =>
  * @throws MissingInputError when there is none
  */
 export function findCheckpoint(location: string): string {
-  if (existsSync(path.join(location, 'config.json'))) return location;
+  if (existsSync(path.join(location, CONFIG))) return location;
   const newest = checkpointSteps(location).at(-1);
   if (newest === undefined) {
     const link = whyLinkFails(location);
@@ -62,7 +62,7 @@ export function findCheckpoint(location: string): string {
   return stepFolder(location, newest);
 }
 
-/** Where a checkpoint is while it is not whole. */
+/** The folder that a checkpoint is written into until it is whole. */
 const hiddenFolder = (folder: string, step: number): string =>
   path.join(folder, `.${path.basename(stepFolder(folder, step))}.tmp`);
 
@@ -100,7 +100,7 @@ export function saveCheckpoint(
     made = makeFolder(temporary); // the first folder that was not there
     for (const [part, tensors] of parts) writeSafetensors(path.join(temporary, `${part}.safetensors`), tensors);
     const text = `${JSON.stringify(writtenRecord(record), null, 2)}\n`;
-    writeFileAtomic(path.join(temporary, 'config.json'), (fd) => writeFully(fd, Buffer.from(text)));
+    writeFileAtomic(path.join(temporary, CONFIG), text);
     writeChecksums(temporary);
     if (existsSync(target)) removeStep(folder, record.step);
     renameSync(temporary, target);
@@ -113,7 +113,7 @@ export function saveCheckpoint(
   return target;
 }
 
-/** Half removed, a checkpoint must not bear the name of a step either. */
+/** Takes the name of a step away first: a checkpoint that is half removed must not have it either. */
 function removeStep(folder: string, step: number): void {
   const unnamed = temporaryName(stepFolder(folder, step));
   renameSync(stepFolder(folder, step), unnamed);
@@ -147,7 +147,7 @@ export function readCheckpointRecord(checkpoint: string): RunRecord {
   return readRecord(json, file);
 }
 
-/** No run has so much to say. */
+/** Bytes. No record of a run is as long. */
 const LARGEST_CONFIG = 2 ** 24;
 
 function readConfigText(file: string): string {
@@ -162,7 +162,8 @@ export const hasPart = (checkpoint: string, part: string): boolean => existsSync
 
 /**
  * Opens the file of one set of a checkpoint's arrays.
- * @throws MissingInputError when there is no such set; DataError when the file is damaged, or another than was saved
+ * @throws MissingInputError when there is no such set; DataError when the file is damaged, or is not the one that was
+ *   saved
  */
 export function openCheckpointPart(checkpoint: string, part: string): SafetensorsFile {
   const file = partFile(checkpoint, part);

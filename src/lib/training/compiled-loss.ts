@@ -22,10 +22,10 @@ export interface LossRun {
   network: Network;
   training: Pick<TrainingSettings, 'labelDropout' | 'path' | 'time' | 'timeShift'> &
     Partial<Pick<TrainingSettings, 'termSchedules' | 'timeMean' | 'timeDeviation'>>;
-  /** Of the latents alone. */
+  /** [C, h, w] of the latents alone. */
   latentShape: readonly number[];
   features: readonly FeatureSource[];
-  /** Of a network that draws from text, the empty caption: [L, D]. */
+  /** The empty caption, [L, D], for a network that draws from text. */
   emptyText?: Float32Array | undefined;
 }
 
@@ -34,7 +34,7 @@ export interface CompileOptions {
   rows: number;
   ranks?: number;
   checkpointBlocks?: number;
-  /** The methods that are at work; all that are on by default. */
+  /** The methods at work; by default all that are on. */
   methods?: readonly ActiveMethod[];
 }
 
@@ -46,12 +46,12 @@ export interface CompiledLoss {
   run(prepared: readonly TypedArray[]): Promise<Record<string, number>>;
   /** Begins to send to a device what the next run reads, which must stay as it is until then. */
   stage(prepared: readonly TypedArray[]): void;
-  /** Of one run with its gradients, over all devices of this process; undefined where the backend does not tell. */
+  /** FLOPs of one run with its gradients, on all devices of this process; undefined where the backend does not tell. */
   readonly flops?: number | undefined;
   dispose(): void;
 }
 
-/** What a loss reads, by name: the tensors of the batch, and what each method draws. */
+/** The inputs of a loss by name: the tensors of the batch, and what each method draws. */
 function drawsOf(
   { network, training, latentShape, features, emptyText }: LossRun,
   methods: readonly ActiveMethod[],
@@ -84,7 +84,7 @@ function drawsOf(
   return all;
 }
 
-/** The tensors of `drawsOf` as a loss takes them. */
+/** The tensors of `drawsOf`, sorted into the inputs of a loss. */
 function inputsOf(tensors: ReadonlyMap<string, tf.Tensor>): LossInputs {
   const group = (name: string): Record<string, tf.Tensor> =>
     Object.fromEntries(
@@ -145,8 +145,11 @@ export function compileLoss(store: ParameterStore, run: LossRun, options: Compil
   const { ranks = 1 } = options;
   const devices = engineInfo().devices?.length ?? 1;
   if (options.rows % devices !== 0) {
-    const wanted = `${options.rows} images at a time cannot be divided among ${devices} devices`;
-    throw new UsageError(wanted, 'choose --batch-size and --micro-batch accordingly, or fewer --devices');
+    const problem = `${options.rows} images at a time cannot be divided among ${devices} devices`;
+    throw new UsageError(
+      problem,
+      'Change --batch-size or --micro-batch to a multiple of them, or take fewer --devices.',
+    );
   }
   const { specs, losses, compiled } = hostLoss(store, run, { ...options, rows: options.rows / devices }, true);
   const share = (loss: tf.Tensor): tf.Tensor => tf.div(loss, ranks * devices);

@@ -1,4 +1,4 @@
-/** Whether a run may go on from a checkpoint: in what two records differ, and what of it forbids that. */
+/** Whether a run may continue from a checkpoint: how two records differ, and which differences forbid it. */
 import path from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { UsageError } from '../errors.js';
@@ -21,7 +21,7 @@ function settingsOf({ architecture, model, methods, training }: RunRecord): Map<
 
 const CONTENT = '.content';
 
-/** What the data are and mean, by name: their rows, their scale, and what headers say of how the values were made. */
+/** The facts of the data by name: their rows, their scale, and what their headers say of how the values were made. */
 function dataOf({ latent, data }: RunRecord): Map<string, unknown> {
   const meaning = (prefix: string, { rows, metadata, content }: RunRecord['data']['latents']) => [
     [`${prefix}.rows`, rows] as const,
@@ -47,7 +47,7 @@ export function differences(saved: RunRecord, wanted: RunRecord): string[] {
   return (
     [...new Set([...before.keys(), ...after.keys()])]
       .filter((key) => !isDeepStrictEqual(before.get(key), after.get(key)))
-      // Checkpoints of before do not tell what the rows hold.
+      // Older checkpoints do not tell what the rows hold.
       .filter((key) => !key.endsWith(CONTENT) || (before.get(key) !== undefined && after.get(key) !== undefined))
       .map((key) => `${key} (${JSON.stringify(before.get(key))}, now ${JSON.stringify(after.get(key))})`)
   );
@@ -69,7 +69,7 @@ const hasAverages = ({ training: { emaDecays } }: RunRecord, wanted: RunRecord):
  */
 export function checkContinuation(saved: RunRecord, wanted: RunRecord, folder: string, explicit: boolean): void {
   const changed = differences(saved, wanted);
-  // What the optimiser and the averages have gathered belongs to them as weights do.
+  // The state of the optimiser and the averages fit only the same optimiser and averages.
   const isModel = (name: string): boolean =>
     /^(model\.|training\.optimizer )/.test(name) ||
     (name.startsWith('training.emaDecays ') && !hasAverages(saved, wanted)) ||
@@ -99,6 +99,6 @@ export function checkOrigin({ origin }: RunRecord, { init, out }: { init?: strin
   );
 }
 
-/** Whether a checkpoint is what a name means today or meant yesterday, when a folder had fewer of them. */
+/** Whether `source` is the checkpoint of this name, or, of a folder of checkpoints, one that was its newest once. */
 const isWithin = (source: string, name: string): boolean =>
   [portablePath(name), name].some((each) => source === each || path.dirname(source) === each);

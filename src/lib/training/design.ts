@@ -1,7 +1,4 @@
-/**
- * What a network is made of besides its sizes: kinds of norms and perceptrons, and the parts of LightningDiT, JiT, DDT
- * and SR-DiT.
- */
+/** Options: the parts of a network besides its sizes, such as the kind of its norms: LightningDiT, JiT, DDT, SR-DiT. */
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { UsageError } from '../errors.js';
 import { contextBlockOf } from '../models/design.js';
@@ -9,14 +6,14 @@ import type { TransformerConfig } from '../models/dit-sizes.js';
 import { choice, flag, integer, parsed, ValueProblem } from '../options/option.js';
 import { options, type Values } from '../options/table.js';
 
-/** Reads blocks x width x heads. @throws ValueProblem */
+/** Reads `blocks x width x heads`, such as 2x2048x16. @throws ValueProblem */
 function wideHead(value: string): NonNullable<TransformerConfig['head']> {
   const [, depth, hiddenSize, numHeads] = /^(\d+)x(\d+)x(\d+)$/.exec(value)?.map(Number) ?? [];
   if (depth > 0 && hiddenSize > 0 && numHeads > 0) return { depth, hiddenSize, numHeads };
   throw new ValueProblem('It takes blocks, width and heads, such as 2x2048x16.');
 }
 
-/** Reads tokens of time + tokens of the class. @throws ValueProblem */
+/** Reads `tokens of time + tokens of the class`, such as 4+8. @throws ValueProblem */
 function conditionTokens(value: string): NonNullable<TransformerConfig['conditionTokens']> {
   const [, time, label] = /^(\d+)\+(\d+)$/.exec(value)?.map(Number) ?? [];
   if (time > 0 && label > 0) return { time, label };
@@ -94,7 +91,8 @@ export const DESIGN = options({
 });
 
 /**
- * What the options make of a network of `depth` blocks. @throws UsageError for a prediction that is not for the path
+ * The parts of a network of `depth` blocks that options name. @throws UsageError for a prediction that does not suit
+ * the path
  */
 export function settledDesign(
   options: Values<typeof DESIGN> & { path: TrainingPath },

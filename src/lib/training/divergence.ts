@@ -1,7 +1,7 @@
-/** What is said of a step whose numbers ended a run: enough to tell bad data from a bad learning rate. */
+/** The report on a step that ended a run: enough to tell bad data from a bad learning rate. */
 import path from 'node:path';
 import { DataError } from '../errors.js';
-import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
+import { writeFileAtomic } from '../files/atomic-file.js';
 import type { ParameterStore } from '../optim/index.js';
 import type { TrainingSet } from './data/set.js';
 import { imagesBefore, type RunRecord } from './record.js';
@@ -9,7 +9,7 @@ import { imagesBefore, type RunRecord } from './record.js';
 export interface DivergedStep {
   /** Counted from 1. */
   step: number;
-  /** In one sentence. */
+  /** What went wrong, in one sentence. */
   reason: string;
   losses: Readonly<Record<string, number>>;
 }
@@ -18,7 +18,7 @@ export interface DivergedStep {
 const PART = /^(blocks\.\d+|projectors\.\d+|[^.]+)/;
 
 /**
- * Writes the report into the folder of the run, if it is this process that writes there.
+ * Writes the report into the folder `out`, if this process is the one that writes there.
  * @returns the error that ends the run
  */
 export async function divergence(
@@ -36,15 +36,15 @@ export async function divergence(
     const report = {
       step,
       reason,
-      losses: named(losses),
-      gradient_norms: named(gradientNorms(store)),
+      losses: finiteOrText(losses),
+      gradient_norms: finiteOrText(gradientNorms(store)),
       first_broken_gradient: gradient,
       first_broken_weight: firstBroken(store, 'value'),
       images: Array.from(rows, (row) => set.keyOf(row)),
       broken_images: images,
     };
     const text = `${JSON.stringify(report, null, 2)}\n`;
-    writeFileAtomic(path.join(out, reportName(step)), (fd) => writeFully(fd, Buffer.from(text)));
+    writeFileAtomic(path.join(out, reportName(step)), text);
   }
   const terms = Object.entries(losses).map(([name, value]) => `${name} ${value}`);
   const causes = [
@@ -59,8 +59,8 @@ export async function divergence(
 
 const reportName = (step: number): string => `diverged-step-${String(step).padStart(7, '0')}.json`;
 
-/** JSON has no numbers that are not finite: these go as text. */
-const named = (values: Readonly<Record<string, number>>): Record<string, number | string> =>
+/** Numbers for JSON, which has none that are not finite: those become text. */
+const finiteOrText = (values: Readonly<Record<string, number>>): Record<string, number | string> =>
   Object.fromEntries(
     Object.entries(values).map(([name, value]) => [name, Number.isFinite(value) ? value : String(value)]),
   );
@@ -76,7 +76,7 @@ function gradientNorms(store: ParameterStore): Record<string, number> {
   return Object.fromEntries(Object.entries(squares).map(([part, sum]) => [part, Math.sqrt(sum)]));
 }
 
-/** The first parameter, in the order of the model, that has such numbers. */
+/** The name of the first parameter, in the order of the model, with a number that is not finite. */
 const firstBroken = (store: ParameterStore, quantity: 'gradient' | 'value'): string | null =>
   store.parameters.find((parameter) => parameter[quantity]?.some((element) => !Number.isFinite(element)))?.name ?? null;
 

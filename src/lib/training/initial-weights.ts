@@ -1,6 +1,6 @@
 /**
- * Starting a run from weights of another: what fits the network is taken, the label table, positions and channels are
- * taken as far as they mean the same, and the rest begins as in any run. Everything is named.
+ * Starts a run from the weights of another: tensors that fit the network are taken; of the label table, the positions
+ * and the channels, what means the same in both; the rest starts as in any run. The record of the run names all of it.
  */
 import { DataError } from '../errors.js';
 import { classNames } from '../images/class-map.js';
@@ -11,15 +11,15 @@ import { sameShape, showShape } from '../numbers/typed-array.js';
 import { networkParameters, prefixTokens, startingNetwork } from '../repa/network.js';
 import type { RunRecord, WeightsOrigin } from './record.js';
 
-/** Weights of a checkpoint, a file or published ones, none of which is read before it is asked for. */
+/** Weights of a checkpoint, a file or a published model; a tensor is read when it is asked for. */
 export interface InitialWeights {
   source: string;
   sha256: string | null;
   /** What is known of the run that made them. */
   record: RunRecord;
-  /** Which they are there: `raw`, `ema 0.9999`. */
+  /** Which of the weights there: `raw`, `ema 0.9999`. */
   weights: string;
-  /** Steps that were taken with them, where that is told. */
+  /** Steps that they were trained for; null where nothing tells. */
   step: number | null;
   tensors: ReadonlyMap<string, { readonly shape: readonly number[]; read(): Float32Array }>;
   close(): void;
@@ -27,15 +27,15 @@ export interface InitialWeights {
 
 type Source = Pick<InitialWeights, 'record' | 'tensors'>;
 
-/** Values of one parameter, made of those that it starts with and those of the source. */
+/** How one parameter takes a part of its values from the source. */
 interface Adaptation {
-  /** What was done, in words that follow the name. */
+  /** What was done, in words after the parameter's name. */
   how: string;
-  /** Changes the values that the parameter starts with. */
+  /** Writes values of the source over those that the parameter starts with. */
   apply(values: Float32Array, given: Float32Array): void;
 }
 
-/** What becomes of each parameter of a network that starts from weights. */
+/** Where the parameters of a network that starts from weights come from, by name. */
 export interface Fit {
   taken: string[];
   adapted: Map<string, Adaptation>;
@@ -65,7 +65,7 @@ export function fitWeights(record: RunRecord, { source, ...from }: InitialWeight
     }
   }
   fit.left.push(...[...from.tensors.keys()].filter((name) => !parameters.has(name)));
-  // Single biases may be as long by chance.
+  // A bias alone may have the same length by chance.
   if (!fit.taken.some((name) => name.startsWith('blocks.'))) throw nothingFits(record, from, source);
   return fit;
 }
@@ -80,7 +80,8 @@ function nothingFits(record: RunRecord, from: Source, source: string): DataError
 }
 
 /**
- * Whether a tensor of the same shape means the same: classes may have other numbers, and an output be something else.
+ * Whether a tensor of the same shape means the same: classes may be numbered otherwise, and the output predict another
+ * thing.
  */
 const fitsInside = (name: string, record: RunRecord, from: Source): boolean =>
   (name !== LABELS || classesOf(record, from) === 'the same') && (!OUTPUT.test(name) || predictsTheSame(record, from));
@@ -215,7 +216,7 @@ export function* initialNetwork(
   }
 }
 
-/** What the record of a run says of the weights that it starts from. */
+/** The entry of a record about the weights that the run starts from. */
 export function originOf(fit: Fit, { source, sha256, step, weights }: InitialWeights): WeightsOrigin {
   const { taken, adapted, fresh, left } = fit;
   return {
@@ -226,7 +227,7 @@ export function originOf(fit: Fit, { source, sha256, step, weights }: InitialWei
   };
 }
 
-/** Names by the parts of the network that they are of, as `blocks.0 (8), y_embedder`. */
+/** Names of parameters summed up by the parts of the network, such as `blocks.0 (8), y_embedder`. */
 export function namedParts(names: readonly string[]): string {
   const counts = new Map<string, number>();
   for (const name of names) {
@@ -236,7 +237,7 @@ export function namedParts(names: readonly string[]): string {
   return [...counts].map(([part, count]) => (count === 1 ? part : `${part} (${count})`)).join(', ');
 }
 
-/** What is said of a run that starts from weights: what was taken, and what else whoever trains should know. */
+/** Lines about a run that starts from weights: what was taken, and how the two runs differ. */
 export function describeOrigin(record: RunRecord, from: InitialWeights): string[] {
   const { source, weights, taken, adapted, fresh, left, step } = record.origin!;
   const steps = step === null ? '' : `, step ${step}`;
@@ -249,7 +250,7 @@ export function describeOrigin(record: RunRecord, from: InitialWeights): string[
   ];
 }
 
-/** What the weights learned otherwise than this run teaches, though they fit. */
+/** How the run that made the weights differs from this one, although they fit. */
 function differencesOf(record: RunRecord, before: RunRecord): string[] {
   const codec = ({ data }: RunRecord): string | undefined => data.latents.metadata['repa.model'];
   const facts: [what: string, own: unknown, others: unknown][] = [

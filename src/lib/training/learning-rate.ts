@@ -1,4 +1,4 @@
-/** The learning rate over the steps. */
+/** The schedule of the learning rate. */
 import type { TrainingSettings } from './record.js';
 
 /**

@@ -1,22 +1,20 @@
-/** The log of a run: log.ndjson in its folder, and wherever else its lines are wanted. */
-import { closeSync, existsSync, openSync, readSync } from 'node:fs';
+/** The log of a run: its lines, written to log.ndjson in its folder. */
+import { closeSync, existsSync, fstatSync, openSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import path from 'node:path';
 import { diskProblem, UnavailableError } from '../errors.js';
 import { writeFileAtomic, writeFully } from '../files/atomic-file.js';
 import { makeFolder } from '../files/folders.js';
+import { linePieces } from '../files/line-pieces.js';
 import { jsonObject } from '../formats/json-object.js';
 import type { Utilization } from './pace.js';
 import type { Stopwatch } from './stopwatch.js';
 
 /**
- * The version of lines, which each of them bears: repa-log(5) tells what is in which. Lines of version 1 bear none, and
- * have no `at` and no `images_per_second`; those of version 2 no `model_flops_per_second` and no `memory_bytes`.
+ * The version that each line names in `log`; repa-log(5) describes them. Lines of version 1 name none, and have no `at`
+ * and no `images_per_second`; those of version 2 have no `model_flops_per_second` and no `memory_bytes`.
  */
 export const LOG_VERSION = '3';
-
-const LINE_FEED = 10;
-const PIECE = 2 ** 22;
 
 /** One step. Losses are means over the global batch, each under its name and unweighted. */
 export interface LogEntry {
@@ -27,29 +25,22 @@ export interface LogEntry {
   /** Before clipping. */
   gradient_norm: number;
   learning_rate: number;
-  /**
-   * Wall time of the step, and the parts of it that are not loss and gradients: data, other ranks, optimiser, features.
-   */
+  /** Wall time of the step, then its parts besides loss and gradients: data, other ranks, optimiser, features. */
   seconds: number;
   data_seconds: number;
   exchange_seconds: number;
   optimizer_seconds: number;
   encoder_seconds?: number;
   images_per_second: number;
-  /** Of the process, when the step was done: what of it lies in the machine's memory. */
+  /** Resident memory of the process at the end of the step. */
   memory_bytes: number;
-  /**
-   * Of the products of the network, forward and back; and their share of what the machine can do, where that was
-   * measured.
-   */
+  /** FLOPs per second in products, forward and backward; and their share of what the machine can do, if measured. */
   model_flops_per_second?: number;
   model_flops_utilization?: number;
   [term: `${string}_loss`]: number;
 }
 
-/**
- * What a step came to: losses are means over the global batch, by name and unweighted; `total` is what is minimised.
- */
+/** The numbers of a step: losses are means over the global batch, by name and unweighted; `total` is minimised. */
 export interface TakenStep {
   losses: Readonly<Record<string, number>>;
   gradientNorm: number;
@@ -58,9 +49,9 @@ export interface TakenStep {
 
 /**
  * The line of step number `step`, counted from 1.
- * @param watch has the time of the step; that of an encoder is told where there is one
+ * @param watch has the times of the step; that of an encoder is logged if the run `encodes`
  * @param images of the global batch
- * @param utilization what the step's seconds say of the machine
+ * @param utilization how well the machine was used in a step of so many seconds
  */
 export function stepEntry(
   step: number,
@@ -89,7 +80,7 @@ export function stepEntry(
   };
 }
 
-/** What was measured at a step: its own line, with `evaluation` saying which. */
+/** The line of a measurement at a step; `evaluation` names the measure. */
 export interface EvaluationEntry {
   step: number;
   evaluation: string;
@@ -140,25 +131,17 @@ export async function openLog(folder: string, step: number, print: (line: string
   };
 }
 
-/** Whole lines of a file, some megabytes at a time: a log may be longer than a text can be. */
+/** A log in pieces of whole lines; the last may be half a line, of a run that was killed. */
 function* piecesOf(file: string): Generator<string> {
   const fd = openSync(file, 'r');
   try {
-    const chunk = Buffer.alloc(PIECE);
-    let begun = Buffer.alloc(0);
-    for (let count = readSync(fd, chunk); count > 0; count = readSync(fd, chunk)) {
-      const all = Buffer.concat([begun, chunk.subarray(0, count)]);
-      const end = all.lastIndexOf(LINE_FEED) + 1;
-      if (end > 0) yield all.toString('utf8', 0, end);
-      begun = all.subarray(end);
-    }
-    yield begun.toString(); // half a line of a killed run, or none
+    for (const piece of linePieces(fd, 0, fstatSync(fd).size)) yield piece.toString();
   } finally {
     closeSync(fd);
   }
 }
 
-/** The lines that are whole entries of a step up to `step`; what they measured is added to `measured`. */
+/** Keeps the entries of steps up to `step`, and adds the names of their measurements to `measured`. */
 function upTo(lines: string, step: number, measured: Map<number, Set<string>>): string {
   return lines
     .split('\n')

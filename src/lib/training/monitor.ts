@@ -1,4 +1,4 @@
-/** What measures a run while it trains. The trainer says when; what is measured, and how, it need not know. */
+/** Measurements of a run while it trains. The trainer decides when; it does not know what is measured, or how. */
 import type { ParameterStore } from '../optim/index.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import type { Besides } from '../repa/method.js';
@@ -11,7 +11,7 @@ export interface MonitoredRun {
   store: ParameterStore;
   record: RunRecord;
   group: ProcessGroup;
-  /** What its data hold besides latents and labels. */
+  /** What its data give besides latents, labels and features. */
   besides: Besides;
   /** The folder of the run. */
   out: string;
@@ -19,11 +19,11 @@ export interface MonitoredRun {
   shouldStop(): boolean;
 }
 
-/** One line of the log. */
+/** A measurement that becomes one line of the log. */
 export interface Measure {
   readonly name: string;
   /**
-   * All ranks call it together; what the first one returns counts. Weights and data of the run are left as they are.
+   * All ranks call it together; the result of the first one counts. It changes neither weights nor data of the run.
    * @returns undefined when it was stopped before its end
    */
   run(step: number): Promise<Record<string, unknown> | undefined>;
@@ -36,20 +36,16 @@ export interface RunMonitor {
   dispose(): Promise<void>;
 }
 
-/** Opens what a monitor needs, before the first step: what is missing shows then. */
+/** Opens what a monitor needs before the first step, so that what is missing shows at once. */
 export type OpenMonitor = (run: MonitoredRun) => Promise<RunMonitor>;
 
-/** A run that is measured now and then. */
 export interface Measuring {
-  /**
-   * Measures what is due at a step, each measure one line of the log; what the log has already of that step is left
-   * out.
-   */
+  /** Takes the measurements due at a step and logs them, but for those that the log already has of that step. */
   measure(step: number): Promise<void>;
   dispose(): Promise<void>;
 }
 
-/** @param log of the first rank, which alone has one */
+/** @param log the log, on the first rank, which alone has one */
 export async function openMeasuring(
   open: OpenMonitor | undefined,
   run: MonitoredRun,
@@ -72,7 +68,7 @@ export async function openMeasuring(
   };
 }
 
-/** What is to be measured at a step: all, but for what the log of a run that was stopped there has already. */
+/** The measures of a step that are not in the log: a run may have been stopped among them. */
 function missingMeasures(
   { measures }: RunMonitor,
   group: ProcessGroup,

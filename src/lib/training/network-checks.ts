@@ -1,11 +1,11 @@
-/** What does not go together in a network, with its methods and its data. */
+/** Refuses networks whose parts, methods and data do not go together. */
 import { UsageError } from '../errors.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import { STATISTICS_KEY } from '../pretrained/codec.js';
 import type { ActiveMethod } from '../repa/methods.js';
 import type { TrainingSet } from './data/set.js';
 
-/** @throws UsageError for what knows one time for all channels alone */
+/** @throws UsageError for parts that take one time for all channels, where some channels lead */
 export function checkLead(active: readonly ActiveMethod[], { prediction, timeEmbedding }: TransformerConfig): void {
   const leading = active.find(({ method, settings }) => method.lead?.(settings));
   const other = active.find(({ method }) => method.tokenTimes);
@@ -14,7 +14,7 @@ export function checkLead(active: readonly ActiveMethod[], { prediction, timeEmb
   throw new UsageError(`${leading.method.name} gives channels two times, and ${option} takes one`, 'Drop one of them.');
 }
 
-/** @throws UsageError for tokens beside the patches where wider blocks behind, token by token, see patches alone */
+/** @throws UsageError for tokens beside the patches in a network with a wide head, whose blocks see patches alone */
 export function checkHead(active: readonly ActiveMethod[], { head }: TransformerConfig): void {
   const beside = active.find(({ method }) => method.companion);
   if (!head || !beside) return;
@@ -24,10 +24,8 @@ export function checkHead(active: readonly ActiveMethod[], { head }: Transformer
   );
 }
 
-/**
- * @throws UsageError for what cannot be on a sphere: other vectors beside the tokens, clean data, latents without one
- * length
- */
+/** @throws UsageError for what the geodesic path cannot take: values beside the latents, a prediction of clean data,
+ * latents whose vectors differ in length */
 export function checkSphere(
   active: readonly ActiveMethod[],
   { prediction }: TransformerConfig,

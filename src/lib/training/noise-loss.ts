@@ -1,4 +1,4 @@
-/** What a DiT is trained to (arXiv 2102.09672): the noise, and the variance of the steps of DDPM. */
+/** The loss of a DiT (arXiv 2102.09672): of the noise, and of the variance of the steps of DDPM. */
 import { ddpmLoss, diffuse } from '../diffusion/ddpm-loss.js';
 import { tf } from '../engine/index.js';
 import type { Parameters } from '../models/parameters.js';
@@ -6,7 +6,7 @@ import { forward, type Network, passOf } from '../repa/network.js';
 import type { LossInputs, OwnPass } from '../repa/pass.js';
 import { term } from '../repa/term.js';
 
-/** The mean squared error of the noise, and the variational bound in bits per dimension. */
+/** A pass with its two terms: the mean squared error of the noise, and the variational bound in bits per dimension. */
 export function noisePass(p: Parameters, network: Network, inputs: LossInputs, checkpointBlocks?: number): OwnPass {
   const { x, noise, t, y, draws, features = [] } = inputs;
   const noisy = { x: diffuse(x, noise, t), t: tf.cast(t, 'float32'), y };

@@ -1,4 +1,4 @@
-/** What a run has open before its next step: its weights, its data, and the loss of each step. */
+/** Opens what a run needs before its next step: its weights, its data, and the loss of each step. */
 import type { ParameterStore } from '../optim/index.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import { type ActiveMethod, activeMethods, areFollowing, methodsAt } from '../repa/methods.js';
@@ -11,7 +11,7 @@ import { checkRanksAgree, divideBatch, type RankBatch } from './ranks.js';
 import type { Stopwatch } from './stopwatch.js';
 import { freshStore, restoreStore } from './store.js';
 
-/** The weights, those of the checkpoint or fresh ones, and this rank's share of each step. */
+/** The weights, from the checkpoint or fresh ones, and this rank's share of each step. */
 export function openWeights(
   { record, checkpoint, initial }: RunPlan,
   group: ProcessGroup,
@@ -24,14 +24,14 @@ export function openWeights(
   return { store, share };
 }
 
-/** The data, with what methods generate beside the images: from here on they are in every batch. */
+/** Prepares the methods on the data; from here on every batch holds what they generate beside the images. */
 export async function openData({ set, record, checkpoint }: RunPlan, group: ProcessGroup): Promise<Prepared> {
   const prepared = await prepareMethods(record, set, checkpoint, group);
   set.include(prepared.besides);
   return prepared;
 }
 
-/** The loss of a run, compiled again where methods come to their end. */
+/** The loss of a run, compiled anew when a method stops following features. */
 export class StepLoss {
   readonly #active: readonly ActiveMethod[];
   readonly #compile: (methods: readonly ActiveMethod[]) => CompiledLoss;
@@ -58,7 +58,7 @@ export class StepLoss {
     return areFollowing(methodsAt(this.#active, step));
   }
 
-  /** That of a step, counted from 0. */
+  /** The loss of a step, counted from 0. */
   at(step: number): CompiledLoss {
     const following = this.follows(step);
     if (this.#compiled?.following === following) return this.#compiled.loss;
@@ -70,8 +70,8 @@ export class StepLoss {
 }
 
 /**
- * The micro-batches of this rank from one step to another, made ready ahead of it.
- * @param watchAhead takes the time of what is drawn for a device while it computes; where there is none, nothing is
+ * The micro-batches of this rank from one step to another, each ready before its step.
+ * @param watchAhead takes the time of what is drawn while a device computes; without it nothing is drawn ahead
  */
 export function openBatches(
   { set, record }: RunPlan,

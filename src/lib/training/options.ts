@@ -29,7 +29,7 @@ export const MODEL = options({
   ...DESIGN,
 });
 
-/** Reads two steps. @throws ValueProblem */
+/** Reads a range of steps, such as 50040-1000800. @throws ValueProblem */
 function stepRange(value: string): readonly [from: number, to: number] {
   const [, from, to] = /^(\d+)-(\d+)$/.exec(value)?.map(Number) ?? [];
   if (from < to) return [from, to];

@@ -1,13 +1,13 @@
-/** How much work the steps of a run are, how fast they go, and what is said of the time ahead. */
+/** The work in the steps of a run, how fast they go, and how long the rest will take. */
 import { forecast } from '../diagnosis/forecast.js';
 import { productSpeed } from '../diagnosis/product-speed.js';
 import type { ProcessGroup } from '../parallel/group.js';
 import { showDuration } from '../progress.js';
 import type { CompiledLoss } from './compiled-loss.js';
 
-/** FLOPs of a run from which on it is worth a third of a second to measure what the machine could do. */
+/** FLOPs of a run that is long enough to spend a third of a second on measuring the machine. */
 const LONG_RUN = 3e12;
-/** Steps that a forecast is made of, after one that compiles. */
+/** Steps that a forecast is made from, after the first, which compiles. */
 export const MEASURED_STEPS = 3;
 
 interface PaceOptions {
@@ -29,14 +29,14 @@ export class Pace {
   readonly #options: PaceOptions;
   /** FLOPs a second in products, over all ranks; undefined where it was not measured. */
   #speed: number | undefined;
-  /** Seconds of the first steps: of one that compiles, and those that are measured. */
+  /** Seconds of the first steps: the one that compiles, then those that are measured. */
   readonly #times: number[] = [];
 
   constructor(options: PaceOptions) {
     this.#options = options;
   }
 
-  /** Says before the first step what the steps take at least. */
+  /** Says before the first step how long the run takes at least. */
   begin(loss: CompiledLoss): void {
     const { steps, group, say } = this.#options;
     const flops = this.#stepFlops(loss);
@@ -49,7 +49,7 @@ export class Pace {
     );
   }
 
-  /** Takes note of a step. After the first few, says how long those that are left take. */
+  /** Takes note of a step; after the first few, says how long the rest will take. */
   rates(loss: CompiledLoss, seconds: number): Utilization {
     if (this.#times.length <= MEASURED_STEPS && this.#times.push(seconds) > MEASURED_STEPS) this.#forecast();
     const flops = this.#stepFlops(loss);
@@ -65,7 +65,7 @@ export class Pace {
     if (line !== undefined) this.#options.say(line);
   }
 
-  /** Of the global batch. */
+  /** FLOPs of the global batch. */
   #stepFlops({ flops }: CompiledLoss): number | undefined {
     const { passes, group } = this.#options;
     return flops && flops * passes * group.size;

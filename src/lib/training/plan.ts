@@ -1,4 +1,4 @@
-/** What a training run will be: its options, checked against the data and against the run that it continues. */
+/** Plans a training run: its options, checked against the data and against the run that it continues. */
 import { shiftForSize } from '../diffusion/time.js';
 import { engineInfo } from '../engine/index.js';
 import { UsageError } from '../errors.js';

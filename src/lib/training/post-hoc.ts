@@ -24,7 +24,7 @@ import {
 import { checkContinuation, haveSameParameters } from './continuation.js';
 import type { RunRecord } from './record.js';
 
-/** Where a training folder keeps its averages of earlier times: a folder a step, of the layout of a checkpoint. */
+/** Where a training folder keeps its averages of earlier steps: a folder a step, laid out as a checkpoint. */
 const snapshotFolder = (run: string): string => path.join(run, 'averages');
 
 // --------------------------------------------------------------------------------------------------------- in training
@@ -37,7 +37,7 @@ const powerParts = ({ training: { emaDecays } }: RunRecord): { average: Average;
   );
 
 /**
- * Keeps the averages of a step that are along a power of the time, besides the checkpoint's, which is removed in time.
+ * Keeps the averages along powers of the time of a step, apart from its checkpoint, which is removed later.
  * @throws UnavailableError when the disk is full
  */
 export function saveSnapshot(run: string, record: RunRecord, parts: Parts, dtype: 'f16' | 'f32'): void {
@@ -62,7 +62,7 @@ export function checkSnapshots(run: string, record: RunRecord): void {
 
 // ------------------------------------------------------------------------------------------------------ from then on
 
-/** The average of a step that was kept. */
+/** An average that was kept at a step. */
 export interface Snapshot extends Profile {
   /** Its checkpoint, and its file there. */
   folder: string;
@@ -70,7 +70,7 @@ export interface Snapshot extends Profile {
 }
 
 /**
- * How much of each of `kept` makes the profile that is nearest to `wanted`, [N]; they add up to 1.
+ * The weights [N] of the mixture of `kept` profiles that is nearest to `wanted`; they add up to 1.
  * @throws DataError when there is none
  */
 export function mixtureOf(kept: readonly Profile[], wanted: Profile): Float64Array {
@@ -82,7 +82,7 @@ export function mixtureOf(kept: readonly Profile[], wanted: Profile): Float64Arr
   return shares.map((share) => share / sum);
 }
 
-/** How far a mixture is from the profile that is wanted, in parts of the norm of that. */
+/** How far a mixture is from the wanted profile, relative to the norm of that profile. */
 export function misfitOf(kept: readonly Profile[], shares: Float64Array, wanted: Profile): number {
   const own = profileProduct(wanted, wanted);
   let squared = own;
@@ -128,7 +128,7 @@ export function writePostHocAverage(run: string, { sigmaRel, step, out, onTensor
     const tensors = files[0].names.map((name): [string, LazyTensor] => {
       const load = (): Float32Array => {
         onTensor?.();
-        return mixed(files, shares, name);
+        return mixTensor(files, shares, name);
       };
       return [name, { shape: files[0].info(name).shape, dtype: 'f32', load }];
     });
@@ -139,8 +139,8 @@ export function writePostHocAverage(run: string, { sigmaRel, step, out, onTensor
   }
 }
 
-/** One tensor of the mixture, added up in f64. */
-function mixed(files: readonly SafetensorsFile[], shares: Float64Array, name: string): Float32Array {
+/** One tensor of the mixture, summed in f64. */
+function mixTensor(files: readonly SafetensorsFile[], shares: Float64Array, name: string): Float32Array {
   let sum: Float64Array | undefined;
   files.forEach((file, i) => {
     const data = toFloat32(file.read(name));

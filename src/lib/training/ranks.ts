@@ -1,4 +1,4 @@
-/** How ranks divide a step, and the proof that they stay equal. */
+/** How ranks divide a step, and the check that they stay equal. */
 import { createHash } from 'node:crypto';
 import { DataError, UsageError } from '../errors.js';
 import { bytesOf } from '../numbers/typed-array.js';

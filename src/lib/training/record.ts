@@ -24,16 +24,16 @@ import { fromFormat1 } from './record-format-1.js';
 import { fromFormat2 } from './record-format-2.js';
 import { TERM_SCHEDULE } from './term-schedule.js';
 
-/** The format of the records that are written; older ones are read. */
+/** The format of records that are written; records of older formats are read. */
 export const RECORD_FORMAT = 3;
 
-/** What is the same in every run. */
+/** Settings of Adam that are the same in every run. */
 export const ADAM = { beta1: 0.9, epsilon: 1e-8 } as const;
 
-/** Blocks are gone through one by one before anything is known of their weights: no network has as many. */
+/** A bound that no network reaches: blocks are gone through one by one before their weights are looked at. */
 const blocks = countUpTo(4096);
 
-/** What only some networks have, in the fields that they have. */
+/** Parts that only some networks have: their fields may be absent. */
 const DESIGN = {
   qkNormKind: oneOf('layer', 'rms'),
   positions: oneOf('none'),
@@ -78,14 +78,14 @@ const TRAINING = fields({
   seed: count,
   /** Muon steps the matrices of blocks and projectors, AdamW the rest. */
   optimizer: oneOf('adamw', 'muon'),
-  /** The highest. */
+  /** The highest rate of the schedule. */
   learningRate: numeric,
   /** Steps over which it grows linearly from 0. */
   warmup: count,
   schedule: oneOf('constant', 'cosine', 'linear'),
   /** The step at which the cosine reaches 0, or the line the final rate; null for a constant rate. */
   scheduleSteps: orNull(count),
-  /** The step behind which the line begins, and where it ends. */
+  /** The step after which the line begins, and the rate at which it ends. */
   scheduleFrom: later(count, 0),
   finalRate: later(numeric, 0),
   beta2: numeric,
@@ -94,9 +94,7 @@ const TRAINING = fields({
   clip: numeric,
   /** How the weights of terms change over the steps. */
   termSchedules: later(listOf(TERM_SCHEDULE), []),
-  /**
-   * One moving average of the weights each, of a decay or along a power of the time; the first is what is sampled from.
-   */
+  /** The moving averages of the weights, each with a decay or along a power of the time; samples use the first. */
   emaDecays: listOf(checked<Average>('the decay of an average, or its width', isAverage)),
   /** Chance that a label is replaced by the null class. */
   labelDropout: numeric,
@@ -111,30 +109,32 @@ const TRAINING = fields({
   precision: oneOf('f32', 'f32x2', 'bf16', 'f16'),
 });
 
-/** What the data are, and what the streams' headers tell of how they came to be. */
+/** A stream of the data: its rows, and its header, which tells how they were made. */
 const DATA = fieldsWith(
   { rows: count, metadata: dictionaryOf(words) },
   {
-    /** Digits of what the rows hold; absent where features are computed on the way. */
+    /** Hash of what the rows hold; absent where features are computed on the way. */
     content: words,
   },
 );
 
-/** The weights that a run did not draw itself: of a file that was imported, or of another run. */
+/** Where weights come from that a run did not draw itself: an imported file, or another run. */
 const ORIGIN = fields({
   by: oneOf('import', 'init'),
   source: words,
   /** Of the weights that were taken; null where they were not looked at as one. */
   sha256: orNull(words),
-  /** Steps that had been taken with them, where that was told. */
+  /** Steps that they had been trained for; null where nothing told. */
   step: orNull(count),
-  /** Which they were in the source: of the weights and the average of this run. */
+  /** Which weights of the source became the weights and the average of this run. */
   weights: fields({ model: words, ema: words }),
   /** The step of this run at which they came in. */
   at: count,
   /** How many tensors were taken as they were. */
   taken: count,
-  /** Tensors that were taken in part or computed anew, that began afresh, and of the source that were left. */
+  /**
+   * Names of tensors taken in part or recomputed, of those that started afresh, and of those of the source left out.
+   */
   adapted: listOf(words),
   fresh: listOf(words),
   left: listOf(words),

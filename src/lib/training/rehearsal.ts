@@ -1,4 +1,4 @@
-/** A few steps of a run that writes nothing: what the run takes. */
+/** A few steps that write nothing, to tell how long a run takes and how much it writes. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DataError } from '../errors.js';
 import type { ProcessGroup } from '../parallel/group.js';
@@ -10,16 +10,16 @@ import { checkpointBytes } from './store.js';
 import { type TrainOptions, takeStep } from './train.js';
 
 export interface Rehearsal {
-  /** Steps that are left of the run. */
+  /** Steps left of the run. */
   steps: number;
-  /** Wall time of one; undefined where none is left. */
+  /** Wall time of one step; undefined where none is left. */
   seconds: number | undefined;
-  /** Of a checkpoint. */
+  /** Size of a checkpoint. */
   bytes: number;
 }
 
 /**
- * Takes the next steps of a run in memory, as the run would, measures and checkpoints left out.
+ * Takes the next steps of a run in memory, as the run would, without its measurements and checkpoints.
  * @throws DataError when a loss is too large, or it or a gradient is not finite; whatever the run would throw until
  *   then
  */

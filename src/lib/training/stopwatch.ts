@@ -1,9 +1,9 @@
-/** Wall times of one step, by what they went to. */
+/** Wall times of one step, and of its parts by name. */
 export class Stopwatch {
   readonly #started = performance.now();
   readonly #spent = new Map<string, number>();
 
-  /** Does work, and counts its time under a name. */
+  /** Runs `work`, and adds its time to that of `name`. */
   async time<T>(name: string, work: () => T | Promise<T>): Promise<T> {
     const started = performance.now();
     try {
@@ -13,7 +13,7 @@ export class Stopwatch {
     }
   }
 
-  /** Seconds that went to what is counted under a name. */
+  /** Seconds that were spent under a name. */
   seconds(name: string): number {
     return (this.#spent.get(name) ?? 0) / 1000;
   }

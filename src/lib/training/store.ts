@@ -1,4 +1,4 @@
-/** The parameters of a network that is trained: drawn, restored from a checkpoint, and laid out as the files of one. */
+/** The parameters in training: drawn or restored from a checkpoint, and laid out as the files of a checkpoint. */
 
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
@@ -11,7 +11,7 @@ import { averagePart, checkpointSteps, readCheckpointPart, readCheckpointRecord,
 import { type InitialWeights, initialNetwork } from './initial-weights.js';
 import type { RunRecord, TrainingSettings } from './record.js';
 
-/** What Muon is for: matrices between hidden states, not the embeddings, the output or vectors. */
+/** How a parameter is learned. Muon takes matrices between hidden states, not embeddings, the output or vectors. */
 function learningOf(plan: ParameterPlan, optimizer: TrainingSettings['optimizer']): Learning {
   if (isFrozen(plan)) return 'frozen';
   return optimizer === 'muon' && plan.shape.length === 2 && plan.hidden ? 'muon' : 'adamw';
@@ -23,7 +23,7 @@ export interface StoreChoice {
   averages?: number;
   /** Room to add up the gradients of several batches. */
   accumulation?: boolean;
-  /** Weights to start from, by name; zeros where there are none. */
+  /** The first weights by name; zeros where they are not given. */
   weights?: Iterable<readonly [name: string, weight: { readonly data: Float32Array }]>;
 }
 
@@ -51,7 +51,7 @@ const choiceOf = ({ training }: RunRecord, accumulation: boolean): StoreChoice =
   accumulation,
 });
 
-/** The first weights of a run: drawn, or from elsewhere as far as they fit. */
+/** The store of a run at its start: its weights drawn, or taken from elsewhere as far as they fit. */
 export const freshStore = (record: RunRecord, accumulation: boolean, initial?: InitialWeights): ParameterStore =>
   modelStore(record, {
     ...choiceOf(record, accumulation),
@@ -97,7 +97,7 @@ export const checkpointBytes = (record: RunRecord, store: Pick<ParameterStore, '
   [...checkpointParts(record, store).values()].flat().reduce((sum, [, { data }]) => sum + data.byteLength, 0);
 
 /**
- * Looks at all that a checkpoint will hold: what is not finite is worth nothing, and would push out what is.
+ * Checks all arrays of a checkpoint before it is saved: one that is not finite would push out an older one that is.
  * @throws DataError naming the first array that is not finite, and the checkpoint that stays
  */
 export function checkSavable(parts: ReturnType<typeof checkpointParts>, step: number, out: string): void {

@@ -1,7 +1,4 @@
-/**
- * Weights of the loss's terms that change over the steps: each factor multiplies the weight that a method gives its
- * term.
- */
+/** Weights of terms that change over the steps: a factor multiplies the weight that a method gives its term. */
 import type { Draw } from '../diffusion/draws.js';
 import { UsageError } from '../errors.js';
 import { count, fields, oneOf, type ShapeOf, words } from '../formats/json-shape.js';
@@ -9,9 +6,11 @@ import { ValueProblem, whole } from '../options/option.js';
 
 /** A factor of a term's weight, by the number of the step, counted from 1. */
 export const TERM_SCHEDULE = fields({
-  /** As in the log, which adds `_loss`. */
+  /** The name in the log, which adds `_loss`. */
   term: words,
-  /** From 0 up to 1 in a line, from 1 down to 0 along half a cosine, or from 1 to 0 at once; between two steps. */
+  /**
+   * How the factor changes from step `from` to `to`: linearly from 0 to 1, along half a cosine to 0, or at once to 0.
+   */
   course: oneOf('warmup', 'cosine', 'until'),
   from: count,
   to: count,
@@ -53,5 +52,6 @@ export function factorDraws(schedules: readonly TermSchedule[]): Map<string, Dra
 /** @throws UsageError for a schedule of a term that is none of the loss's */
 export function checkTerms(schedules: readonly TermSchedule[], terms: readonly string[]): void {
   const unknown = schedules.find(({ term }) => !terms.includes(term));
-  if (unknown) throw new UsageError(`--term-schedule ${unknown.term}: the loss has ${terms.join(', ')}`);
+  if (unknown)
+    throw new UsageError(`--term-schedule ${unknown.term}: the loss has no such term, but ${terms.join(', ')}`);
 }

@@ -1,4 +1,4 @@
-/** What the options of a run say of a network that draws from text. */
+/** The network that draws from text, as the options of a run name it. */
 import { UsageError } from '../errors.js';
 import type { TransformerConfig } from '../models/dit-sizes.js';
 import { type MmditConfig, mmditConfig } from '../models/mmdit.js';
@@ -9,7 +9,7 @@ import type { Captions } from './data/captions.js';
 import { DESIGN } from './design.js';
 import { MODEL, STEPS } from './options.js';
 
-/** What is of SiT's and DiT's blocks alone. */
+/** Options of SiT's and DiT's blocks alone. */
 const OTHERS = { ...DESIGN, ...pick(MODEL, 'numClasses'), ...pick(STEPS, 'checkpointBlocks') };
 
 /**
@@ -30,7 +30,7 @@ export function textNetwork(
   );
 }
 
-/** @throws UsageError for a method that does something to SiT's tokens */
+/** @throws UsageError for a method that works on the tokens of a SiT */
 export function checkTextMethods(active: readonly ActiveMethod[], model: string): void {
   const other = active.find(({ method }) => method.companion || method.passage || method.channels || method.weaker);
   if (other) throw new UsageError(`${other.method.name} is for SiT, not for ${model}`, 'Leave it out.');

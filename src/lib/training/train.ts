@@ -33,11 +33,11 @@ export type TrainOptions = Pick<
   'steps' | 'checkpointBlocks' | 'lossLimit' | 'saveEvery' | 'keep' | 'averageDtype' | 'logEvery' | 'out'
 >;
 
-/** What is around a run: the other ranks, and whoever looks at it. */
+/** The surroundings of a run: the other ranks, and who watches it. */
 export interface TrainContext {
   group: ProcessGroup;
   say(line: string): void;
-  /** Takes each line of the log, once it is in its file. */
+  /** Takes each line of the log after it was written to the file. */
   print(line: string): void;
   onStep(entry: LogEntry): void;
   /** Whether the run is to end, with a checkpoint, after this step. */
@@ -83,7 +83,7 @@ async function trainLocked(
   const log = writes ? await openLog(out, record.step, context.print) : undefined;
   const { besides, parts: prepared } = await openData(plan, group);
 
-  // Measures of the moving average. A run that was stopped among them does what is missing.
+  // Measurements of the moving average; a run that was stopped among them takes those that are missing.
   const measuring = await openMeasuring(context.openMonitor, { store, record, group, besides, out, shouldStop }, log);
 
   // Checkpoints.
@@ -111,7 +111,7 @@ async function trainLocked(
     if (step >= steps) return;
     const pace = new Pace({ steps: steps - step, passes: share.passes, group, say: context.say });
     pace.begin(loss.at(step)); // compiled before the loader's thread works
-    // Features are computed by the device that computes the step: nothing would be gained ahead.
+    // The device that computes the step computes features too: to draw ahead would gain nothing.
     const ahead = activeDevice() && !set.computed ? new Stopwatch() : undefined;
     batches = openBatches(plan, group, { loss, passes: share.passes, from: step, to: steps }, ahead);
     while (step < steps) {
@@ -149,7 +149,7 @@ export interface StepWork {
   store: ParameterStore;
   loss: CompiledLoss;
   settings: TrainingSettings;
-  /** Images of all steps with this one, over those of this one. */
+  /** Images seen up to and with this step, over those of this step. */
   age: number;
   /** Micro-batches of one step. */
   passes: number;
@@ -163,7 +163,7 @@ export interface StepResult {
   losses: Record<string, number>;
   /** Before clipping; undefined where the step was not taken. */
   gradientNorm: number | undefined;
-  /** Why it was not. */
+  /** Why the step was not taken. */
   problem?: string;
 }
 

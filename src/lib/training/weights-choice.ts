@@ -1,11 +1,11 @@
-/** Which weights of a checkpoint are meant. */
+/** The choice among the weights of a checkpoint. */
 import { UsageError } from '../errors.js';
 import type { Average } from '../optim/average.js';
 import { averagePart } from './checkpoint.js';
 import type { RunRecord } from './record.js';
 
 export interface WeightsChoice {
-  /** Not a moving average, but the weights themselves. */
+  /** The weights themselves, not a moving average. */
   raw?: boolean;
   /** The moving average of this decay or width; default the run's first. */
   ema?: Average;

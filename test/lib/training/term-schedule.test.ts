@@ -46,6 +46,6 @@ test('a schedule is of a term that the loss has; the sum is none', () => {
   checkTerms([parseTermSchedule('projection:warmup:3')], terms);
   assert.throws(
     () => checkTerms([parseTermSchedule('total:warmup:3')], terms),
-    /total: the loss has velocity, projection/,
+    /total: the loss has no such term, but velocity, projection/,
   );
 });

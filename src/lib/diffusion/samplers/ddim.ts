@@ -1,4 +1,4 @@
-/** DDIM: sampling of a network that predicts noise in discrete steps, of which few are taken. */
+/** DDIM: sampling of a network that predicts noise in discrete steps, with few of them. */
 import { choice } from '../../options/option.js';
 import { ddpmSchedule, evenTimesteps, stridedTimesteps } from '../ddpm-schedule.js';
 import type { Predictor, Values } from '../guidance.js';

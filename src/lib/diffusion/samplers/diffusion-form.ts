@@ -4,10 +4,10 @@ import type { PathCoefficients } from '../interpolant.js';
 /** Choices of the diffusion coefficient w(t), whose square root scales the noise; named as in the original SiT. */
 export type DiffusionForm = 'constant' | 'sigma' | 'linear' | 'decreasing' | 'increasing-decreasing' | 'sbdm';
 
-/** w at time t, of a path's coefficients there and the factor that scales it; in `decreasing`, a part of it. */
+/** w at time t, given the path's coefficients there and `norm`, which scales w (in `decreasing`, a part of it). */
 type Diffusion = (t: number, path: PathCoefficients, norm: number) => number;
 
-/** By name. */
+/** The forms by name. */
 export const DIFFUSION: Readonly<Record<DiffusionForm, Diffusion>> = {
   constant: (_t, _path, norm) => 2 * norm,
   sigma: (_t, { sigma }, norm) => 2 * norm * sigma,

@@ -9,7 +9,7 @@ import { hostSpace, type Space } from '../space.js';
 import { odeNotes } from './ode.js';
 import { sampler } from './sampler.js';
 
-/** As the original SiT sets them. */
+/** Those of the original SiT. */
 export const DOPRI5_TOLERANCES = { absolute: 1e-6, relative: 1e-3 } as const;
 
 export interface Dopri5Options {
@@ -19,8 +19,8 @@ export interface Dopri5Options {
   /** Where to stop; default 0. The velocity of the `vp` path is infinite there, so it stops at 0.001. */
   endTime?: number;
   /**
-   * Whether steps grow by no smaller an error than what f32 rounds. The first ones are so short that rounding, which is
-   * another in every batch, is all that is left of theirs. The official code takes it as it comes.
+   * Whether the error that steps grow by is at least the rounding error of f32. The first steps are so short that their
+   * error is nothing but rounding, which differs from batch to batch. The official code has no such bound.
    */
   boundByRounding?: boolean;
   /** Called after each attempt at a step with the part of the way that the slowest row has done, in [0, 1]. */
@@ -59,7 +59,7 @@ const MIDDLE_WEIGHTS = [
   11237099 / 235043384,
 ].map((weight) => weight / 2);
 
-/** Of a velocity: a few units of the last place of f32. */
+/** The rounding error of a velocity, relative: a few units of the last place of f32. */
 const ROUNDING = 2 ** -20;
 
 const SAFETY = 0.9;
@@ -166,7 +166,7 @@ async function tryStep<State, Input>(
   return { slopes, ahead };
 }
 
-/** Weights of slopes, by each row's own dt. */
+/** Weights of slopes times the dt of each row. */
 const scaled = (weights: readonly number[], dt: Float64Array): Float64Array[] =>
   weights.map((weight) => dt.map((step) => step * weight));
 
@@ -199,9 +199,7 @@ function stepFactor(ratio: number): number {
   return Math.min(LARGEST_GROWTH, Math.max(wanted, ratio < 1 ? 1 : LARGEST_SHRINKAGE));
 }
 
-/**
- * Of each row, a step on which an explicit Euler step would change the slope by about one hundredth of the tolerance.
- */
+/** For each row, a step so short that an Euler step of it changes the slope by about a hundredth of the tolerance. */
 async function firstStepSizes<State, Input>(
   { velocity, space, rows, tolerance }: Field<State, Input>,
   x: State,
@@ -225,7 +223,7 @@ async function firstStepSizes<State, Input>(
 }
 
 /**
- * Whose error chooses the steps: of each image its own, or, as in the official code, of a batch as if it were one
+ * Whose error chooses the steps: each image's own, or, as in the official code, that of the batch as if it were one
  * image.
  */
 const STEP_CONTROLS = ['image', 'batch'] as const;
@@ -237,7 +235,7 @@ interface Dopri5Settings extends Record<string, unknown> {
   stepControl: (typeof STEP_CONTROLS)[number];
 }
 
-/** The velocity of `rows` images that all step alike, as of one image. */
+/** The velocity of `rows` images that all take the same steps, as if they were one image. */
 const together =
   <State, Input>(
     velocity: Predictor<Float64Array, State, Input>,
@@ -246,7 +244,7 @@ const together =
   (x, [t], [stepTime]) =>
     velocity(x, new Float64Array(rows).fill(t), new Float64Array(rows).fill(stepTime));
 
-/** The probability flow in steps that follow it. */
+/** The probability flow in steps of adaptive length. */
 export const dopri5 = sampler({
   name: 'dopri5',
   of: 'SiT',
@@ -279,7 +277,7 @@ export const dopri5 = sampler({
     if (stepControl === 'batch') return sampleDopri5(together(velocity, rows), start, 1, tolerances, space);
     return sampleDopri5(velocity, start, rows, { ...tolerances, boundByRounding: true }, space);
   },
-  // Headers without step_control are of the time when all images of a batch took the same steps.
+  // Headers without step_control are older: then all images of a batch took the same steps.
   describe: ({ solver, atol, rtol, stepControl }) => ({
     mode: 'ode',
     solver,

@@ -1,4 +1,4 @@
-/** The samplers, those first that a network is sampled with if nothing is said. */
+/** The samplers; the first that suits a network is its default. */
 import { UsageError } from '../../errors.js';
 import { choice } from '../../options/option.js';
 import { inUse } from '../../options/resolve.js';
@@ -16,7 +16,7 @@ import { sde } from './sde.js';
 // biome-ignore lint/suspicious/noExplicitAny: each has its own settings, which only it reads
 const SAMPLERS: readonly Sampler<any, any>[] = [ode, sde, dopri5, geodesicOde, ddpm, ddim];
 
-/** Which sampler, and the options of all. */
+/** The options of all samplers, and the one that chooses among them. */
 export const SAMPLER_OPTIONS = options({
   mode: choice(
     '--mode <name>',
@@ -33,9 +33,9 @@ export const SAMPLER_OPTIONS = options({
 
 export type SamplerOptions = Values<typeof SAMPLER_OPTIONS>;
 
-/** A sampler with its settings: all that is left to say is what it starts from. */
+/** A sampler with its settings, which needs only a start. */
 export interface SettledSampler {
-  /** @param space where states lie; the host's memory if it is not said */
+  /** @param space where states lie; by default the host's memory */
   sample<State = Numbers, Input = Float32Array>(
     predict: TimedPredictor<State, Input>,
     start: Start,

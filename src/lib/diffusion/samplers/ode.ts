@@ -48,7 +48,7 @@ export async function sampleOde<State = Values, Input = Float32Array>(
   return space.read(x);
 }
 
-/** Which solver of the ODE: those of fixed steps, or the one that chooses its own. */
+/** The solver of the ODE: with fixed steps, or the one that chooses its own. */
 export const SOLVER = choice('--solver <name>', 'of the ODE', ['euler', 'heun', 'dopri5'], { defaultText: 'euler' });
 
 interface OdeSettings extends Record<string, unknown> {
@@ -57,7 +57,7 @@ interface OdeSettings extends Record<string, unknown> {
   timeShift: number;
 }
 
-/** Of any solver of the ODE. */
+/** Notes on samples of any solver of the ODE. */
 export const odeNotes = (described: Described): string[] => [
   `the sampler is the ODE (${described.solver}); published numbers of REPA are of the SDE, and differ`,
   ...stepsNote(described),

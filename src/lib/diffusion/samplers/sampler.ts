@@ -15,7 +15,7 @@ export interface Trained {
   timeShift: number;
 }
 
-/** Where a batch starts from. */
+/** The start of a batch. */
 export interface Start {
   states: Float32Array; // [N, S]
   rows: number;
@@ -25,24 +25,24 @@ export interface Start {
   noise: (out: Float64Array, row: number, step: number) => void;
 }
 
-/** The entry `repa.sampler` of a stream's header, as far as it is of the sampler. */
+/** What the sampler writes into the entry `repa.sampler` of a stream's header. */
 export type Described = Readonly<Record<string, unknown>>;
 
 export interface Sampler<T extends Table, Settings> {
   readonly name: string;
   readonly of: Architecture;
-  /** The path that it is for; by default those that are no `geodesic`. */
+  /** The path that it is for; by default every other path. */
   readonly path?: 'geodesic';
-  /** The --mode that it is of. */
+  /** The --mode that it belongs to. */
   readonly mode: string;
-  /** Of the samplers of one mode, those that --solver chooses it by. */
+  /** The values of --solver that choose it among the samplers of its mode. */
   readonly solvers?: readonly string[];
-  /** As a message names it. */
+  /** Its name in messages. */
   readonly words: string;
-  /** What follows its name where an option is refused that it does not have. */
+  /** What follows its name in the message about an option that it does not have. */
   readonly remark?: string;
   readonly options: T;
-  /** What counts where an option is not given. */
+  /** The values of options that are not given. */
   defaults(trained: Trained): Settings;
   /** @throws UsageError for settings that do not go together */
   check?(settings: Settings): void;
@@ -76,7 +76,7 @@ export const stepsNote = ({ steps }: Described): string[] =>
 export const shiftNote = ({ time_shift }: Described): string[] =>
   time_shift === undefined ? [] : ['the steps of the sampler are shifted; those of published numbers are even'];
 
-/** What a header tells of a time shift: nothing of none. */
+/** The entry of a header for a time shift; none for a shift of 1. */
 export const describeShift = (shift: number): Described => (shift === 1 ? {} : { time_shift: shift });
 
 export const STEPS = integer('--steps <n>', 'steps of the sampler', { min: 1, defaultText: '50, of a DiT 250' });
@@ -88,8 +88,8 @@ export const TIME_SHIFT = number(
 );
 
 /**
- * A prediction for samplers whose steps are no sums, and whose states are the host's for that: each goes to where the
- * network computes, and what it gives comes back.
+ * A predictor for samplers whose steps are not sums, and whose states therefore lie in the host's memory: each state is
+ * sent to where the network computes, and the prediction comes back.
  */
 export const onHost =
   <T extends Times, State, Input>(

@@ -10,7 +10,7 @@ import { DIFFUSION, type DiffusionForm } from './diffusion-form.js';
 import { type Described, describeShift, STEPS, sampler, shiftNote, stepsNote, TIME_SHIFT } from './sampler.js';
 import { shiftedTimes } from './time-grid.js';
 
-/** The step to t = 0 is not noisy, and this long in the official code. */
+/** The length of the last step, to t = 0, in the official code. */
 const LAST_STEP_SIZE = 0.04;
 
 /**
@@ -93,7 +93,7 @@ function reverseDrift(interpolant: Interpolant, t: number, w: number): Weights {
   return { onVelocity: 1 - 0.5 * w * score.onVelocity, onState: -0.5 * w * score.onState };
 }
 
-/** What the step from `t` to 0 makes of the state. */
+/** The state at 0, as the step from `t` gives it. */
 function lastStepWeights(
   interpolant: Interpolant,
   t: number,

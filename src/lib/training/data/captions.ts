@@ -1,6 +1,5 @@
 /**
- * Captions that belong to latents, joined by the keys of their pictures: one of them, drawn anew at each step, for each
- * row.
+ * Captions that belong to latents, joined by the keys of their pictures: each step draws one of a picture's captions.
  */
 import type { Draw } from '../../diffusion/draws.js';
 import { DataError } from '../../errors.js';
@@ -31,7 +30,7 @@ export class Captions implements ContextShape {
   /** The empty caption, which stands for none: [L, D]. */
   readonly empty: Float32Array;
   readonly #file: TensorFile;
-  /** The captions of latent `row` are at first[row] up to first[row + 1] of `rows`, which are rows of the file. */
+  /** `rows` are rows of the file; those of latent `row` stand from first[row] up to, without, first[row + 1]. */
   readonly #first: Uint32Array;
   readonly #rows: Uint32Array;
 
@@ -82,7 +81,7 @@ export class Captions implements ContextShape {
   }
 
   /**
-   * One caption of each picture: drawn by seed, step and place in the global batch, as all that is drawn.
+   * One caption of each picture: drawn, as everything is, by seed, step and position in the global batch.
    * @returns [B, L, D]
    */
   read(rows: Uint32Array, seed: number, step: number, position: number): Float32Array {

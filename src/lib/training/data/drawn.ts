@@ -1,4 +1,4 @@
-/** What a loss reads of each micro-batch. Where a device computes, the next one is drawn, and sent to it, meanwhile. */
+/** The inputs of a loss, micro-batch by micro-batch. While a device computes one, the next is drawn and sent to it. */
 import type { PlacedBatch } from '../../diffusion/draws.js';
 import type { TypedArray } from '../../numbers/typed-array.js';
 import type { CompiledLoss } from '../compiled-loss.js';
@@ -10,7 +10,7 @@ export interface BatchSource {
 
 interface Ahead {
   readonly batch: Promise<PlacedBatch>;
-  /** Of which loss it was drawn, and what. */
+  /** What was drawn of it, and for which loss. */
   drawn?: { loss: CompiledLoss; values: TypedArray[] };
 }
 
@@ -22,7 +22,7 @@ export class DrawnBatches {
 
   /**
    * @param count how many batches there are
-   * @param watchAhead takes the time of what is done ahead, which no step waits for; where there is none, nothing is
+   * @param watchAhead takes the time of what is drawn ahead, for which no step waits; without it nothing is drawn ahead
    */
   constructor(source: BatchSource, count: number, watchAhead?: Stopwatch) {
     this.#source = source;
@@ -36,7 +36,7 @@ export class DrawnBatches {
     this.#ahead = undefined;
     if (!ahead) this.#left--;
     const batch = ahead ? await watch.time('data', () => ahead.batch) : await this.#source.next(watch);
-    // Where methods have come to their end, another loss reads other things.
+    // Where a method has stopped, the loss is another and reads other things.
     if (ahead?.drawn?.loss === loss) return ahead.drawn.values;
     return watch.time('data', () => loss.prepare(batch));
   }

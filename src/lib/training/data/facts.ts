@@ -1,10 +1,10 @@
-/** What is known of a stream of training data, by which a run knows it again. */
+/** The facts of a stream of training data by which a run recognises it. */
 import type { TensorFile } from '../../stream/file.js';
 
 export interface DataFacts {
   /** The header. */
   metadata: Readonly<Record<string, string>>;
-  /** Digits of what the rows hold; absent where nothing is stored. */
+  /** Hash of what the rows hold; absent where nothing is stored. */
   content?: string;
 }
 

@@ -17,11 +17,11 @@ import { KeyTable } from '../../stream/key-table.js';
 /** Features of a file, joined with latents. */
 export interface JoinedFeatures extends FeatureSource {
   file: TensorFile;
-  /** Row of this file for each row of the latents. */
+  /** For each row of the latents, the row of this file. */
   rowOf: Uint32Array;
 }
 
-/** The same as plain data, by which another thread opens it without joining keys again. */
+/** Joined features as plain data, by which another thread opens them without joining keys again. */
 export type OpenedFeatures = FeatureSource & { file: OpenedFile; rowOf: Uint32Array };
 
 export const openedFeatures = ({ file, ...known }: JoinedFeatures): OpenedFeatures => ({ ...known, file: file.opened });
@@ -60,7 +60,7 @@ export async function joinFeatures(
   const [tokens, dim] = column.shape;
   const source = { name: file.schema.metadata['repa.model'] ?? path, tokens, dim, file };
   const [wanted, own] = [latents.keyHashes(), file.keyHashes()];
-  // Both are of the same images in the same order, as a rule.
+  // As a rule both are of the same images in the same order.
   if (own.length === wanted.length && own.every((hash, i) => hash === wanted[i])) {
     return { ...source, rowOf: Uint32Array.from({ length: latents.rows }, (_, row) => row) };
   }
@@ -82,7 +82,7 @@ export async function joinFeatures(
 }
 
 /**
- * The features that something is generated of beside the images.
+ * Checks features of which a model generates something beside the images.
  * @throws UsageError when there are none; DataError when they have no class token, or another width
  */
 export function checkGenerated(
@@ -123,27 +123,27 @@ export interface EncoderChoice {
 }
 
 export interface ComputedFeatures extends FeatureSource {
-  /** As extract-dino would have written it. */
+  /** The header that extract-dino would have written. */
   readonly metadata: Readonly<Record<string, string>>;
   /** Side of the square crop that the encoder takes. */
   readonly cropSize: number;
   /** Where the image of a latent lies. */
   place(key: string): ImagePlace;
-  /** Features [N, T, D] of as many crops as were announced. */
+  /** Features [N, T, D] of N crops, as many as `batchSize`. */
   encode(crops: readonly RgbImage[]): Float32Array;
   dispose(): void;
 }
 
 /**
  * @param batchSize crops that are encoded at a time
- * @throws DataError when a key has no image; and as openEncoder and openImageStore
+ * @throws DataError when a key has no image; and whatever openEncoder and openImageStore throw
  */
 export async function openComputedFeatures(
   { encoder: name, images, encoderOptions }: EncoderChoice,
   keys: readonly string[],
   batchSize: number,
 ): Promise<ComputedFeatures> {
-  // Threads that load batches have no use for these, which take longer to start than the rest.
+  // Imported here: the threads that load batches do not need them, and they take longest to start.
   const { openImageStore } = await import('../../images/image-store.js');
   const { openEncoder } = await import('../../pretrained/encoder.js');
   const store = await openImageStore(images);

@@ -1,4 +1,4 @@
-/** The file of a set's latents: a stream of them, or pictures whose pixels they are. */
+/** Opens the file of a set's latents: a stream of latents, or pictures whose pixels take their place. */
 import { DataError } from '../../errors.js';
 import { openTensorFile } from '../../stream/file.js';
 import type { TensorColumn } from '../../stream/schema.js';

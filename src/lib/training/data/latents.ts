@@ -1,6 +1,6 @@
 /**
- * Latents, cached or the pixels of pictures, as a network takes them, drawn and scaled, in an order that depends on
- * nothing but the seed.
+ * Latents as a network takes them: cached ones or the pixels of pictures, sampled and scaled, in an order that depends
+ * on the seed alone.
  */
 import { fillNormal, PURPOSE, permutation } from '../../numbers/random.js';
 import { type LatentScale, normaliseLatents, readLatentScale } from '../../pretrained/latent-scale.js';
@@ -12,7 +12,7 @@ export class Latents {
   readonly rows: number;
   readonly shape: readonly [channels: number, height: number, width: number];
   readonly scale: LatentScale;
-  /** Of each row; -1 where it has none. */
+  /** The label of each row; -1 where it has none. */
   readonly labels: Int32Array;
   /** One more than the highest label; 0 when nothing is labelled. */
   readonly classes: number;
@@ -23,7 +23,7 @@ export class Latents {
   readonly #column: 'moments' | 'latent';
   #order: { epoch: number; seed: number; rows: Uint32Array } | undefined;
 
-  /** @param file that has been opened as latents */
+  /** @param file opened by `openLatentFile` */
   constructor(file: LatentFile, labels: Int32Array) {
     const { name, shape } = file.schema.columns.find(isLatents)!;
     const [planes, height, width] = shape;
@@ -41,7 +41,7 @@ export class Latents {
     return factsOf(this.file);
   }
 
-  /** As `openLatentFile`. */
+  /** @throws as `openLatentFile` */
   static async open(path: string, pixels?: number): Promise<Latents> {
     const file = await openLatentFile(path, pixels);
     return new Latents(file, file.labels());
@@ -49,8 +49,8 @@ export class Latents {
 
   /**
    * The rows of the next `count` images after `seen` ones. Epochs follow each other without a gap: a batch may hold the
-   * end of one and the start of the next, so that no row is left out, whatever the sizes of batches, and the order
-   * depends on nothing but the seed.
+   * end of one and the start of the next, so that no row is left out, whatever the batch size, and the order depends on
+   * the seed alone.
    */
   rowsAfter(seen: number, count: number, seed: number): Uint32Array {
     return Uint32Array.from({ length: count }, (_, b) => {

@@ -1,6 +1,6 @@
 /**
- * Batches made ready ahead of their step. A step keeps the event loop busy from its start to its end, so a thread of
- * its own reads, checks and converts the next ones meanwhile, and decodes images where features are computed.
+ * Batches that are ready before their step. A step keeps the event loop busy from start to end, so another thread
+ * reads, checks and converts the next batches meanwhile, and decodes images where features are computed.
  */
 import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
@@ -14,7 +14,7 @@ import { imagesBefore, type RunRecord } from '../record.js';
 import type { Stopwatch } from '../stopwatch.js';
 import type { OpenedSet, TrainingSet } from './set.js';
 
-/** Rows to read as `TrainingSet.read` takes them, and the images to decode. */
+/** What `TrainingSet.read` is asked for. */
 export interface BatchRequest {
   rows: Uint32Array;
   seed: number;
@@ -53,14 +53,13 @@ export interface WorkerSources {
 }
 
 /**
- * What the thread answers: a batch with crops of its images whose features are still to be computed, or what went
- * wrong.
+ * What the thread answers: a batch, with crops of its images if their features are still to be computed; or an error.
  */
 export type WorkerAnswer =
   | { batch: TrainingBatch; crops: RgbImage[] }
   | { error: { message: string; hint?: string; exitCode?: number; code?: string; path?: string } };
 
-/** Batches that are ready or being made: one is used, one waits, one is made. */
+/** Batches that are ready or in the making, besides the one in use. */
 const AHEAD = 2;
 
 export class BatchLoader {
@@ -110,7 +109,7 @@ export class BatchLoader {
   }
 }
 
-/** Errors lose their class between threads. */
+/** An error as it was thrown in the thread: on the way it loses its class. */
 function revived({ message, hint, exitCode, ...system }: Extract<WorkerAnswer, { error: object }>['error']): Error {
   if (exitCode !== undefined) return new RepaError(exitCode, message, hint);
   return Object.assign(new Error(message), system);

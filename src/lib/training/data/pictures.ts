@@ -1,6 +1,6 @@
 /**
- * Pictures as they lie, for networks that learn pixels: decoded and cropped when a batch asks for them, in place of
- * cached latents. What is read is what `encode-vae --vae pixels` would have stored in f32.
+ * Pictures in place of cached latents, for networks that learn pixels: decoded and cropped when a batch asks for them.
+ * The values are those that `encode-vae --vae pixels` would have stored in f32.
  */
 import { readdirSync, statSync } from 'node:fs';
 import { DataError, UsageError } from '../../errors.js';
@@ -14,7 +14,7 @@ import { hashKeys } from '../../stream/key-table.js';
 import type { StreamSchema } from '../../stream/schema.js';
 import { parsePartName } from '../../stream/shards.js';
 
-/** What training asks of the file that its latents are in. */
+/** What training needs of the file of its latents. */
 export type LatentFile = Pick<
   TensorFile,
   'name' | 'rows' | 'schema' | 'keys' | 'keyHashes' | 'content' | 'keyOf' | 'labels' | 'forget' | 'read' | 'close'
@@ -36,7 +36,7 @@ export const isOpenedPictures = (opened: object): opened is OpenedPictures => 'p
 /** Pictures that are decoded and cropped at a time. */
 const AT_A_TIME = 4;
 
-/** Pictures in the shape of a file of latents [3, side, side] in [-1, 1]. */
+/** Pictures as if they were a file of latents: [3, side, side] each, in [-1, 1]. */
 export class PictureFile implements LatentFile {
   readonly opened: OpenedPictures;
   readonly schema: StreamSchema;
@@ -72,7 +72,7 @@ export class PictureFile implements LatentFile {
   labels = (): Int32Array => this.opened.labels;
   forget(): void {}
 
-  /** Of keys and labels: what the pictures show is not looked at before they are wanted. */
+  /** A hash of keys and labels: the pictures themselves are read only when a batch needs them. */
   get content(): string {
     const { keys, labels } = this.opened;
     return sha256OfText(keys.map((key, row) => `${key}\0${labels[row]}\n`).join('')).slice(0, CONTENT_DIGITS);
@@ -80,7 +80,7 @@ export class PictureFile implements LatentFile {
 
   /** Pixels of rows, [n, 3, side, side]. @throws DataError for a picture that cannot be read, naming it */
   async read(_column: string, rows: ArrayLike<number>, out: Float32Array): Promise<void> {
-    // What decodes images takes longer to start than the rest.
+    // Imported here: what decodes images takes longest to start.
     const { ImageReader } = await import('../../images/image-store.js');
     const { centerCrop } = await import('../../images/crop.js');
     const { toSignedUnit } = await import('../../images/normalise.js');
@@ -121,7 +121,7 @@ export async function openPictures(input: string, side: number | undefined): Pro
       'Train on their pixels with --pixels SIDE, or make latents of them with repa encode-vae.',
     );
   }
-  // What decodes images takes longer to start than the rest.
+  // Imported here: what decodes images takes longest to start.
   const { listPictures } = await import('../../images/image-store.js');
   const { pictures, classes } = await listPictures(input);
   if (pictures.length === 0) throw new DataError(`${input}: holds no pictures`);

@@ -1,6 +1,6 @@
 /**
- * What methods find on the data before the first step, and what of it the data then hold: kept in the checkpoints of a
- * run.
+ * What methods compute from the data before the first step, such as principal components. It is kept in the checkpoints
+ * of the run, and the data are read by it from then on.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -14,11 +14,11 @@ import type { RunRecord } from '../record.js';
 import type { TrainingSet } from './set.js';
 
 export interface Prepared {
-  /** What the data hold besides latents and labels. */
+  /** What the data have to give besides latents, labels and features. */
   besides: Besides;
-  /** Files of a checkpoint. */
+  /** The files of a checkpoint that hold it, by name. */
   parts: ReadonlyMap<string, [name: string, tensor: HostTensor][]>;
-  /** Methods that have not found yet what they need. */
+  /** Methods that have yet to compute what they need. */
   missing: readonly string[];
 }
 
@@ -34,8 +34,8 @@ function preparedWith(active: readonly ActiveMethod[], found: ReadonlyMap<string
   return { besides: Object.assign({}, ...besides), parts, missing };
 }
 
-/** What the methods of a checkpoint have found. */
-function stored(active: readonly ActiveMethod[], checkpoint: string | undefined): Map<string, FeatureChannels> {
+/** What methods have stored in a checkpoint, by their names. */
+function readPrepared(active: readonly ActiveMethod[], checkpoint: string | undefined): Map<string, FeatureChannels> {
   const found = new Map<string, FeatureChannels>();
   for (const { method } of active) {
     const { prepare, name } = method;
@@ -45,15 +45,15 @@ function stored(active: readonly ActiveMethod[], checkpoint: string | undefined)
   return found;
 }
 
-/** What the data of a trained model have to hold, as its checkpoint tells. */
+/** What a trained model needs of its data, as its checkpoint tells. */
 export function storedPreparation({ methods }: Pick<RunRecord, 'methods'>, checkpoint: string): Prepared {
   const active = activeMethods(methods);
-  return preparedWith(active, stored(active, checkpoint));
+  return preparedWith(active, readPrepared(active, checkpoint));
 }
 
 /**
- * What the methods of a run need of its data: that of its checkpoint, or found on the set, and the same on all ranks.
- * Needs a selected backend.
+ * What the methods of a run need of its data: read from its checkpoint, else computed from the set, and the same on all
+ * ranks. Needs a selected backend.
  */
 export async function prepareMethods(
   { methods, training }: RunRecord,
@@ -62,7 +62,7 @@ export async function prepareMethods(
   group: ProcessGroup,
 ): Promise<Prepared> {
   const active = activeMethods(methods);
-  const found = stored(active, checkpoint);
+  const found = readPrepared(active, checkpoint);
   for (const { method, settings } of active) {
     const { prepare, name } = method;
     if (!prepare || found.has(name) || set.features.length === 0) continue;

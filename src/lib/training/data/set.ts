@@ -1,6 +1,4 @@
-/**
- * What training reads: cached latents, joined by key with cached encoder features or with images to compute them of.
- */
+/** What training reads: latents, joined by key with features of encoders, or with images to compute them from. */
 import type { FeatureSource, TrainingBatch } from '../../diffusion/draws.js';
 import type { ImagePlace } from '../../images/image-store.js';
 import { joinRows } from '../../numbers/typed-array.js';
@@ -32,7 +30,7 @@ export interface OpenedSet {
 }
 
 export interface SetChoice {
-  /** The side that pictures are cropped to, where the latents are these. */
+  /** The side that pictures are cropped to, where they take the place of latents. */
   pixels?: number;
   /** The stream of captions. */
   text?: string;
@@ -41,7 +39,7 @@ export interface SetChoice {
 export class TrainingSet {
   readonly latents: Latents;
   readonly #features: JoinedFeatures[];
-  /** Texts of the images, where there are some. */
+  /** Captions of the images; undefined where there are none. */
   readonly captions: Captions | undefined;
   #computed: ComputedFeatures | undefined;
   #besides: Besides = {};
@@ -90,7 +88,7 @@ export class TrainingSet {
     return this.latents.rows;
   }
 
-  /** Has features computed of the images of the rows, in place of stored ones. */
+  /** Has features computed from the images of the rows, in place of stored ones. */
   computeFeatures(computed: ComputedFeatures): void {
     this.#computed = computed;
   }
@@ -110,7 +108,7 @@ export class TrainingSet {
     return this.#computed ? [this.#computed] : this.#features;
   }
 
-  /** What is told of each features stream, or would be. */
+  /** The facts of each stream of features; of computed ones, as if they were stored. */
   get featureFacts(): DataFacts[] {
     if (this.#computed) return [{ metadata: this.#computed.metadata }];
     return this.#features.map(({ file }) => factsOf(file));
