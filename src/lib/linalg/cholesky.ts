@@ -5,10 +5,14 @@ import { type Matrix, matrixProduct } from './matrix-product.js';
 const BLOCK = 64;
 
 /**
- * Rounding leaves pivots below 0, in parts of their diagonal element; covariances that were added up in f32 more so.
+ * How far below 0 rounding may leave a pivot or an eigenvalue of a covariance, relative to the largest: covariances
+ * that were summed in f32 need that much.
  */
-const NEGATIVE = 1e-3;
-const HINT = 'It was not computed from features: make it anew.';
+export const NEGATIVE = 1e-3;
+
+/** The error for a matrix that is further below 0. */
+export const notCovariance = (): DataError =>
+  new DataError('a covariance is not positive semi-definite', 'It was not computed from features: make it anew.');
 
 /**
  * The lower triangular L with L L' = `matrix` (symmetric positive semi-definite; only its lower triangle is read). A
@@ -46,8 +50,7 @@ function factorBlock(a: Float64Array, factor: Float64Array, first: number, width
       const other = j * n;
       let sum = factor[row + j];
       for (let k = first; k < j; k++) sum -= factor[row + k] * factor[other + k];
-      if (i === j && sum < -NEGATIVE * a[row + j])
-        throw new DataError('a covariance is not positive semi-definite', HINT);
+      if (i === j && sum < -NEGATIVE * a[row + j]) throw notCovariance();
       if (i === j) factor[row + j] = sum > smallestPivot ? Math.sqrt(sum) : 0;
       else factor[row + j] = factor[other + j] > 0 ? sum / factor[other + j] : 0;
     }

@@ -6,11 +6,12 @@ import { UsageError } from '../errors.js';
 import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import { centre } from './statistics.js';
 
-/** As in platonic-rep, whose numbers ours have to agree with. */
+/** That of platonic-rep, with whose numbers ours have to agree. */
 const EPSILON = 1e-6;
 
 /**
- * CKA of two representations of the same samples, with the biased estimate of HSIC. One that does not vary has 0.
+ * CKA of two representations of the same samples, with the biased estimate of HSIC. A representation that does not vary
+ * has 0.
  * @throws UsageError with fewer than two samples
  */
 export function cka(a: Matrix, b: Matrix): number {

@@ -1,6 +1,6 @@
 /**
- * How much two representations of the same samples agree on who is near whom: CKNNA and mutual k-NN, as defined by the
- * platonic representation hypothesis (arXiv 2405.07987) and used by REPA (arXiv 2410.06940, section 3).
+ * How much two representations of the same samples agree on which are neighbours: CKNNA and mutual k-NN, as defined by
+ * the platonic representation hypothesis (arXiv 2405.07987) and used by REPA (arXiv 2410.06940, section 3).
  */
 import { UsageError } from '../errors.js';
 import type { Neighbours } from './neighbours.js';

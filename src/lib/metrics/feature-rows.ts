@@ -1,4 +1,4 @@
-/** Rows of features, wherever they lie: what needs all of them takes some at a time. */
+/** Rows of features in memory or on disk, read some at a time. */
 import type { Matrix } from '../linalg/matrix-product.js';
 
 export interface FeatureRows {
@@ -8,7 +8,7 @@ export interface FeatureRows {
   read(rows: ArrayLike<number>, into: Float32Array): void;
 }
 
-/** Those of a matrix in memory. */
+/** The rows of a matrix in memory. */
 export const rowsOf = ({ rows, columns, data }: Matrix<Float32Array> | Matrix): FeatureRows => ({
   rows,
   columns,
@@ -30,10 +30,10 @@ export const someRows = (features: FeatureRows, chosen: Uint32Array): FeatureRow
     ),
 });
 
-/** Numbers of `count` rows from `first` on, or of those that there are. */
+/** The numbers of `count` rows from `first` on, or of as many as there are. */
 export const rowRange = ({ rows }: FeatureRows, first: number, count: number): Uint32Array =>
   Uint32Array.from({ length: Math.max(0, Math.min(count, rows - first)) }, (_, i) => first + i);
 
-/** How many rows at a time take about `elements`. */
+/** How many rows have about `elements` elements. */
 export const rowsAtATime = ({ rows, columns }: Pick<FeatureRows, 'rows' | 'columns'>, elements: number): number =>
   Math.min(rows, Math.max(1, Math.floor(elements / columns)));

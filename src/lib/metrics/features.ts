@@ -1,4 +1,4 @@
-/** What is done to feature vectors before they are compared. */
+/** Normalises feature vectors before they are compared. */
 import type { Matrix } from '../linalg/matrix-product.js';
 
 /** Rows of `columns` features, each divided by its length (one of length 0 stays 0): f64. */
@@ -14,7 +14,7 @@ export function unitRows(features: ArrayLike<number>, columns: number): Matrix {
 }
 
 /**
- * Clamps features to plus or minus the `quantile` of their magnitudes, as platonic-rep does (0.95) to bear outliers.
+ * Clamps features to plus or minus the `quantile` of their magnitudes, as platonic-rep does (0.95) against outliers.
  */
 export function clampOutliers(features: Float32Array, quantile: number): Float32Array {
   const magnitudes = features.map(Math.abs).sort();

@@ -1,6 +1,5 @@
 /**
- * The Frechet distance of infinitely many samples (Chong and Forsyth, arXiv 1911.07023), on Inception features
- * FID-infinity.
+ * The Frechet distance extrapolated to infinitely many samples (arXiv 1911.07023); on Inception features, FID-infinity.
  */
 
 import { UsageError } from '../errors.js';
@@ -9,7 +8,7 @@ import { PURPOSE, permutation } from '../numbers/random.js';
 import { frechetDistance } from './frechet.js';
 import { FeatureStatistics, type Gaussian } from './statistics.js';
 
-/** The paper's: subsets of 5000 samples to all of them; of fewer than 10,000 samples, half to all. */
+/** The paper takes subsets of 5000 samples up to all; with fewer than 10,000 samples, they start at half. */
 const SMALLEST = 5000;
 const SUBSETS = 15;
 
@@ -43,7 +42,7 @@ function gaussianOf({ columns, data }: Matrix<Float32Array>, rows: Uint32Array):
   return statistics.gaussian();
 }
 
-/** Where the line through points, of least squares, meets x = 0. */
+/** Where the least-squares line through points meets x = 0. */
 export function interceptOf(x: readonly number[], y: readonly number[]): number {
   const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
   const [meanX, meanY] = [mean(x), mean(y)];

@@ -1,13 +1,10 @@
 /** The Frechet distance between two Gaussians, on Inception features known as FID (arXiv 1706.08500). */
 
 import { DataError } from '../errors.js';
-import { cholesky } from '../linalg/cholesky.js';
+import { cholesky, NEGATIVE, notCovariance } from '../linalg/cholesky.js';
 import { symmetricEigenvalues } from '../linalg/eigenvalues.js';
 import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import type { Gaussian } from './statistics.js';
-
-/** Rounding leaves eigenvalues below 0, in parts of the largest; covariances that were added up in f32 more so. */
-const NEGATIVE = 1e-3;
 
 /**
  * |m1 - m2|^2 + tr(S1) + tr(S2) - 2 tr((S1 S2)^(1/2)).
@@ -15,7 +12,7 @@ const NEGATIVE = 1e-3;
  * With S1 = L L', the product S1 S2 has the eigenvalues of the symmetric L' S2 L, so the last trace is the sum of their
  * roots: no matrix root is taken, and covariances of too few samples need no padding.
  *
- * @throws DataError when the two are of different dimensions, not finite, or no covariances
+ * @throws DataError when the dimensions differ, or a matrix is not finite or not a covariance
  */
 export function frechetDistance(a: Gaussian, b: Gaussian): number {
   const n = a.mean.length;
@@ -30,12 +27,7 @@ export function frechetDistance(a: Gaussian, b: Gaussian): number {
     ([low, high], value) => [Math.min(low, value), Math.max(high, value)],
     [0, 0],
   );
-  if (least < -NEGATIVE * largest) {
-    throw new DataError(
-      'a covariance is not positive semi-definite',
-      'It was not computed from features: make it anew.',
-    );
-  }
+  if (least < -NEGATIVE * largest) throw notCovariance();
   const rootTrace = eigenvalues.reduce((sum, value) => sum + Math.sqrt(Math.max(0, value)), 0);
   const means = a.mean.reduce((sum, value, i) => sum + (value - b.mean[i]) ** 2, 0);
   const distance = means + trace(a.covariance, n) + trace(b.covariance, n) - 2 * rootTrace;
@@ -45,8 +37,7 @@ export function frechetDistance(a: Gaussian, b: Gaussian): number {
 }
 
 /**
- * Whether there are too few samples for a covariance of full rank. The distance exists all the same, but is far from
- * that of many samples.
+ * Whether there are too few samples for a covariance of full rank: the distance is then far from that of many samples.
  */
 export const isRankDeficient = ({ mean, count }: Gaussian): boolean => count !== undefined && count <= mean.length;
 

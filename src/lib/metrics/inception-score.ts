@@ -2,16 +2,16 @@
 import { DataError } from '../errors.js';
 
 export interface InceptionScore {
-  /** Over the splits. */
+  /** Mean over the splits. */
   mean: number;
-  /** Of the splits, divided by their number; 0 with one. */
+  /** Standard deviation over the splits (divided by their number); 0 with one split. */
   deviation: number;
   splits: number;
 }
 
 /**
- * Mean over splits of exp(E KL(p(y|x) || p(y))), taken from logits as they come: of a split, the sums of p and of p log
- * p are kept, since the mean divergence is the mean of the latter less that of the marginal.
+ * Mean over splits of exp(E KL(p(y|x) || p(y))), updated as logits come. Only the sums of p and of p log p of a split
+ * are kept: the mean divergence is the mean of sum_y p log p, less the same of the marginal.
  */
 export class InceptionScoreEstimate {
   readonly #classes: number;
@@ -36,7 +36,7 @@ export class InceptionScoreEstimate {
     }
   }
 
-  /** Of all samples; none can be added after. @throws DataError when there were none */
+  /** The score of all samples; none can be added after. @throws DataError when there were none */
   result(): InceptionScore {
     if (this.#rows > 0) this.#endSplit();
     const scores = this.#scores;

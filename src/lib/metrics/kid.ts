@@ -5,9 +5,9 @@ import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 import { PURPOSE, permutation } from '../numbers/random.js';
 
 export interface KernelDistance {
-  /** Over the subsets. */
+  /** Mean over the subsets. */
   mean: number;
-  /** Of the subsets, divided by their number. */
+  /** Standard deviation over the subsets (divided by their number). */
   deviation: number;
 }
 
@@ -60,10 +60,10 @@ export function pickRows<T extends Floats>({ columns, data }: Matrix<T>, indices
   return { rows: indices.length, columns, data: picked };
 }
 
-/** Blocks that a set is cut into. */
+/** The number of blocks that a set is cut into. */
 const BLOCKS = 4;
 
-/** The kernel's sum over pairs of different rows of one set. It is symmetric: of two blocks, one product is enough. */
+/** The kernel's sum over pairs of different rows of one set: by symmetry, one product for two blocks is enough. */
 function pairSum<T extends Floats>(a: Matrix<T>): number {
   const height = Math.ceil(a.rows / BLOCKS);
   let sum = 0;

@@ -7,15 +7,15 @@ import { type Neighbours, nearestNeighbours } from './neighbours.js';
 
 export interface KnnOptions {
   k?: number;
-  /** Of the weights exp(cosine / temperature). */
+  /** The temperature of the weights exp(cosine / temperature). */
   temperature?: number;
   blockElements?: number;
 }
 
-/** Elements of features that are brought to f64 at a time. */
+/** Elements of features that are converted to f64 at a time. */
 const BLOCK_ELEMENTS = 2 ** 23;
 
-/** Bytes that are held at a time, at most, of so many rows: blocks of both sets, and products of their rows. */
+/** The most bytes held at a time for these sets: a block of each, and products of their rows. */
 export const knnMemory = (sets: readonly Pick<FeatureRows, 'rows' | 'columns'>[]): number =>
   PRODUCTS + sets.reduce((sum, set) => sum + 12 * rowsAtATime(set, BLOCK_ELEMENTS) * set.columns, 0);
 const PRODUCTS = 2 ** 25;
@@ -24,7 +24,7 @@ const PRODUCTS = 2 ** 25;
  * The share of test samples whose label wins the weighted vote of their nearest training samples, by the protocol of
  * DINO (arXiv 2104.14294, section 4: k = 20, temperature 0.07).
  *
- * @param train [N, D] and `test` [M, D]; only some rows of each are read, and of length 1 in f64, at a time.
+ * @param train [N, D] and `test` [M, D]; a block of each is read at a time, and normalised in f64.
  * @throws UsageError when there are fewer than k training samples
  */
 export function knnAccuracy(
@@ -77,7 +77,7 @@ function unitBlock(features: FeatureRows, first: number, count: number): Matrix 
   return unitRows(values, features.columns);
 }
 
-/** Puts the neighbours of a row of a block among those of blocks before: of equals these stay first. */
+/** Merges the neighbours of a row in one block with those of earlier blocks, which stay first among equals. */
 function merge(found: Neighbours, row: number, first: number, indices: Int32Array, values: Float64Array): void {
   for (let i = row * found.k; i < (row + 1) * found.k; i++) {
     let place = values.length - 1;

@@ -28,17 +28,17 @@ export interface ProbeOptions {
 
 export interface LinearProbe {
   readonly classes: number;
-  /** Of the features, as running averages over the batches. */
+  /** Mean and variance of the features, as running averages over the batches. */
   readonly mean: Float64Array; // [D]
   readonly variance: Float64Array; // [D]
   readonly weight: Float32Array; // [classes, D]
   readonly bias: Float32Array; // [classes]
 }
 
-/** 32 MiB, of which a step takes about five. */
+/** Elements of a block, 32 MiB; a step needs about five such blocks. */
 const BLOCK_ELEMENTS = 2 ** 23;
 const BLOCKS = 5;
-/** Weights, their gradients, the sums of these, and what Adam keeps; then what normalisation is folded into. */
+/** Copies of the weights: themselves, gradients, their sum, Adam's moments, and the folded weights. */
 const COPIES = 7;
 
 /** Bytes that training and testing take at most, besides the features. */
@@ -48,7 +48,7 @@ export function linearProbeMemory(train: Pick<FeatureRows, 'rows' | 'columns'>, 
 }
 
 const VARIANCE_FLOOR = 1e-6;
-/** Of the running mean and variance: the share of the newest batch. */
+/** The share of the newest batch in the running mean and variance. */
 const MOMENTUM = 0.1;
 
 /**
@@ -125,7 +125,7 @@ export function probeAccuracy(probe: LinearProbe, test: LabelledFeatures, top = 
   return right / rows;
 }
 
-/** Weights small, as the normalised features are of unit variance. */
+/** Starts with small weights, as the normalised features have unit variance. */
 function initialise(classes: number, columns: number, seed: number, accumulation: boolean): ParameterStore {
   const weight = new Float32Array(classes * columns);
   fillNormal(weight, seed, PURPOSE.probe, 1);
@@ -189,7 +189,7 @@ class Batch {
     return { loss, mean, variance };
   }
 
-  /** Of some rows, in two passes. */
+  /** Mean and variance of some rows, in two passes. */
   #momentsOf(features: FeatureRows, rows: Uint32Array): BatchMoments {
     const { columns } = features;
     const mean = new Float64Array(columns);
@@ -221,7 +221,9 @@ class Batch {
   }
 }
 
-/** Runs on features [B, D], labels [B], the share of each row in the mean [B], and what normalises a batch [D]. */
+/**
+ * The loss of features [B, D], labels [B], the share of each row in the mean [B], and the batch's shift and scale [D].
+ */
 function captureLoss(store: ParameterStore, rows: number, columns: number, classes: number): Captured {
   return captureGradients(
     store,
@@ -241,7 +243,7 @@ function captureLoss(store: ParameterStore, rows: number, columns: number, class
   );
 }
 
-/** What batch normalisation keeps for use after training. */
+/** The running mean and variance that batch normalisation uses after training. */
 class RunningMoments {
   readonly mean: Float64Array;
   readonly variance: Float64Array;
@@ -263,7 +265,7 @@ class RunningMoments {
   }
 }
 
-/** The linear layer that normalisation and linear layer are together. */
+/** Folds the normalisation into the linear layer. */
 function foldNormalisation({ classes, mean, variance, weight, bias }: LinearProbe) {
   const columns = mean.length;
   const scale = variance.map((value) => 1 / Math.sqrt(value + VARIANCE_FLOOR));

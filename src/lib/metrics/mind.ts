@@ -1,4 +1,4 @@
-/** The Monge inception distance (arXiv 2605.06797): how far two sets of features are along random directions. */
+/** The Monge inception distance (arXiv 2605.06797): the distance of two sets of features along random directions. */
 
 import { UsageError } from '../errors.js';
 import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
@@ -9,7 +9,7 @@ type Features = Matrix<Float32Array>;
 
 export interface MongeOptions {
   seed: number;
-  /** Random directions; 1000 where published numbers do not say otherwise. */
+  /** The number of random directions; published numbers take 1000 unless they say otherwise. */
   projections?: number;
 }
 

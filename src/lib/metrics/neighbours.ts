@@ -6,7 +6,7 @@ import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 export interface Neighbours {
   readonly rows: number;
   readonly k: number;
-  /** Of each row, the neighbours from the nearest on. */
+  /** For each row its neighbours, the nearest first. */
   readonly indices: Int32Array; // [rows, k]
   readonly similarities: Float64Array; // [rows, k]
 }

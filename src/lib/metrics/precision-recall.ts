@@ -77,7 +77,7 @@ function squaredRadii(features: Features, norms: Float64Array, k: number): Float
 
 /** The k smallest distances of each row. */
 class Nearest {
-  /** Of each row, the k-th: what another has to be below to count. */
+  /** For each row the k-th smallest: another distance counts only below it. */
   readonly largest: Float64Array; // [rows]
   readonly #k: number;
   readonly #distances: Float64Array; // [rows, k], ascending in each row

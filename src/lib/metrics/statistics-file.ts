@@ -1,7 +1,7 @@
 /**
  * Feature statistics as .npz, under the names of the FID tools: `mu` [D] and `sigma` [D, D] of the pooled features,
  * `mu_s` and `sigma_s` of the spatial ones. Ours also hold `count`, the number of samples, without which shards cannot
- * be merged, and `origin`, with what they were computed: the bytes of a JSON text.
+ * be merged, and `origin`, which tells how they were computed: the bytes of a JSON text.
  */
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
@@ -9,20 +9,18 @@ import { type NpzFile, writeNpz } from '../formats/npz.js';
 import { sameShape, showShape } from '../numbers/typed-array.js';
 import type { Gaussian } from './statistics.js';
 
-/** Which features: those after the last pooling, or of the spatial layer that sFID takes. */
+/** The kind of features: those after the last pooling, or those of the spatial layer that sFID takes. */
 export type FeatureKind = 'pooled' | 'spatial';
 
 export const FEATURE_KINDS: readonly FeatureKind[] = ['pooled', 'spatial'];
 
-/** With what features were computed: statistics can be compared and merged only where these agree. */
+/** How features were computed: statistics can be compared and merged only where these agree. */
 export interface StatisticsOrigin {
   network: string;
   network_sha256: string;
   /** How images were brought to the network's size. */
   resize: string;
-  /**
-   * What else is done on the way from an image to its features, where the network leaves it open; absent in old files.
-   */
+  /** Further steps from an image to its features, where the network leaves them open; absent in old files. */
   preprocess?: Readonly<Record<string, unknown>>;
   /** Side of the square images, before that. */
   image_size: number;
@@ -30,9 +28,7 @@ export interface StatisticsOrigin {
   resized: number;
 }
 
-/**
- * The first of the facts in which two ways from an image to its features differ, in words; undefined where none does.
- */
+/** The first fact in which two preprocessings differ, in words; undefined where none does. */
 export function preprocessDifference(
   before: Readonly<Record<string, unknown>>,
   now: Readonly<Record<string, unknown>>,
@@ -48,10 +44,10 @@ const SUFFIX: Readonly<Record<FeatureKind, string>> = { pooled: '', spatial: '_s
 
 export const hasStatistics = (file: NpzFile, kind: FeatureKind): boolean => file.has(`mu${SUFFIX[kind]}`);
 
-/** How many features statistics of a kind are of. */
+/** D, the dimension of the features of a kind. */
 export const featureDims = (file: NpzFile, kind: FeatureKind): number => file.info(`mu${SUFFIX[kind]}`).shape[0];
 
-/** How many images statistics are of, where the file says. */
+/** The number of images, where the file tells. */
 export const readCount = (file: NpzFile): number | undefined =>
   file.has('count') ? Number(file.read('count').data[0]) : undefined;
 
@@ -67,11 +63,14 @@ export function readStatistics(file: NpzFile, source: string, kind: FeatureKind)
   const gaussian = { mean: doubles(mu, source), covariance: doubles(sigma, source), count: readCount(file) };
   const problem = gaussianProblem(gaussian);
   if (problem)
-    throw new DataError(`${source}: ${problem}`, 'Whatever wrote the file did not finish, or computed it wrongly.');
+    throw new DataError(
+      `${source}: ${problem}`,
+      'The program that wrote the file did not finish, or computed it wrongly: make it anew.',
+    );
   return gaussian;
 }
 
-/** By how much a covariance may miss what it has to be: programs that add in f32 leave such differences. */
+/** By how much a covariance may miss its bounds: programs that sum in f32 leave such errors. */
 const TOLERANCE = 1e-4;
 
 /** What keeps two arrays from being a mean and a covariance, in words; undefined where nothing does. */
@@ -103,7 +102,7 @@ function gaussianProblem({ mean, covariance, count }: Gaussian): string | undefi
 }
 
 /**
- * With what the statistics were computed; other programs' files do not tell.
+ * How the statistics were computed; undefined for files of other programs, which do not tell.
  * @throws DataError when the text is damaged
  */
 export function readOrigin(file: NpzFile, source: string): StatisticsOrigin | undefined {

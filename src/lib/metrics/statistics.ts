@@ -3,12 +3,12 @@
 import { DataError } from '../errors.js';
 import { type Matrix, matrixProduct } from '../linalg/matrix-product.js';
 
-/** What the Frechet distance compares. */
+/** The Gaussian that the Frechet distance compares. */
 export interface Gaussian {
   readonly mean: Float64Array; // [D]
   /** Divided by the number of samples less one. */
   readonly covariance: Float64Array; // [D, D]
-  /** How many samples it is the estimate of; published references often do not say. */
+  /** How many samples it was estimated from; published references often do not tell. */
   readonly count?: number;
 }
 
@@ -47,7 +47,7 @@ export class FeatureStatistics {
     }
   }
 
-  /** Takes in what another one has seen. */
+  /** Adds the rows that another one has taken in. */
   merge(other: FeatureStatistics): void {
     other.#flush();
     this.#flush();

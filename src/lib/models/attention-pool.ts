@@ -1,17 +1,17 @@
 /**
- * The pool by attention that SigLIP has behind its vision transformer: one learned query over all tokens, then a
+ * The pool by attention that SigLIP has after its vision transformer: one learned query over all tokens, then a
  * perceptron. Parameters carry timm's names. Checked against timm (fixture fdr6).
  */
 import { tf } from '../engine/index.js';
 import { attention } from '../nn/functional.js';
 import { dense, mlp, norm, type Parameters, parameter } from '../nn/layers.js';
-import type { Shapes, Weight, Weights } from './parameters.js';
-import { renamed, reshaped } from './rename.js';
-import { linearShapes, normShapes, type ViTConfig } from './vit.js';
+import { linearShapes, normShapes, type Shapes, type Weights } from './parameters.js';
+import { renamed, reshaped, rowsOf } from './rename.js';
+import type { ViTConfig } from './vit.js';
 
 const POOL = 'attn_pool';
 
-/** Whether weights have one. */
+/** Whether weights hold an attention pool. */
 export const hasAttentionPool = (shapes: Shapes): boolean => shapes.has(`${POOL}.latent`);
 
 /** @param inner width of the perceptron's hidden layer */
@@ -26,7 +26,7 @@ export const attentionPoolShapes = (width: number, inner: number): Shapes =>
     ...linearShapes(`${POOL}.mlp.fc2`, width, inner),
   ]);
 
-/** `tokens` [B, T, D] behind the final norm to [B, D]. */
+/** Pools `tokens` [B, T, D], as the final norm leaves them, into [B, D]. */
 export function attentionPool(
   p: Parameters,
   { heads, activation, epsilon }: Pick<ViTConfig, 'heads' | 'activation' | 'epsilon'>,
@@ -42,20 +42,7 @@ export function attentionPool(
   return tf.squeeze(tf.add(pooled, more), [1]);
 }
 
-/** Part of a weight along its first axis. */
-function rowsOf(weight: Weight, first: number, end: number): Weight {
-  const size = weight.shape.slice(1).reduce((product, each) => product * each, 1);
-  return {
-    shape: [end - first, ...weight.shape.slice(1)],
-    get data() {
-      return weight.data.subarray(first * size, end * size);
-    },
-  };
-}
-
-/**
- * The pool under timm's names, where a state dict has it under those of Hugging Face, with one projection of all three.
- */
+/** Gives the pool timm's names where it has Hugging Face's, whose query, key and value are one projection. */
 export function toPoolNames(weights: Weights): Weights {
   const probe = weights.get('head.probe');
   if (!probe) return weights;

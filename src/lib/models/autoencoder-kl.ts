@@ -6,7 +6,7 @@ import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { attention, silu, upsampleNearest2x } from '../nn/functional.js';
 import { conv, dense, groupNormed, type Parameters } from '../nn/layers.js';
-import { countLayers, type Shapes, type Weights } from './parameters.js';
+import { countLayers, type Entry, type Shapes, type Weights } from './parameters.js';
 import { type Rule, renamed, reshaped, unwrapped } from './rename.js';
 
 // ---------------------------------------------------------------------------------------------------------- sizes
@@ -17,12 +17,12 @@ export interface AutoencoderKLConfig {
   /** Residual blocks of each resolution of the encoder; the decoder has one more. */
   layersPerBlock: number;
   /**
-   * Of each resolution, finest first, whether attention follows its residual blocks, as at the coarsest of f16; none by
-   * default.
+   * For each resolution, finest first, whether attention follows its residual blocks, as at the coarsest of f16;
+   * default none.
    */
   attention?: readonly boolean[];
   latentChannels: number;
-  /** Of the group norms (norm_num_groups of diffusers), which no weight tells. */
+  /** Groups of the group norms (norm_num_groups of diffusers), which no weight tells. */
   groups: number;
   /** Whether a 1x1 convolution follows the encoder, and one precedes the decoder. */
   quantConv: boolean;
@@ -72,10 +72,7 @@ export function inferAutoencoderKLConfig(
   };
 }
 
-// ---------------------------------------------------------------------------------- the parts, each with its
-// parameters
-
-type Entry = [string, { shape: readonly number[] }];
+// -------------------------------------------------------------------------------- the parts, each with its parameters
 
 const IMAGE_CHANNELS = 3;
 
@@ -140,7 +137,7 @@ function middle(p: Parameters, name: string, groups: number, x: tf.Tensor): tf.T
 
 // -------------------------------------------------------------------------------------------------------- the network
 
-/** `count` residual blocks, the first of which changes the width, each with attention behind it or none. */
+/** `count` residual blocks, the first of which changes the width; attention follows each, or none. */
 const levelShapes = (name: string, count: number, outputs: number, inputs: number, attention = false): Entry[] =>
   Array.from({ length: count }, (_, j) => [
     ...resnetShapes(`${name}.resnets.${j}`, outputs, j === 0 ? inputs : outputs),
@@ -191,7 +188,7 @@ export function autoencoderKLShapes(config: AutoencoderKLConfig): Shapes {
   ]);
 }
 
-/** Which half a parameter belongs to. */
+/** The half that a parameter belongs to. */
 export const halfOf = (name: string): 'encoder' | 'decoder' =>
   name.startsWith('encoder.') || name.startsWith('quant_conv.') ? 'encoder' : 'decoder';
 

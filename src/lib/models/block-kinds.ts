@@ -1,4 +1,4 @@
-/** What a block may be made of: kinds of norms, and of perceptrons, DiT's or LightningDiT's (arXiv 2501.01423). */
+/** The kinds of norms and perceptrons that a block may have: DiT's, or LightningDiT's (arXiv 2501.01423). */
 import { rmsNorm, type tf } from '../engine/index.js';
 import { layerNorm } from '../nn/functional.js';
 import { mlp, type NormKind, type Parameters, rmsNormed, swiglu } from '../nn/layers.js';
@@ -11,7 +11,7 @@ const EPSILON = 1e-6;
 export const headNorm = (config: TransformerConfig): NormKind | null =>
   config.qkNorm ? (config.qkNormKind ?? affineNorm(config)) : null;
 
-/** The norm before a modulation has a scale only if it is of the root mean square, and not plain. */
+/** The parameters of a norm before a modulation: a scale if it is an RMS norm with one, else none. */
 export const plainNormPlan = (name: string, { norm, hiddenSize }: TransformerConfig): PlannedParameter[] =>
   norm === 'rms' ? normPlan(name, hiddenSize, norm) : [];
 

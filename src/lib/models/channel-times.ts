@@ -1,8 +1,8 @@
 /**
- * Channels that are ahead of the others on the way from noise to data (SFD, arXiv 2512.04926, section 3.2): with the
- * clock t of a run from 1 to 0 and a lead d, the first channels are at min((1 + d) t, 1) and the last, which lead, at
- * max((1 + d) t - d, 0). So the last begin alone, and the first end alone. Checked against the published code (fixture
- * published/sfd).
+ * Channels that are ahead of the others on the way from noise to data (SFD, arXiv 2512.04926, section 3.2). With a
+ * clock t that runs from 1 to 0 and a lead d, the first channels are at time min((1 + d) t, 1), and the last, which
+ * lead, at max((1 + d) t - d, 0): the last start alone, and the first finish alone. Checked against the published code
+ * (fixture published/sfd).
  */
 import { tf } from '../engine/index.js';
 import { timestepEmbedding } from '../nn/embeddings.js';
@@ -12,7 +12,7 @@ import { linearPlan, type PlannedParameter } from './start.js';
 
 type Lead = NonNullable<TransformerConfig['lead']>;
 
-/** The times of the channels behind and of those that lead, [B] each, where the clock shows `t` [B]. */
+/** The times of the channels behind and of those that lead, [B] each, at the clock `t` [B]. */
 function timesOf({ by }: Lead, t: tf.Tensor): { behind: tf.Tensor; leading: tf.Tensor } {
   const longer = tf.mul(t, 1 + by); // [B]
   return { behind: tf.minimum(longer, 1), leading: tf.maximum(tf.sub(longer, by), 0) };
@@ -33,8 +33,8 @@ export function channelTimes({ lead, inChannels }: TransformerConfig, t: tf.Tens
 }
 
 /**
- * The velocities of channels by their own times, [B, C, h, w], as velocities by the clock `t` [B]: 0 where a channel
- * waits or has arrived.
+ * Turns velocities with respect to each channel's own time, [B, C, h, w], into velocities with respect to the clock `t`
+ * [B]: 0 where a channel has not started, or has arrived.
  */
 export function byClock({ lead, inChannels }: TransformerConfig, velocity: tf.Tensor, t: tf.Tensor): tf.Tensor {
   if (!lead) return velocity;
@@ -44,7 +44,7 @@ export function byClock({ lead, inChannels }: TransformerConfig, velocity: tf.Te
   return tf.mul(velocity, ofChannels(lead, inChannels, behind, leading));
 }
 
-/** The embeddings of both times, each of half the width: those that lead first. */
+/** The embeddings of the two times, each of half the width; that of the leading channels comes first. */
 const HALVES = ['t_embedder_sem', 't_embedder_tex'] as const;
 
 export const leadPlan = (hiddenSize: number, features: number): PlannedParameter[] =>
@@ -53,7 +53,7 @@ export const leadPlan = (hiddenSize: number, features: number): PlannedParameter
     ...linearPlan(`${name}.mlp.2`, hiddenSize / 2, hiddenSize / 2, 'normal'),
   ]);
 
-/** What both times say to the network, [B, D]; `t` [B] is the clock, from 0 to 1 in the direction of the network. */
+/** The embedding of both times, [B, D]; `t` [B] is the clock, in the direction of the network's time. */
 export function leadEmbedding(
   p: Parameters,
   { lead, reversedTime }: TransformerConfig,

@@ -1,12 +1,12 @@
-/** Less memory for more time: a block that keeps nothing for its gradients. */
+/** Gradient checkpointing: less memory for more time. */
 import { checkpoint, type tf } from '../engine/index.js';
 import { block } from './dit-parts.js';
 
-/** `block`, computed again in the backward pass instead of kept for it: whatever it reads is an input of it. */
+/** `block`, computed again in the backward pass instead of kept for it: all that it reads becomes an input. */
 export const checkpointedBlock: typeof block = (p, name, config, x, c, { rotary, values } = {}) => {
   const names = Object.keys(p).filter((key) => key.startsWith(`${name}.`));
   const besides = [...(rotary ? [rotary.cos, rotary.sin] : []), ...(values ? [values] : [])];
-  // Where tokens tell time and class, the block does not read `c`, and what is not read has no gradient.
+  // With condition tokens the block does not read `c`; an input that is not read would have no gradient.
   const modulating = config.conditionTokens ? [] : [c];
   const run = (x: tf.Tensor, ...inputs: tf.Tensor[]) => {
     const others = inputs.slice(modulating.length);

@@ -1,14 +1,14 @@
 /**
- * The text towers of CLIP (arXiv 2103.00020), frozen: token numbers to one vector a token, for networks that are
- * conditioned on text. Parameters carry the names of Hugging Face's CLIPTextModel; those of OpenAI's code are
+ * The text towers of CLIP (arXiv 2103.00020), frozen: from token numbers to a vector for each token, for networks that
+ * are conditioned on text. Parameters carry the names of Hugging Face's CLIPTextModel; those of OpenAI's code are
  * understood.
  */
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { embedding, type GeluForm, softmax } from '../nn/functional.js';
 import { dense, mlp, norm, type Parameters, parameter } from '../nn/layers.js';
-import { countLayers, type Shapes, type Weight, type Weights } from './parameters.js';
-import { type Rule, renamed, unwrapped } from './rename.js';
+import { countLayers, type Entry, linearShapes, normShapes, type Shapes, type Weights } from './parameters.js';
+import { type Rule, renamed, rowsOf, unwrapped } from './rename.js';
 
 // ---------------------------------------------------------------------------------------------------------- sizes
 
@@ -47,20 +47,7 @@ export function inferClipTextConfig(shapes: Shapes, source: string, activation: 
   return { width, depth, heads: width / HEAD_DIM, inner, vocabulary, length: positions[0], activation };
 }
 
-// ---------------------------------------------------------------------------------- the parts, each with its
-// parameters
-
-type Entry = [string, { shape: readonly number[] }];
-
-const linearShapes = (name: string, outputs: number, inputs: number): Entry[] => [
-  [`${name}.weight`, { shape: [outputs, inputs] }],
-  [`${name}.bias`, { shape: [outputs] }],
-];
-
-const normShapes = (name: string, width: number): Entry[] => [
-  [`${name}.weight`, { shape: [width] }],
-  [`${name}.bias`, { shape: [width] }],
-];
+// -------------------------------------------------------------------------------- the parts, each with its parameters
 
 function layerShapes(name: string, { width, inner }: ClipTextConfig): Entry[] {
   const projections = ['q_proj', 'k_proj', 'v_proj', 'out_proj'];
@@ -73,7 +60,7 @@ function layerShapes(name: string, { width, inner }: ClipTextConfig): Entry[] {
   ];
 }
 
-/** What is added to a token's scores with later ones: attention looks back only. [N, N] */
+/** The mask [N, N] that is added to the scores, so that a token attends only to itself and to earlier ones. */
 function causalMask(length: number): tf.Tensor {
   const mask = new Float32Array(length * length);
   for (let row = 0; row < length; row++) mask.fill(-1e9, row * length + row + 1, (row + 1) * length);
@@ -129,8 +116,8 @@ export function clipText(p: Parameters, config: ClipTextConfig, tokens: tf.Tenso
 // ---------------------------------------------------------------------------------------------------- names elsewhere
 
 /**
- * What files of CLIP hold beside the text tower: the projection of its pooled output, the numbers of positions, the
- * other tower.
+ * Tensors that files of CLIP hold besides the text tower: the projection of its output, position numbers, the other
+ * tower.
  */
 export const isUnusedByClipText = (name: string): boolean =>
   /^(text_projection|logit_scale|logit_bias|embeddings\.position_ids)|^visual\.|^(vision_model|visual_projection)\./.test(
@@ -151,15 +138,6 @@ const RULES: readonly Rule[] = [
   [/\.mlp\.c_proj\./, '.mlp.fc2.'],
 ];
 
-/** One of the three projections that OpenAI's code keeps in one tensor. */
-const third = (weight: Weight, part: number): Weight => ({
-  shape: [weight.shape[0] / 3, ...weight.shape.slice(1)],
-  get data() {
-    const { data } = weight;
-    return data.subarray((part * data.length) / 3, ((part + 1) * data.length) / 3);
-  },
-});
-
 /** A CLIP state dict, of whatever origin, under the names of Hugging Face's text tower. */
 export function toClipTextNames(weights: Weights): Weights {
   const result: Weights = new Map();
@@ -169,8 +147,9 @@ export function toClipTextNames(weights: Weights): Weights {
       result.set(name, weight);
       continue;
     }
+    const width = weight.shape[0] / 3; // OpenAI's code keeps the three projections in one tensor
     for (const [part, projection] of ['q_proj', 'k_proj', 'v_proj'].entries()) {
-      result.set(`${layerName}.self_attn.${projection}.${kind}`, third(weight, part));
+      result.set(`${layerName}.self_attn.${projection}.${kind}`, rowsOf(weight, part * width, (part + 1) * width));
     }
   }
   return result;

@@ -6,8 +6,7 @@ import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { depthwiseConv2d, gelu } from '../nn/functional.js';
 import { conv, dense, norm, type Parameters, parameter } from '../nn/layers.js';
-import { countLayers, type Shapes } from './parameters.js';
-import { type Entry, linearShapes, normShapes } from './vit.js';
+import { countLayers, type Entry, linearShapes, normShapes, type Shapes } from './parameters.js';
 
 export interface ConvNextConfig {
   /** Blocks of each stage, and their widths. */
@@ -68,17 +67,19 @@ export function convNextShapes({ depths, widths, patchSize, kernel }: ConvNextCo
   ]);
 }
 
-/** What a classifier has behind the last stage. */
+/** Tensors of a classifier after the last stage. */
 export const isUnusedByConvNext = (name: string): boolean => /^(head|norm)\./.test(name);
 
 const channelsLast = (x: tf.Tensor): tf.Tensor => tf.transpose(x, [0, 2, 3, 1]);
 const channelsFirst = (x: tf.Tensor): tf.Tensor => tf.transpose(x, [0, 3, 1, 2]);
 
-/** Over the channels of each place: `x` [B, C, H, W]. */
+/** The layer norm `name` over the channels of each pixel: `x` [B, C, H, W]. */
 const normed = (p: Parameters, name: string, x: tf.Tensor): tf.Tensor =>
   channelsFirst(norm(p, name, channelsLast(x), EPSILON));
 
-/** Each channel by its length over the image, compared with the mean of all (section 3): `x` [B, H, W, C]. */
+/**
+ * Scales each channel by its norm over the image, relative to the mean of all channels (section 3): `x` [B, H, W, C].
+ */
 function responseNorm(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
   const length = tf.sqrt(tf.sum(tf.square(x), [1, 2], true)); // [B, 1, 1, C]
   const share = tf.div(length, tf.add(tf.mean(length, 3, true), EPSILON));
@@ -94,7 +95,7 @@ function block(p: Parameters, name: string, x: tf.Tensor): tf.Tensor {
   return tf.add(x, channelsFirst(dense(p, `${name}.mlp.fc2`, units)));
 }
 
-/** The mean over the last stage's places, before any classifier: `images` [B, 3, H, W] to [B, C]. */
+/** The mean over the pixels of the last stage, before any classifier: `images` [B, 3, H, W] to [B, C]. */
 export function convNext(p: Parameters, { depths, patchSize }: ConvNextConfig, images: tf.Tensor): tf.Tensor {
   let x = normed(p, 'stem.1', conv(p, 'stem.0', images, { stride: patchSize })); // [B, C, h, w]
   for (const [i, depth] of depths.entries()) {

@@ -1,40 +1,39 @@
-/** What some networks have that SiT and DiT have not. */
+/** Parts that some networks have and SiT and DiT have not. */
 import { UsageError } from '../errors.js';
 import type { NormKind } from '../nn/layers.js';
 
-/** Each is absent where a network has it not. */
+/** A part that a network does not have is absent. */
 export interface Design {
   qkNormKind?: NormKind;
-  /** No sines and cosines of their position are added to the patches. */
+  /** Set where no sines and cosines of their positions are added to the patches. */
   positions?: 'none';
   /** Later blocks mix a learned share of the first block's values into theirs (arXiv 2410.17897). */
   valueResidual?: boolean;
-  /** The output is the clean data, of which the velocity is made; else it is the velocity. */
+  /** Set where the output is the clean data, from which the velocity follows; else it is the velocity. */
   prediction?: 'data';
   /** Patches go through a map of this width first (JiT, arXiv 2511.13720). */
   bottleneck?: number;
   /** Copies of the class's embedding, each with a learned position, before the patches from this block on (JiT). */
   context?: { tokens: number; block: number };
   /**
-   * Tokens of time and of the class beside the patches, in place of what modulates the blocks before a wide head
-   * (RAEv2, arXiv 2605.18324).
+   * How many tokens of time and of the class stand beside the patches, in place of the modulation of the blocks before
+   * a wide head (RAEv2, arXiv 2605.18324).
    */
   conditionTokens?: { time: number; label: number };
-  /** Time by random Fourier features, in place of sinusoids of fixed periods. */
+  /** Set where time is embedded by random Fourier features, in place of sinusoids of fixed periods. */
   timeEmbedding?: 'fourier';
   /**
-   * Wider blocks behind, which see the noisy patches anew and are modulated by the tokens of the others (DDT, arXiv
-   * 2504.05741).
+   * Wider blocks after the others, which read the noisy patches again and are modulated by the tokens of the others
+   * (DDT, arXiv 2504.05741).
    */
   head?: { depth: number; hiddenSize: number; numHeads: number };
   /**
-   * How far, and how many, the last channels are ahead of the others on the way from noise to data (SFD, arXiv
-   * 2512.04926).
+   * How far the last channels are ahead of the others on the way from noise to data, and how many (SFD, 2512.04926).
    */
   lead?: { by: number; channels: number };
 }
 
-/** Whether a network is a SiT or DiT as published but for its kinds of norms, perceptrons and positions. */
+/** Whether a network is a published SiT or DiT, apart from its kinds of norms, perceptrons and positions. */
 export const isPlain = (design: Design): boolean =>
   (['prediction', 'bottleneck', 'context', 'conditionTokens', 'timeEmbedding', 'head', 'lead'] as const).every(
     (part) => design[part] === undefined,
@@ -49,7 +48,7 @@ export const RAE_2 = { hiddenSize: 1440, numHeads: 20 } as const;
 /** Published: JiT's class tokens enter at block 5 of 12, 9 of 24 and 11 of 32. */
 export const contextBlockOf = (depth: number): number => 1 + Math.min(Math.round(depth / 3), 10);
 
-/** @throws UsageError for parts that only some networks have, and that do not fit this one */
+/** @throws UsageError for parts that do not go together */
 export function checkDesign({
   depth,
   rotary,

@@ -1,6 +1,6 @@
 /**
- * What other designs add to the transformer: the class as tokens in the context (JiT, arXiv 2511.13720), with it the
- * time (RAEv2, arXiv 2605.18324), and a wide head (DDT, arXiv 2504.05741). Shapes: B images of T tokens of width D.
+ * Parts that other designs add to the transformer: tokens of the class (JiT, arXiv 2511.13720), tokens of time and
+ * class (RAEv2, arXiv 2605.18324), a wide head (DDT, arXiv 2504.05741). Shapes: B images of T tokens of width D.
  */
 import { tf } from '../engine/index.js';
 import { silu } from '../nn/functional.js';
@@ -31,7 +31,7 @@ const conditionTokens = (p: Parameters, { time, label }: Pick<Condition, 'time' 
     1,
   );
 
-/** The stream behind the tokens of a `context` [B, K, D], which do not turn. */
+/** The stream with the tokens of a `context` [B, K, D] before it, to which no rotation is applied. */
 export function withContext(
   config: TransformerConfig,
   { tokens, angles }: Stream,
@@ -45,7 +45,7 @@ export function withContext(
 }
 
 /**
- * The class, or time and class, as tokens before the others, from one block on; no passage where there is no context.
+ * The passage that puts tokens of the class, or of time and class, before the others from one block on; none without.
  */
 export function contextPassages(
   p: Parameters,
@@ -72,7 +72,7 @@ export function contextPassages(
 export const headConfig = ({ head, conditionTokens: _, ...config }: TransformerConfig): TransformerConfig | undefined =>
   head && { ...config, ...head };
 
-/** The parameters of the wide head: those before the blocks of the others, and its blocks. */
+/** The parameters of the wide head: of its entry, which precede those of the other blocks, and of its blocks. */
 export function headPlan(config: TransformerConfig): [entry: PlannedParameter[], blocks: PlannedParameter[]] {
   const { hiddenSize, depth } = config;
   const wide = headConfig(config);
@@ -87,7 +87,7 @@ export function headPlan(config: TransformerConfig): [entry: PlannedParameter[],
   ];
 }
 
-/** What the final layer sees, and of which sizes it is. */
+/** What the final layer reads, and its sizes. */
 interface Last {
   config: TransformerConfig;
   tokens: tf.Tensor; // [B, T, W]
@@ -95,8 +95,8 @@ interface Last {
 }
 
 /**
- * The wide head, where there is one: the patches of `x` [B, C, H, W] anew, through blocks that are modulated, token by
- * token, by what the others made of them, `tokens` [B, T, D], and the embedding of time [B, D].
+ * The tokens for the final layer. With a wide head they are the patches of `x` [B, C, H, W] through its blocks, which
+ * are modulated token by token by the `tokens` [B, T, D] of the other blocks and the embedding of time [B, D].
  */
 export function lastTokens(
   p: Parameters,

@@ -21,7 +21,7 @@ export const conditionPlan = (config: TransformerConfig): PlannedParameter[] => 
   ...conditionTokensPlan(config),
 ];
 
-/** The tokens that time and class are added to, where they are tokens beside the patches. */
+/** The learned tokens that time and class are added to (RAEv2). */
 function conditionTokensPlan({ conditionTokens, hiddenSize }: TransformerConfig): PlannedParameter[] {
   if (!conditionTokens) return [];
   const { time, label } = conditionTokens;
@@ -35,21 +35,16 @@ function conditionTokensPlan({ conditionTokens, hiddenSize }: TransformerConfig)
   ];
 }
 
-/** What time and class say to the network. */
+/** The condition of the network: time and class. */
 export interface Condition {
   /** The embeddings of time and of the class, [B, D] each. */
   time: tf.Tensor;
   label: tf.Tensor;
-  /**
-   * Their sum, past the SiLU that every modulation starts with: [B, D]. Time alone where the blocks are not modulated.
-   */
+  /** SiLU of their sum, with which every modulation starts: [B, D]. Where the blocks are not modulated, time alone. */
   modulating: tf.Tensor;
 }
 
-/**
- * Of times `t` [B], or [B, T] of each token, in which case all that has to do with time is [B, T, D], and classes `y`
- * [B].
- */
+/** The condition of times `t` [B] and classes `y` [B]. With `t` [B, T], a time for each token, time is [B, T, D]. */
 export function condition(p: Parameters, config: TransformerConfig, t: tf.Tensor, y: tf.Tensor): Condition {
   const time = timeEmbedding(p, config, t); // [B, D] or [B, T, D]
   const label = embedding(parameter(p, 'y_embedder.embedding_table.weight'), y); // [B, D]
@@ -62,14 +57,14 @@ const modulationPlan = (name: string, hiddenSize: number, vectors: number): Plan
   linearPlan(`${name}.adaLN_modulation.1`, vectors * hiddenSize, hiddenSize, 'zeros');
 
 /**
- * The `count` modulation vectors that layer `name` draws from `c`: [B, 1, D] each of [B, D], [B, T, D] of one a token.
+ * The `count` modulation vectors of layer `name`: [B, 1, D] each from `c` [B, D], or [B, T, D] each from `c` [B, T, D].
  */
 function modulation(p: Parameters, name: string, c: tf.Tensor, count: number): tf.Tensor[] {
   const vectors = dense(p, `${name}.adaLN_modulation.1`, c); // [B, count * D] or [B, T, count * D]
   return tf.split(c.rank === 2 ? tf.expandDims(vectors, 1) : vectors, count, 2);
 }
 
-/** Block number `number`, of 1 up. */
+/** The name of block `number`, counted from 1. */
 export const blockName = (number: number): string => `blocks.${number - 1}`;
 
 export function blockPlan(number: number, config: TransformerConfig): PlannedParameter[] {
@@ -89,13 +84,13 @@ export function blockPlan(number: number, config: TransformerConfig): PlannedPar
   ]);
 }
 
-/** What a block is given besides its tokens and the condition. */
+/** Inputs of a block besides its tokens and the condition. */
 export interface BlockInputs extends FirstValues {
-  /** By how much queries and keys turn. */
+  /** The angles by which queries and keys are rotated. */
   rotary?: RotaryAngles;
 }
 
-/** One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D], unless tokens tell what that would. */
+/** One block: `x` [B, T, D] to [B, T, D], modulated by `c` [B, D] or [B, T, D], unless tokens hold the condition. */
 export function block(
   p: Parameters,
   name: string,

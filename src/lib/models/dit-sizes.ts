@@ -1,9 +1,10 @@
 /** The sizes of SiT and DiT by their names, such as SiT-XL/2. */
+import type { Architecture } from '../diffusion/samplers/sampler.js';
 import { UsageError } from '../errors.js';
 import type { NormKind } from '../nn/layers.js';
 import { checkDesign, type Design, isPlain, RAE_2, WIDE_HEAD } from './design.js';
 
-export type Architecture = 'SiT' | 'DiT';
+export type { Architecture };
 
 export interface TransformerConfig extends Design {
   /** Side of the square latent, in latent pixels. */
@@ -18,19 +19,19 @@ export interface TransformerConfig extends Design {
   numClasses: number;
   /** Whether the label table has one more row, the null class, at the index `numClasses`. */
   nullClass: boolean;
-  /** A norm of queries and keys, of the kind of the others unless something is said. */
+  /** Whether queries and keys are normalised, by the kind of the other norms unless `qkNormKind` says otherwise. */
   qkNorm: boolean;
   /** Layer norm without parameters, RMS norm with a scale, or RMS norm without one. */
   norm: NormKind | 'rms-plain';
   /** A perceptron with GELU, or a gated one. */
   feedForward: 'gelu' | 'swiglu';
-  /** Whether queries and keys turn with their position. */
+  /** Whether queries and keys are rotated by their position. */
   rotary: boolean;
-  /** Number, of 1..depth, of the block whose tokens are looked at: that which is aligned, if one is. */
+  /** The block, 1..depth, whose tokens are aligned, or probed where no method aligns. */
   alignDepth: number;
   /** The original SiT runs from noise at t = 0 to data at t = 1, the other way round than here. */
   reversedTime: boolean;
-  /** Of an MM-DiT, which draws from text: the vectors of words that it takes in place of a class. */
+  /** For an MM-DiT, which draws from text: the vectors of words that it takes in place of a class. */
   text?: { tokens: number; dim: number };
 }
 
@@ -46,7 +47,7 @@ const PATCH_SIZES = [1, 2, 4, 8, 16, 32];
 /** Width of a head where nothing says otherwise; XL has 72. */
 const HEAD_DIM = 64;
 
-/** Heads of a width: those of the published model that has it. */
+/** The number of heads for a width: that of the published model of this width, else 64 wide each. */
 export const headsOf = (hiddenSize: number): number =>
   [...Object.values(SIZES), WIDE_HEAD, RAE_2].find((size) => size.hiddenSize === hiddenSize)?.numHeads ??
   Math.max(1, Math.round(hiddenSize / HEAD_DIM));
@@ -130,15 +131,12 @@ export function checkConfig(config: TransformerConfig): TransformerConfig {
   return config;
 }
 
-/** The kind of norms that have parameters of their own: of what methods add, and of queries and keys. */
+/** The kind of norms with parameters, which methods add, and which queries and keys have. */
 export const affineNorm = ({ norm }: Pick<TransformerConfig, 'norm'>): NormKind => (norm === 'layer' ? 'layer' : 'rms');
 
-/** Patches of an image. */
+/** T, the number of patches of an image. */
 export const patchCount = ({ inputSize, patchSize }: TransformerConfig): number => (inputSize / patchSize) ** 2;
 
-/**
- * Units of a gated perceptron: 2/3 of those that the ratio says, so that there are as many parameters as without the
- * gate.
- */
+/** Units of a gated perceptron: 2/3 of what the ratio says, so that it has as many parameters as one without a gate. */
 export const gatedUnits = (hiddenSize: number, ratio: number): number =>
   Math.trunc((2 / 3) * Math.trunc(hiddenSize * ratio));

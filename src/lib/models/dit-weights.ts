@@ -1,5 +1,4 @@
-/** SiT and DiT by their weights: the architecture that a state dict tells, and older names of its tensors. */
-import { DataError } from '../errors.js';
+/** The architecture of a SiT or DiT as its state dict tells it, and older names of its tensors. */
 import { contextBlockOf, WIDE_HEAD } from './design.js';
 import {
   type Architecture,
@@ -10,17 +9,12 @@ import {
   headsOf,
   type TransformerConfig,
 } from './dit-sizes.js';
-import { countLayers, type Shapes } from './parameters.js';
+import { countLayers, requiredShape, type Shapes } from './parameters.js';
 import { unwrapped } from './rename.js';
 
-/** @throws DataError for a tensor that every network of this kind has, and these weights have not */
-function requiredShape(shapes: Shapes, name: string, source: string): readonly number[] {
-  const entry = shapes.get(name);
-  if (entry) return entry.shape;
-  throw new DataError(`${source}: not the weights of a SiT or DiT: ${name} is missing`);
-}
+const KIND = 'a SiT or DiT';
 
-/** The ratio that gives so many units: a whole number, if one does. */
+/** The ratio that gives `units` units: a whole number if there is one. */
 function gatedRatio(units: number, hiddenSize: number): number {
   const whole = Math.round((1.5 * units) / hiddenSize);
   return gatedUnits(hiddenSize, whole) === units ? whole : Math.ceil(1.5 * units) / hiddenSize;
@@ -42,7 +36,7 @@ export function inferTransformer(
   known: Partial<TransformerConfig> = {},
   prefix = 0,
 ): TransformerConfig {
-  const shapeOf = (name: string): readonly number[] => requiredShape(shapes, name, source);
+  const shapeOf = (name: string): readonly number[] => requiredShape(shapes, name, source, KIND);
   const design = inferDesign(shapes, source, known);
   const embedder = `${design.head ? 's' : 'x'}_embedder.${design.bottleneck ? 'proj1' : 'proj'}`;
   const [, inChannels, patchSize] = shapeOf(`${embedder}.weight`);
@@ -84,12 +78,11 @@ export function inferTransformer(
 }
 
 /**
- * Tables of cosines and sines that the published codes of RAE and RAEv2 keep in its state dict: they follow from the
- * sizes.
+ * Whether a tensor is a table of cosines or sines, which the codes of RAE and RAEv2 store: they follow from the sizes.
  */
 const isBuffer = (name: string): boolean => /(^|\.)(enc_|dec_)?(feat_)?rope(_incontext)?\.freqs_(cos|sin)$/.test(name);
 
-/** Whether a name is of PixelREPA's mask, which is trained with an adapter that lies elsewhere in its checkpoints. */
+/** Whether a tensor is PixelREPA's mask without its adapter, which its checkpoints store elsewhere. */
 const isLoneMask = (names: ReadonlyMap<string, unknown>, name: string): boolean =>
   name === 'mask_token' && names.has('in_context_posemb') && !names.has('masked_transformer_adapter.in_context_posemb');
 
@@ -107,14 +100,14 @@ type Design = Pick<
   | 'lead'
 >;
 
-/** Of the models of SFD. */
+/** The lead of the models of SFD. */
 const PUBLISHED_LEAD = { by: 0.3, channels: 16 };
 
-/** Norms without parameters leave no trace. */
+/** The kind of norms; those without parameters leave no trace in the weights. */
 const normOf = (shapes: Shapes, known: Partial<TransformerConfig>): TransformerConfig['norm'] =>
   shapes.has('blocks.0.norm1.weight') ? 'rms' : (known.norm ?? 'layer');
 
-/** What the names of a state dict tell of parts that only some networks have. */
+/** The parts that only some networks have, as the names of a state dict tell. */
 function inferDesign(shapes: Shapes, source: string, known: Partial<TransformerConfig>): Design {
   const depth = countLayers(shapes, 'blocks.', 'attn.qkv.weight');
   const bottleneck = shapes.get('x_embedder.proj1.weight')?.shape[0];
@@ -152,7 +145,7 @@ export function trunkDepth(shapes: Shapes, source: string): number {
 
 /** The wide head of a state dict of `blocks` blocks in all. */
 function inferHead(blocks: number, shapes: Shapes, source: string): NonNullable<TransformerConfig['head']> {
-  const shapeOf = (name: string): readonly number[] => requiredShape(shapes, name, source);
+  const shapeOf = (name: string): readonly number[] => requiredShape(shapes, name, source, KIND);
   const [[narrow], [hiddenSize]] = ['s', 'x'].map((name) => shapeOf(`${name}_embedder.proj.weight`));
   const widths = Array.from({ length: blocks }, (_, i) => shapeOf(`blocks.${i}.attn.qkv.weight`)[1]);
   const depth = narrow === hiddenSize ? WIDE_HEAD.depth : widths.filter((width) => width === hiddenSize).length;

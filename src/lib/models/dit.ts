@@ -30,7 +30,7 @@ const FINAL = 'final_layer';
 
 /**
  * Every parameter, in the order of the official state dict.
- * @param added those of methods: they follow the blocks, or the final layer's map if they are of that layer
+ * @param added parameters of methods: they follow the blocks or, with names of the final layer, that layer's map
  * @param prefix how many tokens stand before the patches
  */
 export function transformerParameters(
@@ -58,11 +58,13 @@ export function transformerParameters(
   ]);
 }
 
-/** Where methods meet the network. */
+/** The places where methods meet the network. */
 export interface Seams {
-  /** Tokens before the patches, [B, P, D]: positions are added to them too, and the final layer hands them back. */
+  /**
+   * Tokens before the patches, [B, P, D]: positions are added to them too, and the output has them after the blocks.
+   */
   prefix?: tf.Tensor;
-  /** Entered in this order, and left in the opposite one. */
+  /** Passages, entered in this order and left in the reverse order. */
   passages?: readonly Passage[];
   /** How many blocks, from the first, are computed again in the backward pass, which saves memory. */
   checkpointBlocks?: number;
@@ -71,11 +73,11 @@ export interface Seams {
 export interface TransformerOutput {
   /** [B, outChannels, H, W] */
   output: tf.Tensor;
-  /** The prefix as the final layer has it before its maps, [B, P, D]. */
+  /** The prefix after the modulation of the final layer, [B, P, D]. */
   prefix?: tf.Tensor;
   /** The tokens after each block, [B, T, D], or fewer where some skipped it; block number n of 1..depth is at n - 1. */
   hidden: tf.Tensor[];
-  /** What modulates every block, [B, D]; the embedding of time alone where tokens tell it to the blocks. */
+  /** The vector that modulates every block, [B, D]; where tokens hold the condition, the embedding of time. */
   condition: tf.Tensor;
 }
 

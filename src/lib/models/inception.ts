@@ -47,15 +47,14 @@ export function inceptionInput(image: RgbImage, resize: InceptionResize, out: Fl
   for (let i = 0; i < resized.length; i++) out[i] = scale(resized[i]);
 }
 
-// ------------------------------------------------------------------------------------- the parts, each with its
-// kernels
+// ----------------------------------------------------------------------------------- the parts, each with its kernels
 
 /** [outputs, inputs, height, width] of a kernel. */
 type Kernel = readonly [number, number, number, number];
 
 export const POOL_DIM = 2048;
 
-/** Of a map of 17 x 17, the first channels: what sFID (Nash et al., arXiv 2103.03841) is of in ADM's evaluator. */
+/** How many of the first channels of a 17 x 17 map sFID (Nash et al., arXiv 2103.03841) takes in ADM's evaluator. */
 export const SPATIAL_CHANNELS = 7;
 export const SPATIAL_DIM = 17 * 17 * SPATIAL_CHANNELS;
 
@@ -277,7 +276,7 @@ export interface InceptionOutput {
   pool: tf.Tensor;
   /** What sFID compares: 17 x 17 x 7, [B, 2023]. */
   spatial: tf.Tensor;
-  /** Of 1008 classes, without the bias, as the inception score takes them: [B, 1008]. */
+  /** Logits of 1008 classes, without the bias, as the Inception Score takes them: [B, 1008]. */
   logits: tf.Tensor;
 }
 

@@ -6,13 +6,13 @@
  * Parameters carry the names of REPA's models/mmdit.py. Shapes: B images of T patches and L words, of width D.
  */
 import { tf } from '../engine/index.js';
-import { DataError, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import { timestepEmbedding } from '../nn/embeddings.js';
 import { attention, layerNorm, modulate, silu } from '../nn/functional.js';
 import { dense, mlp, type Parameters, parameter, patchEmbed, unpatchify } from '../nn/layers.js';
 import type { TransformerOutput } from './dit.js';
 import { checkConfig, patchCount, type TransformerConfig } from './dit-sizes.js';
-import { countLayers, type Shapes } from './parameters.js';
+import { countLayers, requiredShape, type Shapes } from './parameters.js';
 import { hiddenMaps, type ParameterPlan, type PlannedParameter } from './start.js';
 
 // ---------------------------------------------------------------------------------------------------------- sizes
@@ -31,7 +31,7 @@ const NAME = /^MM-DiT\/(\d)$/;
 export const isMmditName = (name: string): boolean => NAME.test(name);
 
 /**
- * The network of REPA's text-to-image runs, such as `MM-DiT/2`: 24 blocks, as wide as 32 times their number, for 32 x
+ * The network of REPA's text-to-image runs, such as `MM-DiT/2`: 24 blocks, of width 32 times their number, for 32 x
  * 32 latents of 4 channels and the words of CLIP-L, except where `overrides` says otherwise.
  * @throws UsageError if there is no such model, or the sizes do not divide
  */
@@ -64,8 +64,7 @@ export function mmditConfig(name: string, overrides: Partial<TransformerConfig> 
   };
 }
 
-// ---------------------------------------------------------------------------------- the parts, each with its
-// parameters
+// -------------------------------------------------------------------------------- the parts, each with its parameters
 
 const TIME_EMBEDDING_DIM = 256;
 const EPSILON = 1e-6;
@@ -93,7 +92,7 @@ const modulation = (p: Parameters, name: string, c: tf.Tensor, count: number): t
 
 const normalised = (x: tf.Tensor): tf.Tensor => layerNorm(x, { epsilon: EPSILON });
 
-/** One stream's half of a block; the words of the last block only speak, and have no output of their own. */
+/** One stream's half of a block; in the last block the words only give keys and values, and have no output. */
 function streamPlan(
   name: string,
   { hiddenSize: width, mlpRatio }: MmditConfig,
@@ -115,7 +114,7 @@ function streamPlan(
   ];
 }
 
-/** What a stream brings to the attention, each [B, N, H, d], and what it does with what comes back. */
+/** The queries, keys and values of a stream, [B, N, H, d] each, and what it does after the attention. */
 interface Half {
   qkv: tf.Tensor[];
   /** [B, N, H, d] to the stream after the block, [B, N, D]. */
@@ -138,7 +137,7 @@ function half(p: Parameters, name: string, heads: number, x: tf.Tensor, c: tf.Te
   };
 }
 
-/** A block: words [B, L, D] and patches [B, T, D] to the same; no words come out of the last one. */
+/** A block: words [B, L, D] and patches [B, T, D] to the same shapes; the last block leaves the words unchanged. */
 function jointBlock(
   p: Parameters,
   name: string,
@@ -169,7 +168,8 @@ function finalLayer(p: Parameters, { patchSize, outChannels }: MmditConfig, x: t
 // -------------------------------------------------------------------------------------------------------- the network
 
 /**
- * Every parameter, in the order of the official state dict. @param added those of methods, which follow the final layer
+ * Every parameter, in the order of the official state dict.
+ * @param added parameters of methods, which follow the final layer
  */
 export function mmditParameters(
   config: MmditConfig,
@@ -220,7 +220,7 @@ export function mmdit(
 
 // ------------------------------------------------------------------------------------------------ what weights tell
 
-/** Whether names are those of an MM-DiT. */
+/** Whether a state dict is that of an MM-DiT. */
 export const holdsMmdit = (shapes: Shapes): boolean => shapes.has('joint_blocks.0.x_block.attn.qkv.weight');
 
 /**
@@ -229,11 +229,7 @@ export const holdsMmdit = (shapes: Shapes): boolean => shapes.has('joint_blocks.
  * @throws DataError if the names are not those of such a network
  */
 export function inferMmdit(shapes: Shapes, source: string, known: Partial<TransformerConfig> = {}): MmditConfig {
-  const shapeOf = (name: string): readonly number[] => {
-    const entry = shapes.get(name);
-    if (entry) return entry.shape;
-    throw new DataError(`${source}: not the weights of an MM-DiT: ${name} is missing`);
-  };
+  const shapeOf = (name: string): readonly number[] => requiredShape(shapes, name, source, 'an MM-DiT');
   const [hiddenSize, inChannels, patchSize] = shapeOf('x_embedder.proj.weight');
   const [, dim] = shapeOf('context_embedder.weight');
   return mmditConfig(`MM-DiT/${patchSize}`, {

@@ -9,7 +9,7 @@ export type { Parameters } from '../nn/layers.js';
 
 export interface Weight {
   shape: readonly number[];
-  /** Of a weight in a file: read anew each time it is asked for. */
+  /** Those of a weight in a file are read anew each time they are asked for. */
   readonly data: Float32Array<ArrayBufferLike>;
 }
 
@@ -19,6 +19,30 @@ export type Weights = Map<string, Weight>;
 /** Names and shapes, of weights in memory or of a file that is not read yet. */
 export type Shapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
+/** The name and shape of a parameter. */
+export type Entry = [name: string, { shape: readonly number[] }];
+
+export const vectorShapes = (name: string, dim: number): Entry[] => [[name, { shape: [dim] }]];
+
+/** A linear layer. */
+export const linearShapes = (name: string, outputs: number, inputs: number, bias = true): Entry[] => [
+  [`${name}.weight`, { shape: [outputs, inputs] }],
+  ...(bias ? vectorShapes(`${name}.bias`, outputs) : []),
+];
+
+/** An affine norm. */
+export const normShapes = (name: string, dim: number): Entry[] => [
+  ...vectorShapes(`${name}.weight`, dim),
+  ...vectorShapes(`${name}.bias`, dim),
+];
+
+/** @throws DataError for a tensor that a network such as `what` has, and these weights have not */
+export function requiredShape(shapes: Shapes, name: string, source: string, what: string): readonly number[] {
+  const entry = shapes.get(name);
+  if (entry) return entry.shape;
+  throw new DataError(`${source}: not the weights of ${what}: ${name} is missing`);
+}
+
 /** How many numbered names `<prefix><n>.<rest>` there are, n = 0, 1, ... */
 export function countLayers(shapes: Shapes, prefix: string, rest: string): number {
   let count = 0;
@@ -27,7 +51,7 @@ export function countLayers(shapes: Shapes, prefix: string, rest: string): numbe
 }
 
 /**
- * Values of a weight, which are numbers.
+ * The values of a weight, checked to be finite.
  * @throws DataError naming the tensor of `source` that holds an infinity or NaN
  */
 export function checkFinite(data: Float32Array, name: string, source: string): Float32Array {
@@ -35,7 +59,7 @@ export function checkFinite(data: Float32Array, name: string, source: string): F
   if (index < 0) return data;
   throw new DataError(
     `${source}: element ${index} of ${name} is ${data[index]}, not a finite number`,
-    'Weights of a run that diverged: take those of an earlier step.',
+    'The run that made them diverged: take the weights of an earlier step.',
   );
 }
 

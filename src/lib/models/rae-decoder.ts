@@ -5,9 +5,9 @@
 import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { dense, norm, type Parameters, parameter, unpatchify } from '../nn/layers.js';
-import { countLayers, type Shapes, type Weights } from './parameters.js';
+import { countLayers, linearShapes, normShapes, requiredShape, type Shapes, type Weights } from './parameters.js';
 import { renamed, unwrapped } from './rename.js';
-import { block, blockShapes, headsOf, linearShapes, normShapes, type ViTBlock } from './vit.js';
+import { block, blockShapes, headsOf, type ViTBlock } from './vit.js';
 import { toHubNames } from './vit-names.js';
 
 export interface RaeDecoderConfig extends ViTBlock {
@@ -25,15 +25,12 @@ export const isRaeDecoder = (shapes: Shapes): boolean =>
   shapes.has('decoder_embed.weight') && shapes.has('decoder_pred.weight');
 
 /**
- * The architecture that the shapes of a state dict tell; heads are those of published models of the width.
+ * The architecture that the shapes of a state dict tell; the number of heads is that of published models of this width.
  * @throws DataError if the names are not those of such a network
  */
 export function inferRaeDecoder(shapes: Shapes, source: string): RaeDecoderConfig {
-  const shapeOf = (name: string): readonly number[] => {
-    const found = shapes.get(name)?.shape;
-    if (found) return found;
-    throw new DataError(`${source}: not the weights of a decoder of encoder tokens: ${name} is missing`);
-  };
+  const shapeOf = (name: string): readonly number[] =>
+    requiredShape(shapes, name, source, 'a decoder of encoder tokens');
   const [width, latentDim] = shapeOf('decoder_embed.weight');
   const side = Math.sqrt(shapeOf('pos_embed')[1] - 1); // the class token has a position too
   const patchSize = Math.sqrt(shapeOf('decoder_pred.weight')[0] / 3);
@@ -69,7 +66,7 @@ export function raeDecoderShapes(config: RaeDecoderConfig): Shapes {
   ]);
 }
 
-/** Tokens as latents [B, C, h, w] to images [B, 3, H, W], in the values that the encoder takes. */
+/** Decodes tokens, given as latents [B, C, h, w], into images [B, 3, H, W], normalised as the encoder takes them. */
 export function decodeTokens(p: Parameters, config: RaeDecoderConfig, latents: tf.Tensor): tf.Tensor {
   const [batch, channels, height, width] = latents.shape as [number, number, number, number];
   const tokens = tf.transpose(tf.reshape(latents, [batch, channels, height * width]), [0, 2, 1]); // [B, T, C]

@@ -1,5 +1,6 @@
-/** Translation of state dicts from one naming scheme to another. */
+/** Renames and reshapes the tensors of state dicts. */
 import { DataError } from '../errors.js';
+import { sizeOf } from '../numbers/typed-array.js';
 import type { Weight, Weights } from './parameters.js';
 
 /** Replaces what the pattern matches in a name, as String.replace does. */
@@ -44,3 +45,15 @@ export const reshaped = (weight: Weight, shape: readonly number[]): Weight => ({
     return weight.data;
   },
 });
+
+/** The part of a weight from row `first` up to, but without, row `end` of its first axis. */
+export function rowsOf(weight: Weight, first: number, end: number): Weight {
+  const [, ...rest] = weight.shape;
+  const size = sizeOf(rest);
+  return {
+    shape: [end - first, ...rest],
+    get data() {
+      return weight.data.subarray(first * size, end * size);
+    },
+  };
+}

@@ -1,23 +1,21 @@
-/** How the parameters of a network that is to be trained start: the distributions that the official code draws from. */
+/** How the parameters of a network start: the distributions that the official code draws from. */
 import { sinCosPositions } from '../nn/embeddings.js';
 import type { NormKind } from '../nn/layers.js';
 import { fillNormal, fillUniform, PURPOSE } from '../numbers/random.js';
 import { sizeOf } from '../numbers/typed-array.js';
 import type { Weight } from './parameters.js';
 
-/**
- * `positions` are those of the grid of patches, computed, and `frequencies` standard normals: both are never trained.
- */
+/** `positions` are computed for the grid of patches, `frequencies` are standard normals; neither is ever trained. */
 export type Start = 'xavier' | 'kaiming' | 'normal' | 'zeros' | 'half' | 'ones' | 'positions' | 'frequencies';
 
 export interface ParameterPlan {
   shape: readonly number[];
   start: Start;
-  /** Of `normal`, if not the usual one. */
+  /** The deviation of `normal`, if not 0.02. */
   deviation?: number;
-  /** Of a bias that starts as its weight does: inputs of the layer. */
+  /** The inputs of the layer, for a bias that is drawn as its weight is. */
   inputs?: number;
-  /** Whether it stays as it starts, though not computed. */
+  /** Whether it is drawn and never trained. */
   fixed?: true;
   /** Whether it is a map between hidden states, which Muon may learn. */
   hidden?: true;
@@ -36,13 +34,13 @@ export const linearPlan = (name: string, outputs: number, inputs: number, start:
   [`${name}.bias`, { shape: [outputs], start: 'zeros' }],
 ];
 
-/** An affine norm; that of the root mean square has no shift. */
+/** An affine norm; an RMS norm has no shift. */
 export const normPlan = (name: string, dim: number, kind: NormKind): PlannedParameter[] => [
   [`${name}.weight`, { shape: [dim], start: 'ones' }],
   ...(kind === 'rms' ? [] : [[`${name}.bias`, { shape: [dim], start: 'zeros' }] as PlannedParameter]),
 ];
 
-/** The same parameters, as maps between hidden states. */
+/** Marks parameters as maps between hidden states. */
 export const hiddenMaps = (parameters: readonly PlannedParameter[]): PlannedParameter[] =>
   parameters.map(([name, plan]) => [name, { ...plan, hidden: true }]);
 

@@ -24,7 +24,7 @@ export function timePlan({ hiddenSize, timeEmbedding, lead }: TransformerConfig)
   ];
 }
 
-/** Of times `t` [B] or [B, T]: [B, D] or [B, T, D]. */
+/** The embedding of times `t` [B] or [B, T]: [B, D] or [B, T, D]. */
 export function timeEmbedding(p: Parameters, config: TransformerConfig, t: tf.Tensor): tf.Tensor {
   if (config.lead) return leadEmbedding(p, config, t, SINUSOIDS);
   const features =

@@ -7,7 +7,7 @@ import { tf } from '../engine/index.js';
 import { DataError } from '../errors.js';
 import { upsampleNearest2x } from '../nn/functional.js';
 import { conv, groupNormed, type Parameters } from '../nn/layers.js';
-import type { Shapes, Weights } from './parameters.js';
+import type { Entry, Shapes, Weights } from './parameters.js';
 import { renamed } from './rename.js';
 
 export interface TinyAutoencoderConfig {
@@ -98,8 +98,6 @@ export function inferTinyAutoencoderConfig(shapes: Shapes, source: string): Tiny
     pooled: shapes.has('decoder.3.pool.0.weight') || shapes.has('encoder.13.pool.0.weight'),
   };
 }
-
-type Entry = [string, { shape: readonly number[] }];
 
 function layerShapes(name: string, layer: Layer): Entry[] {
   const weight = (part: string, ...shape: number[]): Entry => [`${name}.${part}`, { shape }];

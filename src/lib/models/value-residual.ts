@@ -8,28 +8,27 @@ import type { TransformerConfig } from './dit-sizes.js';
 import type { Passage } from './passage.js';
 import type { PlannedParameter } from './start.js';
 
-/** The share, a number. */
+/** The name of the learned share, a scalar. */
 const valueShare = (block: string): string => `${block}.attn.v1_lambda`;
 
 export const valueSharePlan = (block: string): PlannedParameter => [valueShare(block), { shape: [], start: 'half' }];
 
-/** A block's `own` values [B, T, H, d] with its share of those of the `first` one, [B, T, D]: [B, T, H, d]. */
+/** A block's `own` values [B, T, H, d], mixed with its share of the `first` block's, [B, T, D]: [B, T, H, d]. */
 export function withFirstValues(p: Parameters, block: string, own: tf.Tensor, first: tf.Tensor): tf.Tensor {
   const values = tf.reshape(first, own.shape); // [B, T, H, d]
   return tf.add(own, tf.mul(parameter(p, valueShare(block)), tf.sub(values, own))); // [B, T, H, d]
 }
 
-/** What a block is given of the first one's values, or does with its own if it is that. */
+/** The first block's values for the others; for the first block, what keeps them. */
 export interface FirstValues {
-  /** [B, T, D], of which this one takes a share. */
+  /** The first block's values, [B, T, D]. */
   values?: tf.Tensor;
-  /** Takes the values of its own, [B, T, D]. */
+  /** Keeps the block's own values, [B, T, D]. */
   keep?(own: tf.Tensor): void;
 }
 
 /**
- * What block number `number` of a network with the residual is given: the values of the first one, as far as it sees
- * their tokens.
+ * For a network with the residual, what block `number` is given: the first block's values of the tokens that pass it.
  */
 export function valuesOfFirst(
   { valueResidual }: Pick<TransformerConfig, 'valueResidual'>,

@@ -1,6 +1,4 @@
-/**
- * Names that published vision transformers have, and what their state dicts hold otherwise than models/vit.ts has it.
- */
+/** Turns the state dicts of published vision transformers into the names and layouts of models/vit.ts. */
 import { DataError } from '../errors.js';
 import { concatenated, sizeOf, stackedShape } from '../numbers/typed-array.js';
 import type { Weight, Weights } from './parameters.js';
@@ -122,8 +120,7 @@ function joinQkv(weights: Weights): Weights {
 }
 
 /**
- * Biases of queries and values that lie apart (timm), and masks of the one for all three (DINOv3): nothing is added to
- * keys.
+ * Joins separate biases of queries and values (timm), and applies masks to the joint one (DINOv3): keys have no bias.
  */
 function qkvBiases(weights: Weights): Weights {
   const result: Weights = new Map();
@@ -147,7 +144,7 @@ const masked = (weight: Weight, mask: Weight): Weight => ({
   },
 });
 
-/** The gate and the other half of a gated feed-forward as one map, of DINOv3; a plain one has no gate. */
+/** Joins the two halves of a gated feed-forward into one map (DINOv3); a plain feed-forward has no gate. */
 function joinGates(weights: Weights): Weights {
   const isGated = [...weights.keys()].some((name) => name.includes('.mlp.gate.'));
   const [up, down] = isGated ? ['up', 'w3'] : ['fc1', 'fc2'];
@@ -166,7 +163,7 @@ function joinGates(weights: Weights): Weights {
   return result;
 }
 
-/** Of DINOv3's heads, all of them: its files of other houses leave the periods out. */
+/** The width of all of DINOv3's heads, to compute the periods that files of Hugging Face and timm leave out. */
 const HEAD_DIM = 64;
 
 /** DINOv3's weights with the periods by which queries and keys turn: powers of 100, as its code makes them. */

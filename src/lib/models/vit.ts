@@ -11,7 +11,15 @@ import { type GeluForm, layerNorm } from '../nn/functional.js';
 import { mlp, norm, type Parameters, parameter, patchEmbed, selfAttention, swiglu } from '../nn/layers.js';
 import { type PositionResampling, resamplePositions } from '../nn/positions.js';
 import { periodAngles, type RotaryAngles } from '../nn/rotary.js';
-import { countLayers, type Shapes, type Weights } from './parameters.js';
+import {
+  countLayers,
+  type Entry,
+  linearShapes,
+  normShapes,
+  type Shapes,
+  vectorShapes,
+  type Weights,
+} from './parameters.js';
 
 // ---------------------------------------------------------------------------------------------------------- sizes
 
@@ -20,9 +28,9 @@ export interface ViTConfig {
   depth: number;
   heads: number;
   patchSize: number;
-  /** The grid of patches of the images, for which `pos_embed` is. */
+  /** The grid of patches that `pos_embed` is for. */
   grid: PlaneSize;
-  /** DINOv3 has no `pos_embed`: queries and keys of patches turn with their position. */
+  /** Whether queries and keys of patches are rotated by their position, without `pos_embed` (DINOv3). */
   rotary?: true;
   classToken: boolean;
   /** Whether the class token has a row, the first, in `pos_embed`. */
@@ -41,11 +49,11 @@ export interface ViTConfig {
   layerScale: boolean;
   /** Whether a layer norm follows the last block. */
   finalNorm: boolean;
-  /** Of all layer norms. */
+  /** Epsilon of all layer norms. */
   epsilon: number;
 }
 
-/** What state dicts do not tell. */
+/** Facts that state dicts do not tell. */
 export interface ViTHints {
   heads?: number;
   /** False to leave a final norm out although it is there. */
@@ -59,7 +67,7 @@ const HEAD_DIM = 64;
 /** Heads where they are not 64 wide: SigLIP's so400m, ViT-H, ViT-g and ViT-bigG. */
 const HEADS = new Map([1152, 1280, 1408, 1664].map((width) => [width, 16]));
 
-/** Of the grid of its images of 256 pixels, in patches. */
+/** Side of the grid of its 256-pixel images, in patches. */
 const DINOV3_SIDE = 16;
 
 /** The side of a square of `count` patches, or undefined. */
@@ -127,23 +135,7 @@ export function inferViTConfig(
   };
 }
 
-// ---------------------------------------------------------------------------------- the parts, each with its
-// parameters
-
-/** A parameter by its name. */
-export type Entry = [string, { shape: readonly number[] }];
-
-export const linearShapes = (name: string, outputs: number, inputs: number, bias = true): Entry[] => [
-  [`${name}.weight`, { shape: [outputs, inputs] }],
-  ...(bias ? vectorShapes(`${name}.bias`, outputs) : []),
-];
-
-const vectorShapes = (name: string, dim: number): Entry[] => [[name, { shape: [dim] }]];
-
-export const normShapes = (name: string, dim: number): Entry[] => [
-  ...vectorShapes(`${name}.weight`, dim),
-  ...vectorShapes(`${name}.bias`, dim),
-];
+// -------------------------------------------------------------------------------- the parts, each with its parameters
 
 /** Class and register tokens [1, P, D], the class token with its position; null where the network has neither. */
 function prefixTokens(p: Parameters, config: ViTConfig): tf.Tensor | null {
@@ -162,7 +154,7 @@ function patchPositions(p: Parameters, { classPosition }: ViTConfig): tf.Tensor 
   return classPosition ? tf.slice(positions, [0, 1, 0], [1, -1, -1]) : positions; // [1, T, D]
 }
 
-/** Patches with their positions, behind the prefix tokens, normalised where the network does it: [B, P + T, D]. */
+/** Prefix tokens, then patches with their positions, normalised where the network does so: [B, P + T, D]. */
 function embed(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.Tensor {
   const own = patchEmbed(p, 'patch_embed.proj', images); // [B, T, D]
   const patches = config.rotary ? own : tf.add(own, patchPositions(p, config)); // [B, T, D]
@@ -171,7 +163,7 @@ function embed(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.Tensor {
   return config.preNorm ? norm(p, 'norm_pre', tokens, config.epsilon) : tokens;
 }
 
-/** What one block is. */
+/** The sizes of one block. */
 export type ViTBlock = Pick<
   ViTConfig,
   'width' | 'inner' | 'heads' | 'feedForward' | 'activation' | 'qkvBias' | 'layerScale' | 'epsilon'
@@ -196,7 +188,7 @@ export function blockShapes(
   ];
 }
 
-/** One block: `x` [B, N, D] to [B, N, D], whose queries and keys turn by `rotary` angles, if they do. */
+/** One block: `x` [B, N, D] to [B, N, D]; queries and keys are rotated by the `rotary` angles, if given. */
 export function block(p: Parameters, name: string, config: ViTBlock, x: tf.Tensor, rotary?: RotaryAngles): tf.Tensor {
   const scaled = (layer: string, y: tf.Tensor): tf.Tensor =>
     config.layerScale ? tf.mul(y, parameter(p, `${name}.${layer}.gamma`)) : y;
@@ -244,7 +236,7 @@ function hiddenStates(p: Parameters, config: ViTConfig, images: tf.Tensor): tf.T
   return states.slice(1);
 }
 
-/** Of tokens [B, P + T, D], those of patches: [B, T, D]. */
+/** The tokens of patches, [B, T, D], out of all tokens [B, P + T, D]. */
 const patchesOf = ({ classToken, registers }: ViTConfig, tokens: tf.Tensor): tf.Tensor =>
   tf.slice(tokens, [0, Number(classToken) + registers, 0], [-1, -1, -1]);
 

@@ -30,14 +30,14 @@ export const gelu = (x: tf.Tensor): tf.Tensor => engine.activate(engine.GELU_ERF
 /** Exact with the error function, PyTorch's `approximate="tanh"`, or CLIP's x sigmoid(1.702 x). */
 export type GeluForm = 'erf' | 'tanh' | 'quick';
 
-/** Over the last axis. */
+/** Softmax over the last axis. */
 export const softmax = (x: tf.Tensor): tf.Tensor => tf.softmax(x);
 
 /** softmax(q k^T scale) v of each head; all [B, N, H, d], `scale` 1 / sqrt(d) unless given. */
 export const attention = (q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, scale = q.shape.at(-1)! ** -0.5): tf.Tensor =>
   engine.attention(q, k, v, scale);
 
-/** What a linear layer may do to its input first. */
+/** The activations that a linear layer may apply to its input. */
 export type ActivationName = 'silu' | `gelu-${GeluForm}`;
 
 const ACTIVATIONS: Readonly<Record<ActivationName, engine.Activation>> = {
@@ -73,8 +73,8 @@ export function conv2d(
 }
 
 /**
- * Each channel by a kernel of its own: `x` [B, C, H, W], `weight` [C, 1, k, k], `bias` [C], zeros around that keep the
- * size. No gradient.
+ * A convolution of each channel with its own kernel, padded with zeros to keep the size: `x` [B, C, H, W], `weight`
+ * [C, 1, k, k], `bias` [C]. No gradient.
  */
 export function depthwiseConv2d(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor): tf.Tensor {
   const reach = (weight.shape[2]! - 1) / 2;

@@ -24,7 +24,7 @@ export function parameter(p: Parameters, name: string): tf.Tensor {
   return tensor;
 }
 
-/** The linear layer `name`, of x or what an activation makes of it; its bias is used where it has one. */
+/** The linear layer `name` of x, or of an activation of x; its bias is added where it has one. */
 export const dense = (p: Parameters, name: string, x: tf.Tensor, activation?: ActivationName): tf.Tensor =>
   linear(x, parameter(p, `${name}.weight`), p[`${name}.bias`], activation);
 
@@ -32,7 +32,7 @@ export const dense = (p: Parameters, name: string, x: tf.Tensor, activation?: Ac
 export const norm = (p: Parameters, name: string, x: tf.Tensor, epsilon: number): tf.Tensor =>
   layerNorm(x, { weight: parameter(p, `${name}.weight`), bias: parameter(p, `${name}.bias`), epsilon });
 
-/** Which norm: of mean and deviation, or of the root mean square alone. */
+/** Layer norm, by mean and deviation; or RMS norm, by the root mean square alone. */
 export type NormKind = 'layer' | 'rms';
 
 /** The RMS norm `name`. */
@@ -75,13 +75,13 @@ export interface AttentionOptions {
   heads: number;
   /** The norm of queries and keys, each head by itself; none by default. */
   qkNorm?: NormKind | null;
-  /** By how much queries and keys turn with their position; not at all by default. */
+  /** The angles by which queries and keys are rotated; none by default. */
   rotary?: RotaryAngles;
-  /** What becomes of the values [B, T, H, d] before they are mixed; nothing by default. */
+  /** Changes the values [B, T, H, d] before the attention; by default they stay. */
   values?(own: tf.Tensor): tf.Tensor;
 }
 
-/** PyTorch's default of the one, LightningDiT's of the other. */
+/** With PyTorch's default epsilon, and with LightningDiT's. */
 const QK_NORM = {
   layer: (p: Parameters, name: string, x: tf.Tensor): tf.Tensor => norm(p, name, x, 1e-5),
   rms: (p: Parameters, name: string, x: tf.Tensor): tf.Tensor => rmsNormed(p, name, x, 1e-6),

@@ -10,7 +10,7 @@ import type { PlaneSize } from '../images/resample.js';
 export interface RotaryAngles {
   cos: tf.Tensor;
   sin: tf.Tensor;
-  /** Whether elements turn with those half a head away (DINOv3), and not with their neighbours. */
+  /** Whether elements are paired with those half a head away (DINOv3), instead of with their neighbours. */
   halves?: true;
 }
 
@@ -68,10 +68,10 @@ function quarterTurn(dim: number, step: number): tf.Tensor {
   return tf.tensor(matrix, [dim, dim]);
 }
 
-/** Turns `x` [B, T, H, d] by the angles of its tokens. */
+/** Rotates `x` [B, T, H, d] by the angles of its tokens. */
 export function rotate(x: tf.Tensor, { cos, sin, halves }: RotaryAngles): tf.Tensor {
   const dim = x.shape.at(-1)!;
-  // A product with a small matrix: moving every other element would cost more than these few operations.
+  // By a product with a small matrix: gathering every other element would cost more.
   const turned = tf.reshape(tf.matMul(tf.reshape(x, [-1, dim]), quarterTurn(dim, halves ? dim / 2 : 1)), x.shape); // [B, T, H, d]
   return tf.add(tf.mul(x, cos), tf.mul(turned, sin));
 }

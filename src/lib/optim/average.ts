@@ -1,22 +1,22 @@
 /**
- * Kinds of moving averages of the weights: of a fixed decay, or along a power of the training time, whose width is a
- * share `sigma` of it (arXiv 2312.02696, section 3.1 and appendix C). Checked against the published code (fixture
- * published/post-hoc-ema).
+ * Kinds of moving averages of the weights: with a fixed decay, or along a power of the training time, whose width
+ * `sigma` is relative to that time (arXiv 2312.02696, section 3.1 and appendix C). Checked against the published code
+ * (fixture published/post-hoc-ema).
  */
 import { ValueProblem } from '../options/option.js';
 
-/** A decay, or `sigma:0.05`: the standard deviation of the times that are averaged, in parts of the time trained. */
+/** A decay, or `sigma:0.05`: the standard deviation of the averaged times, relative to the time trained. */
 export type Average = number | `sigma:${number}`;
 
 const SIGMA = 'sigma:';
 
-/** That of an average over all times alike is 12^-1/2; wider ones would weigh early weights most. */
+/** A uniform average has 12^-1/2 = 0.2887; a wider one would give the earliest weights the most weight. */
 export const WIDEST_SIGMA = 0.288;
 const NARROWEST_SIGMA = 0.001;
 
 export const powerAverage = (sigma: number): Average => `${SIGMA}${sigma}`;
 
-/** The width of an average along a power of the time; undefined of one of a fixed decay. */
+/** The width of an average along a power of the time; undefined for a fixed decay. */
 export const sigmaOf = (average: Average): number | undefined =>
   typeof average === 'number' ? undefined : Number(average.slice(SIGMA.length));
 
@@ -56,16 +56,16 @@ export function exponentOf(sigma: number): number {
 }
 
 /**
- * What stays of an average at a step (equation 127: (1 - 1 / age)^(g + 1)).
- * @param age the images of all steps so far, over those of this one: the number of the step, from 1, where all have as
- *   many
+ * The decay of an average at a step (equation 127: (1 - 1 / age)^(g + 1)).
+ * @param age images seen up to and with this step, over the images of this step: with a constant batch size, the number
+ *   of the step, counted from 1
  */
 export function decayAt(average: Average, age: number): number {
   const sigma = sigmaOf(average);
   return sigma === undefined ? (average as number) : (1 - 1 / age) ** (exponentOf(sigma) + 1);
 }
 
-/** How an average at a time weighs the weights of all times before: (g + 1) t^g / T^(g + 1). */
+/** The weight that an average at time T gives to the weights of time t: (g + 1) t^g / T^(g + 1). */
 export interface Profile {
   /** T, above 0. */
   time: number;

@@ -1,6 +1,6 @@
 /**
- * Steps of parameters on a device: the update is a program that reads and writes them, their moments and their averages
- * where they lie. A step sends a few numbers up and takes the norm down.
+ * Optimiser steps on a device: a program updates parameters, moments and averages in the device's memory. A step sends
+ * a few scalars to the device and fetches the norm.
  */
 import type { CompileOptions, Program, Residency, TensorFunction, TensorSpec } from '../engine/engine.js';
 import { activeEngine } from '../engine/select.js';
@@ -14,15 +14,13 @@ type State = Float32Array<ArrayBuffer>;
 /** A learned parameter: its gradient and momentum are there. */
 type Learned = StoredParameter & { readonly gradient: State; readonly firstMoment: State };
 
-/**
- * The numbers of a step that change, in the order in which they are sent up; averages' decays and their rests follow.
- */
+/** The scalars of a step in the order in which they are sent; each average's decay and 1 - decay follow. */
 const SCALARS = [
   ...['clip', 'beta1', 'rest1', 'beta2', 'rest2', 'shrink', 'rate', 'stepSize', 'rootCorrection', 'epsilon'],
 ] as const;
 type Scalars = Readonly<Record<string, tf.Tensor>>;
 
-/** Numbers above are taken as not finite: infinity itself is beyond what shaders have to know. */
+/** Larger numbers count as not finite: shaders need not represent infinity. */
 const LARGEST = 3.4e38;
 
 function scalarsOf({ clip, emaDecays, lr, beta1, beta2, epsilon, weightDecay, step }: StepOptions): Float32Array {
@@ -37,7 +35,7 @@ function scalarsOf({ clip, emaDecays, lr, beta1, beta2, epsilon, weightDecay, st
   ]);
 }
 
-/** Every device computes the same, and not in less than float32: what is lost in an update is lost for good. */
+/** Every device computes the same, in float32: precision that an update loses is lost for good. */
 const EVERYWHERE: CompileOptions = { devices: 'all', precision: 'f32' };
 
 export class DeviceSteps implements Steps {
@@ -57,7 +55,7 @@ export class DeviceSteps implements Steps {
     for (const array of this.#arrays) device.retain(array);
   }
 
-  /** Has to be called after the host's arrays were written: all of them, or the gradients alone. */
+  /** To be called after the host's arrays were written: all of them, or the gradients alone. */
   written(which: 'all' | 'gradients' = 'all'): void {
     const arrays = which === 'all' ? this.#arrays : this.#learned.map(({ gradient }) => gradient);
     for (const array of arrays) this.#device.written(array);
@@ -90,7 +88,7 @@ export class DeviceSteps implements Steps {
     return this.#learned.flatMap((parameter) => quantities.map((quantity) => parameter[quantity]!));
   }
 
-  /** A program that computes something of each learned parameter. */
+  /** Compiles a program that computes the same for each learned parameter. */
   #program(
     compute: (own: Record<string, tf.Tensor>, ...scalars: tf.Tensor[]) => tf.Tensor[],
     quantities: readonly ('gradient' | 'accumulated')[],
@@ -158,7 +156,7 @@ function arraysOf({ value, averages, gradient, accumulated, firstMoment, secondM
   return [value, ...averages, ...[gradient, accumulated, firstMoment, secondMoment].flatMap((array) => array ?? [])];
 }
 
-/** Made outside of a trace, so that programs read the array and hold no copy of it. */
+/** To be made outside of a trace, so that programs read the array and hold no copy of it. */
 const tensorOf = ({ shape }: StoredParameter, array: State): tf.Tensor => tf.tensor(array, [...shape], 'float32');
 
 interface Quantities {
@@ -191,7 +189,7 @@ function unpack(packed: tf.Tensor, averages: number): Scalars {
 
 type Update = readonly [array: State, next: tf.Tensor, old: tf.Tensor];
 
-/** What becomes of a parameter, its moments and its averages. */
+/** The updates of a parameter, its moments and its averages. */
 function updates(parameter: StoredParameter, own: Quantities, scalars: Scalars, scale: tf.Tensor): Update[] {
   const learned: Update[] = [];
   let { value } = own;

@@ -1,8 +1,8 @@
-/** Parameters that lie on a device, as the host reads them. */
+/** Parameters on a device, as the host reads them. */
 import type { Residency } from '../engine/engine.js';
 import type { StoredParameter } from './layout.js';
 
-/** A parameter whose arrays are brought up to date with the device when they are asked for. */
+/** A parameter whose arrays are fetched from the device when they are read. */
 export function fetched(parameter: StoredParameter, device: Residency): StoredParameter {
   const current = <T extends Float32Array | null>(array: T): T => {
     if (array) device.fetch(array);

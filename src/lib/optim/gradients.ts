@@ -11,8 +11,8 @@ import type { ParameterStore } from './store.js';
  * `lossFn` reads `store.tensors`; its first result is the scalar to differentiate, the others are handed through. Each
  * run returns these results, and overwrites the gradients of all learned parameters: zeros for those that the loss
  * does not depend on.
- * @param options with `divided`, each of several devices computes on its share of the rows: `inputs` tell those of one,
- *   a run takes those of all, and what comes out is summed over the devices
+ * @param options with `divided`, each of several devices computes on its share of the rows: `inputs` are the
+ *   specifications for one device, a run takes the rows of all, and the results are summed over the devices
  */
 export function captureGradients(
   store: ParameterStore,

@@ -2,7 +2,7 @@
 import { sizeOf } from '../numbers/typed-array.js';
 import { alignedLength, BYTES_PER_FLOAT, VectorMemory } from './memory.js';
 
-/** How a parameter is learned. Frozen ones belong to the model but are not: they have no gradient, only averages. */
+/** How a parameter is learned. Frozen ones are not: they have averages, but no gradient. */
 export type Learning = 'adamw' | 'muon' | 'frozen';
 
 export interface ParameterSpec {
@@ -22,13 +22,13 @@ export interface StoredParameter {
   readonly value: Float32Array<ArrayBuffer>;
   /** Its moving averages, one for each decay. */
   readonly averages: readonly Float32Array<ArrayBuffer>[];
-  /** This and the moments are null for what is not learned. */
+  /** Null, as the moments are, for a frozen parameter. */
   readonly gradient: Float32Array<ArrayBuffer> | null;
-  /** The gradients put aside, of several batches; null where no room is reserved for them. */
+  /** The sum of the gradients of earlier batches; null where no memory is reserved for it. */
   readonly accumulated: Float32Array<ArrayBuffer> | null;
-  /** Of Muon, the momentum. */
+  /** For Muon, the momentum. */
   readonly firstMoment: Float32Array<ArrayBuffer> | null;
-  /** Muon has none. */
+  /** Null for Muon. */
   readonly secondMoment: Float32Array<ArrayBuffer> | null;
 }
 
@@ -45,7 +45,7 @@ export interface Layout {
 }
 
 export interface LayoutOptions {
-  /** Reserve the memory to add up the gradients of several batches. */
+  /** Whether to reserve memory to sum the gradients of several batches. */
   accumulation: boolean;
   /** How many moving averages are kept. */
   averages: number;
@@ -93,7 +93,7 @@ function vectorsOf(learning: Learning, { averages, accumulation }: LayoutOptions
 const totalLength = (specs: readonly ParameterSpec[]): number =>
   specs.reduce((total, { shape }) => total + alignedLength(sizeOf(shape)), 0);
 
-/** Cuts a list into parts of at most `limit` floats (a larger parameter has a part of its own). */
+/** Cuts a list into parts of at most `limit` floats; a larger parameter gets a part of its own. */
 function divide(specs: readonly ParameterSpec[], limit: number): ParameterSpec[][] {
   const parts: ParameterSpec[][] = [];
   for (const spec of specs) {

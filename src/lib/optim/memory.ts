@@ -23,12 +23,12 @@ interface Arithmetic {
   sumOfSquares(x: number, count: number): number;
 }
 
-/** A cache line, in floats: what vectors start and end at. */
+/** A cache line, in floats: vectors start and end at one. */
 const ALIGNMENT = 16;
 const PAGE_BYTES = 65536;
 export const BYTES_PER_FLOAT = 4;
 
-/** Floats that a vector of this length takes up. */
+/** Floats that a vector of this length takes, aligned. */
 export const alignedLength = (length: number): number => Math.ceil(length / ALIGNMENT) * ALIGNMENT;
 
 let compiled: WebAssembly.Module | undefined;

@@ -13,17 +13,15 @@ export interface MuonOptions {
   weightDecay: number;
 }
 
-/** What stays of the momentum from step to step, and how far the update looks ahead along it. */
+/** The decay of the momentum, and Nesterov's factor for looking ahead along it. */
 export const MOMENTUM = 0.95;
 const NEWTON_SCHULZ_STEPS = 5;
-/** Of the quintic whose iteration brings singular values near 1 fastest: they end between about 0.7 and 1.2. */
+/** Coefficients of the quintic whose iteration brings singular values near 1 fastest: to between about 0.7 and 1.2. */
 const [A, B, C] = [3.4445, -4.775, 2.0315];
 /** Root mean square of AdamW's updates, which an orthogonal update is scaled to. */
 const UPDATE_RMS = 0.2;
 
-/**
- * The matrix nearest to orthogonal with the singular vectors of `x` [m, n], about: U V^T of its decomposition U S V^T.
- */
+/** The nearest orthogonal matrix to `x` [m, n], approximately: U V^T of its singular value decomposition U S V^T. */
 export function orthogonalise(x: tf.Tensor2D): tf.Tensor2D {
   const wide = x.shape[0] <= x.shape[1];
   const norm = tf.sqrt(tf.sum(tf.square(x)));
@@ -37,7 +35,7 @@ export function orthogonalise(x: tf.Tensor2D): tf.Tensor2D {
   return y;
 }
 
-/** What an update is scaled by. */
+/** The factor that scales an update. */
 const updateScale = (shape: readonly number[]): number => UPDATE_RMS * Math.sqrt(Math.max(...shape));
 
 /** The update of a matrix [m, n] of which `x` is the momentum, in units of the learning rate. */

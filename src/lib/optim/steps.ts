@@ -1,18 +1,18 @@
-/** What an optimiser does, on the processor or on a device. */
+/** The steps of an optimiser, on the processor or on a device. */
 import type { AdamWOptions } from './adamw.js';
 
 export interface StepOptions extends AdamWOptions {
   /** Largest norm of the gradient: a longer one is scaled down to it. Null for no limit. */
   clip: number | null;
-  /** What stays of each moving average: average = decay * average + (1 - decay) * parameter. None leaves them alone. */
+  /** The decay of each moving average: average = decay * average + (1 - decay) * parameter. Empty leaves them alone. */
   emaDecays: readonly number[];
 }
 
-/** What follows the gradients of a store, where its parameters and their state lie. */
+/** What is done with the gradients of a store, in the memory that its parameters lie in. */
 export interface Steps {
-  /** Adds the gradients of one batch to those put aside. */
+  /** Adds the gradients of one batch to the sum. */
   accumulate(): void;
-  /** Makes the gradients the mean over `batches` batches: those put aside and the last. */
+  /** Turns the sum, with the last batch, into the mean over `batches` batches. */
   average(batches: number): void;
   /**
    * One step of AdamW, of Muon for the parameters that are learned by it, then of the moving averages.

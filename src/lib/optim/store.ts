@@ -18,16 +18,16 @@ const MEMORY_BYTES = 2 ** 31;
  * The parameters of a model with their gradients, moments and moving averages (20 bytes a parameter with AdamW and one
  * average), updated in place. A model reads `tensors`; ONNX Runtime reads the very memory that the optimizer writes.
  *
- * Where tensors live on a device, so do all of these: what the host has is brought up to date when it is asked for.
+ * Where tensors live on a device, so do all of these: the host's arrays are brought up to date when they are read.
  */
 export class ParameterStore {
-  /** Their arrays, as they are asked for, have the values of now. */
+  /** Their arrays have the present values whenever they are read. */
   readonly parameters: readonly StoredParameter[];
   /** The parameters by name: the same tensors for the life of the store. */
   readonly tensors: Variables;
   readonly #stored: readonly StoredParameter[];
   readonly #processor: ProcessorSteps;
-  /** Null where parameters are in the host's memory alone. */
+  /** Null where parameters lie in the host's memory alone. */
   readonly #device: DeviceSteps | null;
   readonly #accumulation: boolean;
   #emaTensors: Variables | null = null;
@@ -51,7 +51,7 @@ export class ParameterStore {
     return this.#emaTensors;
   }
 
-  /** All gradients in a few long arrays, for those who sum them over processes in place. */
+  /** Hands all gradients to `sum`, in a few long arrays, to be summed over processes in place. */
   exchangeGradients(sum: (gradients: Float32Array<ArrayBuffer>) => void): void {
     for (const parameter of this.parameters) void parameter.gradient;
     for (const gradients of this.#processor.gradientBuffers()) sum(gradients);
@@ -64,13 +64,13 @@ export class ParameterStore {
     return this.#processor.gradientNorm();
   }
 
-  /** Adds the gradients of one batch to those put aside. */
+  /** Adds the gradients of one batch to the sum. */
   accumulateGradients(): void {
     if (!this.#accumulation) throw new Error('the parameter store was made without room to accumulate gradients');
     this.#steps.accumulate();
   }
 
-  /** Makes the gradients the mean over `batches` batches: those put aside and the last. */
+  /** Turns the sum, with the last batch, into the mean over `batches` batches. */
   averageGradients(batches: number): void {
     this.#steps.average(batches);
   }
@@ -81,7 +81,7 @@ export class ParameterStore {
 
   /**
    * One step of AdamW, of Muon for the parameters that are learned by it, then of the moving averages. The gradients
-   * are used up.
+   * may be overwritten.
    * @returns the norm of the gradients before clipping
    * @throws DataError, with nothing changed, when a gradient is not finite
    */
@@ -92,14 +92,14 @@ export class ParameterStore {
     return norm;
   }
 
-  /** Brings arrays that were asked for earlier up to date. */
+  /** Brings arrays that were read earlier up to date. */
   fetch(): void {
     this.#device?.fetch();
   }
 
   /**
-   * Has to be called after writing to the arrays of `parameters`: some backends compute on copies of their own. What is
-   * not written has to be up to date (`fetch`): all is read again.
+   * To be called after writing to the arrays of `parameters`: some backends compute on copies. All arrays are read
+   * again, so those that were not written have to be up to date (`fetch`).
    */
   refresh(): void {
     this.#device?.written();

@@ -1,10 +1,10 @@
-/** Parameters as a model reads them: a variable each, by name. */
+/** Parameters as a model reads them: a variable for each, by name. */
 import * as tf from '../engine/tfjs.js';
 import type { StoredParameter } from './layout.js';
 
 export type Variables = Readonly<Record<string, tf.Variable>>;
 
-/** Which array of a parameter a variable shows. */
+/** The array of a parameter that a variable shows. */
 export type Quantity = (parameter: StoredParameter) => Float32Array<ArrayBuffer>;
 
 export const value: Quantity = (parameter) => parameter.value;
