@@ -18,7 +18,7 @@ async function prepared(t: TestContext): Promise<string> {
   return cwd;
 }
 
-const HELD_OUT = ['--val-latents', 'latents', '--val-feats', 'feats', '--eval-batch-size', '8'];
+const HELD_OUT = ['--val-latents', 'latents', '--val-feats', 'feats', '--eval-batch-size', '9'];
 const SAMPLES = ['--eval-grid', '9', '--eval-ref', 'imgs', '--eval-net', 'emoji-vit', '--eval-num', '20'].concat([
   '--eval-steps',
   '5',

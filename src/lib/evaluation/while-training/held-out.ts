@@ -46,8 +46,10 @@ export class HeldOut {
     this.#run = run;
     this.#set = set;
     const wanted = Math.min(valNum, set.rows);
-    this.#batch = Math.min(evalBatchSize, wanted);
-    const count = wanted - (wanted % this.#batch); // whole batches: the mean over them is the mean over their images
+    // Batches of one size, so that the mean over them is the mean over their images; few images are left out by it.
+    const batches = Math.ceil(wanted / evalBatchSize);
+    this.#batch = Math.floor(wanted / batches);
+    const count = batches * this.#batch;
     this.#rows = Uint32Array.from({ length: count }, (_, i) => Math.floor((i * set.rows) / count));
     const onFirstRank = (name: string, measure: () => Promise<Record<string, unknown> | undefined>): Measure => ({
       name,
