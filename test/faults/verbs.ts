@@ -191,6 +191,7 @@ export const VERBS: readonly WritingVerb[] = [
     name: 'train-eval',
     needs: ['imgs', 'latents', 'feats'],
     partial: LOG,
+    dispensable: CACHE,
     args: [
       ...TRAIN,
       ...EACH_STEP,
