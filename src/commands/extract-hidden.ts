@@ -10,6 +10,7 @@ import { DataError, UsageError } from '../lib/errors.js';
 import { choice, decimal, flag, integer, list, text } from '../lib/options/option.js';
 import type { DiffusionModel } from '../lib/sampling/model.js';
 import { DIFFUSION_MODEL } from '../lib/sampling/options.js';
+import type { TrainingSet } from '../lib/training/data/set.js';
 
 const description = `Adds noise to latents as training does, runs a checkpoint on them, and keeps the tokens after chosen blocks: the
 hidden states that cknna compares with an encoder's features, and that probe classifies.
@@ -22,6 +23,13 @@ const examples = [
     command: 'repa extract-hidden --blocks all --t 0.5 --null-label > hidden && repa cknna hidden feats',
   },
 ];
+
+interface SetOptions {
+  latents: string;
+  feats?: string;
+  text?: string;
+  nullLabel?: true;
+}
 
 export const command = verb({
   description,
@@ -54,48 +62,20 @@ export const command = verb({
     const { selectBackend } = await import('../lib/engine/index.js');
     const { checkHints, loadDiffusionModel } = await import('../lib/sampling/load.js');
     const { HiddenStateExtractor } = await import('../lib/sampling/hidden-states.js');
-    const { TrainingSet } = await import('../lib/training/data/set.js');
-    const { storedPreparation } = await import('../lib/training/data/preparation.js');
     const { tokenMeans } = await import('../lib/pretrained/token-means.js');
+    const { patchCount } = await import('../lib/models/dit-sizes.js');
     const { repeated } = await import('../lib/numbers/typed-array.js');
 
     checkHints(options.ckpt, options);
     await selectBackend(options);
     const model = loadDiffusionModel(options.ckpt, options);
-    const { depth, alignDepth, hiddenSize, inputSize, patchSize, numClasses, nullClass } = model.record.model;
+    const { depth, alignDepth, hiddenSize, numClasses } = model.record.model;
     const blocks = parseBlocks(options.blocks ?? [String(alignDepth)], depth);
     checkText(model, options.text);
-    const { besides, missing } = storedPreparation(model.record, model.source);
-    if (missing.length > 0) {
-      throw new DataError(
-        `${model.source}: generates components of features, but does not say which`,
-        'Name the folder that train wrote: an export holds the weights alone.',
-      );
-    }
-    const generates = besides.classToken || besides.channels !== undefined;
-    if (options.feats !== undefined && !generates)
-      throw new UsageError(`--feats does nothing: ${model.source} needs none`);
-    const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : [], {
-      pixels: model.record.latent.shape[1],
-      ...(options.text !== undefined && { text: options.text }),
-    });
-    const { captions } = set;
-    set.include(besides);
-    if (!captions && !nullClass && (options.nullLabel || set.latents.labelled < set.rows)) {
-      const what = options.nullLabel
-        ? '--null-label'
-        : `${set.rows - set.latents.labelled} images of ${options.latents} have no label`;
-      throw new UsageError(`${what}: ${model.source} has no null class, but classes alone`);
-    }
-    if (!captions && !options.nullLabel && set.latents.classes > numClasses) {
-      throw new DataError(
-        `${options.latents}: the labels go up to ${set.latents.classes - 1}, ${model.source} has ${numClasses} classes`,
-        'Use --null-label.',
-      );
-    }
+    const set = await openSet(options, model);
     const { batchSize, seed, pool, t: times, dtype } = options;
     const extractor = new HiddenStateExtractor(model, { blocks, times, batchSize, seed });
-    const tokens = (inputSize / patchSize) ** 2;
+    const tokens = patchCount(model.record.model);
     const shape = pool === 'mean' ? [hiddenSize] : [tokens, hiddenSize];
     const dimNames = pool === 'mean' ? ['dim'] : ['tokens', 'dim'];
     const single = blocks.length * times.length === 1;
@@ -103,19 +83,13 @@ export const command = verb({
     const columns = times.flatMap((time) =>
       blocks.map((block) => ({ name: nameOf(block, time), dtype, shape, dimNames })),
     );
+    const { step } = model.record;
+    const hidden = { blocks, times, pool, nullLabel: options.nullLabel ?? false, seed, step, weights: model.weights };
     const metadata = provenance('hidden', {
       'repa.model': model.source,
       'repa.model.sha256': model.sha256,
       'repa.engine': engineEntry(),
-      'repa.hidden': JSON.stringify({
-        blocks,
-        times,
-        pool,
-        nullLabel: options.nullLabel ?? false,
-        seed,
-        step: model.record.step,
-        weights: model.weights,
-      }),
+      'repa.hidden': JSON.stringify(hidden),
     });
     const rows = Math.min(options.num ?? set.rows, set.rows);
     const progress = new Progress('extract-hidden', { unit: 'images', total: rows, quiet: options.quiet });
@@ -126,9 +100,9 @@ export const command = verb({
         const indices = Uint32Array.from({ length: batchSize }, (_, row) => start + Math.min(row, count - 1));
         const batch = await set.read(indices, seed, 0, start, false);
         const { labels } = batch;
-        const given = captions
+        const given = set.captions
           ? options.nullLabel
-            ? repeated(captions.empty, batchSize)
+            ? repeated(set.captions.empty, batchSize)
             : batch.texts!
           : labels.map((label) => (options.nullLabel || label < 0 ? numClasses : label));
         const states = new Map<string, Float32Array>(); // [B, T, D] or [B, D] of each column
@@ -150,6 +124,49 @@ export const command = verb({
     progress.finish();
   },
 });
+
+/**
+ * Opens the latents, with what the model generates beside them.
+ * @throws UsageError for images without a label and a model without a null class; DataError for labels that the model
+ *   does not have, or a model that does not tell what it generates
+ */
+async function openSet(options: SetOptions, model: DiffusionModel): Promise<TrainingSet> {
+  const { TrainingSet } = await import('../lib/training/data/set.js');
+  const { storedPreparation } = await import('../lib/training/data/preparation.js');
+  const { record, source } = model;
+  const { besides, missing } = storedPreparation(record, source);
+  if (missing.length > 0) {
+    throw new DataError(
+      `${source}: generates components of features, but does not say which`,
+      'Name the folder that train wrote: an export holds the weights alone.',
+    );
+  }
+  const generates = besides.classToken || besides.channels !== undefined;
+  if (options.feats !== undefined && !generates) throw new UsageError(`--feats does nothing: ${source} needs none`);
+  const set = await TrainingSet.open(options.latents, generates ? [options.feats ?? 'feats'] : [], {
+    pixels: record.latent.shape[1],
+    ...(options.text !== undefined && { text: options.text }),
+  });
+  set.include(besides);
+  checkLabels(set, options, model);
+  return set;
+}
+
+/** @throws UsageError or DataError for labels that the model does not have, where it takes labels */
+function checkLabels(set: TrainingSet, { latents, nullLabel }: SetOptions, { record, source }: DiffusionModel): void {
+  if (set.captions) return;
+  const { numClasses, nullClass } = record.model;
+  const unlabelled = set.rows - set.latents.labelled;
+  if (!nullClass && (nullLabel || unlabelled > 0)) {
+    const what = nullLabel ? '--null-label' : `${unlabelled} images of ${latents} have no label`;
+    throw new UsageError(`${what}: ${source} has no null class, but classes alone`);
+  }
+  if (nullLabel || set.latents.classes <= numClasses) return;
+  throw new DataError(
+    `${latents}: the labels go up to ${set.latents.classes - 1}, ${source} has ${numClasses} classes`,
+    'Use --null-label.',
+  );
+}
 
 /**
  * @throws UsageError for captions of a network that takes none, or none of one that does; DataError for those of other

@@ -12,9 +12,9 @@ import { inUse } from '../lib/options/resolve.js';
 import { options, pick, type Values } from '../lib/options/table.js';
 import type { Job } from '../lib/sampling/job.js';
 import { DIFFUSION_MODEL, SAMPLING } from '../lib/sampling/options.js';
-import type { Range } from '../lib/sampling/parts.js';
 import type { PictureOutput } from '../lib/sampling/picture-output.js';
 import { rowBytes, type StreamSchema, showColumn } from '../lib/stream/schema.js';
+import { partName, type Range, rangeOf, WHOLE } from '../lib/stream/shards.js';
 import type { TensorWriter } from '../lib/stream/writer.js';
 
 const description = `Samples images from a checkpoint: noise, integrated along the learned velocity from t = 1 to 0, decoded.
@@ -116,7 +116,6 @@ export const command = verb({
     const { selectBackend } = await import('../lib/engine/index.js');
     const { headerOf } = await import('../lib/sampling/header.js');
     const { openJob, samples } = await import('../lib/sampling/job.js');
-    const { rangeOf, WHOLE } = await import('../lib/sampling/parts.js');
     const { PictureOutput } = await import('../lib/sampling/picture-output.js');
 
     await selectBackend(options);
@@ -127,10 +126,11 @@ export const command = verb({
     noteShift(job.model.record.training.timeShift, options);
     const total = job.noise?.rows ?? options.num ?? (pictures ? SHEET_COUNT : PROTOCOL_COUNT);
     const share = rangeOf(options.shard ?? WHOLE, total);
+    const count = share.end - share.first;
     if (options.dryRun) return estimate(job, share, options, pictures && !streams);
     const progress = new Progress('sample', {
       unit: 'images',
-      total: share.end - share.first,
+      total: count,
       batch: options.batchSize,
       quiet: options.quiet,
     });
@@ -144,7 +144,6 @@ export const command = verb({
       }
     };
     const schema = { columns: [column], metadata: provenance(kind, metadata) };
-    const count = share.end - share.first;
     announce(progress, {
       unit: 'images',
       total: count,
@@ -163,7 +162,7 @@ export const command = verb({
   },
 });
 
-/** Draws one batch, and tells what all of them take. */
+/** Samples one batch, and tells how long all of them take. */
 async function estimate(job: Job, { first, end }: Range, options: Options, onlyPictures: boolean): Promise<void> {
   const { samples } = await import('../lib/sampling/job.js');
   const count = Math.min(options.batchSize, end - first);
@@ -185,14 +184,14 @@ async function estimate(job: Job, { first, end }: Range, options: Options, onlyP
   job.decoder?.dispose();
 }
 
-/** An interval is kept where --cfg alone changes from run to run, but does nothing without guidance. */
+/** Notes options of guidance without guidance: allowed, so that --cfg alone may change from run to run. */
 function noteUnguided({ quiet, ...options }: Options): void {
   const given = inUse(pick(SAMPLING, 'guidanceLow', 'guidanceHigh', 'guidanceChannels'), options);
   if (options.cfg > 1 || given.length === 0 || quiet) return;
-  process.stderr.write(`note: ${given.map(({ long }) => long).join(', ')}: nothing is guided at --cfg 1\n`);
+  say(`note: ${given.map(({ long }) => long).join(', ')}: nothing is guided at --cfg 1`);
 }
 
-/** Times may be shifted as one likes, but not without knowing. */
+/** Notes a shift of times that is not that of training. */
 function noteShift(trained: number | undefined, { timeShift, quiet }: Options): void {
   if (timeShift === undefined || timeShift === (trained ?? 1) || quiet) return;
   say(`note: --time-shift ${timeShift}: the model was trained at ${trained ?? 1}, which it is sampled at without it`);
@@ -204,10 +203,9 @@ interface PartsJob {
   progress: Progress;
 }
 
-/** Samples what is missing in a folder of parts. */
+/** Samples the parts that are missing in a folder. */
 async function writeParts(options: Options, schema: StreamSchema, total: number, job: PartsJob): Promise<void> {
-  const { partsOf, rangeOf, WHOLE } = await import('../lib/sampling/parts.js');
-  const { partName } = await import('../lib/stream/shards.js');
+  const { partsOf } = await import('../lib/sampling/parts.js');
   const { produce, sheet, progress } = job;
   const parts = partsOf(options.shard ?? WHOLE, total, options.partSize);
   let finished = 0;

@@ -1,4 +1,4 @@
-/** What makes a number hard to compare with others, above all with published ones. */
+/** Warnings of what makes a number hard to compare with others, above all with published ones. */
 import { publishedNotes } from '../diffusion/samplers/index.js';
 import { isRankDeficient } from '../metrics/frechet.js';
 import type { FeatureNetwork } from '../pretrained/feature-network.js';
@@ -7,14 +7,14 @@ import type { ImageProtocol } from './image-protocol.js';
 
 type Network = Pick<FeatureNetwork, 'name' | 'dims' | 'isInception' | 'isPublished' | 'resize'>;
 
-/** What published numbers of ImageNet are of: how many samples, of which sides. */
+/** How many samples published numbers of ImageNet take, and their sides. */
 const PUBLISHED_COUNT = 50_000;
 const PUBLISHED_SIDES = [256, 512];
 
 /** The decoders of published numbers, by what their names and files' names contain. */
 const PUBLISHED_DECODERS = ['sd-vae-ft-ema', 'sd-vae-ft-mse'];
 
-/** One sentence for each thing that whoever reads the numbers has to know. */
+/** One sentence for each fact that a reader of the numbers has to know. */
 export function comparabilityWarnings(
   network: Network,
   samples: FeatureSet,
@@ -59,8 +59,8 @@ function ofSizes(samples: FeatureSet, { size, resized, source }: FeatureSet): st
 }
 
 /**
- * Other programs' files do not say how their images were resized, but only ADM's evaluator computes spatial features,
- * and it made the references of published numbers.
+ * A warning about the resizing of images. Files of other programs do not tell it; but only ADM's evaluator, which made
+ * the references of published numbers, computes spatial features.
  */
 function ofResize({ resize }: Network, { source }: FeatureSet): string[] {
   if (source && !source.origin) {

@@ -5,6 +5,7 @@ import type { Matrix } from '../linalg/matrix-product.js';
 import { cka, unbiasedCka } from '../metrics/cka.js';
 import { cknna, mutualKnn } from '../metrics/cknna.js';
 import { clampOutliers, unitRows } from '../metrics/features.js';
+import { pickRows } from '../metrics/kid.js';
 import { type Neighbours, nearestNeighbours } from '../metrics/neighbours.js';
 import { type FeatureColumn, readFeatureColumns } from './feature-columns.js';
 
@@ -12,11 +13,11 @@ export type AlignmentMetric = 'cknna' | 'cka' | 'unbiased-cka' | 'mutual-knn';
 
 export interface Alignment {
   metric: AlignmentMetric;
-  /** Which columns were compared, where the files say: `hidden.b4.t0.5 ~ feature`. */
+  /** The columns that were compared: `hidden.b4.t0.5 ~ feature`. */
   column: string;
   value: number;
   rows: number;
-  /** Neighbours, of the metrics that have them. */
+  /** Neighbours, for metrics that use them. */
   k: number | undefined;
 }
 
@@ -59,7 +60,7 @@ export async function* compareFeatures(
   }
 }
 
-/** Each set's neighbours serve two metrics, and the reference's serve every column. */
+/** Neighbours by set: they serve two metrics, and those of the reference serve every column. */
 const known = new WeakMap<Matrix, Neighbours>();
 
 function neighbours(matrix: Matrix, k: number): Neighbours {
@@ -94,20 +95,6 @@ function joined(a: UnitColumn, b: UnitColumn, pathA: string, pathB: string): [Ma
   const rowInB = new Map(b.keys.map((key, row) => [key, row]));
   const shared = a.keys.flatMap((key, row) => (rowInB.has(key) ? [[row, rowInB.get(key)!]] : []));
   if (shared.length === 0) throw new DataError(`${pathA} and ${pathB} have no image in common`);
-  return [
-    chosenRows(
-      a.matrix,
-      shared.map(([row]) => row),
-    ),
-    chosenRows(
-      b.matrix,
-      shared.map(([, row]) => row),
-    ),
-  ];
-}
-
-function chosenRows({ columns, data }: Matrix, rows: readonly number[]): Matrix {
-  const chosen = new Float64Array(rows.length * columns);
-  for (const [i, row] of rows.entries()) chosen.set(data.subarray(row * columns, (row + 1) * columns), i * columns);
-  return { rows: rows.length, columns, data: chosen };
+  const [own, others] = [shared.map(([row]) => row), shared.map(([, row]) => row)];
+  return [pickRows(a.matrix, own), pickRows(b.matrix, others)];
 }

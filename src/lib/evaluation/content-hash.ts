@@ -1,4 +1,4 @@
-/** What is in the files of a set of images, as one hash: whatever they are called, wherever they lie. */
+/** One hash of the content of all files of a set of images, whatever their names and places. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { writeFileAtomic } from '../files/atomic-file.js';
@@ -10,7 +10,7 @@ import { isImageFolder } from '../images/open-images.js';
 import { archivesOf, isTarPattern } from '../images/tar-files.js';
 import { listParts } from '../stream/shards.js';
 
-/** A file that changed less than this before it was read may change again without another time stamp. */
+/** A file that changed this shortly before it was read may change again and keep its time stamp. */
 const SETTLED_MS = 2000;
 
 /**
@@ -59,6 +59,6 @@ function keep(file: string, hash: string): void {
     makeFolder(path.dirname(file));
     writeFileAtomic(file, hash);
   } catch {
-    // A full disk or a folder that is closed to us: whoever keeps the statistics says so.
+    // A full disk or a folder without permission: the one that keeps the statistics reports it.
   }
 }

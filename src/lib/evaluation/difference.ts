@@ -1,6 +1,6 @@
-/** How far the tensors of two files are apart. */
+/** The difference between the tensors of two files. */
 
-/** Of all values of a column or a tensor. */
+/** The difference over all values of a column or a tensor. */
 export interface Difference {
   /** Column or tensor. */
   name: string;
@@ -11,7 +11,7 @@ export interface Difference {
   largest: number;
   /** The root of the mean of (a - b)^2. */
   rms: number;
-  /** That, divided by the root of the mean of a^2; 0 where nothing differs. */
+  /** `rms` divided by the root of the mean of a^2; 0 where nothing differs. */
   relative: number;
 }
 
@@ -28,7 +28,7 @@ export class DifferenceSum {
     this.name = name;
   }
 
-  /** Of arrays of one length. */
+  /** Adds the values of two arrays of one length. */
   add(a: ArrayLike<number>, b: ArrayLike<number>): void {
     this.#values += a.length;
     for (let i = 0; i < a.length; i++) {

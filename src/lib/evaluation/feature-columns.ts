@@ -1,4 +1,4 @@
-/** Feature files as matrices: one vector an image. */
+/** Files of features as matrices with one vector for each image. */
 import { statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
@@ -15,10 +15,10 @@ import { floatColumn } from '../stream/rows.js';
 import { type TensorColumn, valueColumns } from '../stream/schema.js';
 import { type Room, RowStore } from './row-store.js';
 
-/** A column of features: one vector an image. */
+/** The facts of a column of features. */
 interface ColumnFacts {
   name: string;
-  /** Of streams; rows of an .npy have none. */
+  /** Keys of the rows; undefined for an .npy. */
   keys: readonly string[] | undefined;
   labels: Int32Array | undefined;
   rows: number;
@@ -27,12 +27,12 @@ interface ColumnFacts {
   metadata?: Readonly<Record<string, string>>;
 }
 
-/** Pooled features of a file, in memory. */
+/** A column in memory. */
 export interface FeatureColumn extends ColumnFacts {
   values: Float32Array; // [N, D]
 }
 
-/** The same, read some rows at a time. */
+/** A column that is read some rows at a time. */
 export interface StoredColumn extends ColumnFacts {
   features: FeatureRows;
 }
@@ -54,8 +54,8 @@ export async function readFeatureColumns(input: string): Promise<FeatureColumn[]
 }
 
 /**
- * The same columns in stores that share some memory; whoever asked closes them.
- * @throws as readFeatureColumns, but for what fits into no memory; an error of the file system where no file takes it
+ * The same columns in stores that share `room` in memory and continue on disk; the caller closes them.
+ * @throws as readFeatureColumns, but for the memory; an error of the file system where the disk takes no more
  */
 export async function storeFeatureColumns(
   input: string,
@@ -69,7 +69,7 @@ export async function storeFeatureColumns(
   return columns.map((column, i) => ({ ...column, features: stores[i] ?? new RowStore(column.dim, room) }));
 }
 
-/** Hands over the features of each column, batch by batch: [n, D]. */
+/** Hands the features of each column to `take`, batch by batch: [n, D]. */
 async function readColumns(
   input: string,
   take: (column: number, values: Float32Array, dim: number) => void,
@@ -105,14 +105,14 @@ function featuresIn(columns: readonly TensorColumn[], file: string): TensorColum
   throw new DataError(`${file}: has no features: one vector, or a list of tokens, a row`);
 }
 
-/** How much a file holds, by its headers. */
+/** The size of a file of features, by its headers. */
 export interface FeatureSize {
   rows: number;
   columns: { name: string; dim: number }[];
   labels: Int32Array;
 }
 
-/** @returns undefined for what tells nothing before it is read: a pipe, an .npy */
+/** @returns undefined for a pipe or an .npy, which tell nothing before they are read */
 export async function featureSize(input: string): Promise<FeatureSize | undefined> {
   const stat = input === '-' ? undefined : statSync(input, { throwIfNoEntry: false });
   if (!(stat?.isFile() || stat?.isDirectory()) || path.extname(input) === '.npy') return undefined;
@@ -131,7 +131,7 @@ export async function featureSize(input: string): Promise<FeatureSize | undefine
 
 const FLOAT = Float32Array.BYTES_PER_ELEMENT;
 
-/** @throws DataError when this machine has not as much memory */
+/** @throws DataError when this machine has less memory */
 export function checkMemory(what: string, bytes: number): void {
   const there = machineMemory();
   if (bytes <= there) return;
@@ -150,12 +150,12 @@ function fromNpy(input: string): FeatureColumn {
   return { name: path.basename(input), keys: undefined, labels: undefined, rows, dim, values, metadata: {} };
 }
 
-/** Features that are no numbers compare as neither larger nor smaller, and would count as right. */
+/** Refuses NaN and infinity: a NaN is neither larger nor smaller than anything, and would count as right. */
 function refuseNonFinite(values: Float32Array, dim: number, where: (row: number) => string): void {
   const lost = firstNonFinite(values);
   if (lost < 0) return;
   throw new DataError(
     `${where(Math.floor(lost / dim))} holds ${values[lost]}`,
-    'Whatever made these features failed on some images: make them again.',
+    'The encoder failed on some images: make the features again.',
   );
 }

@@ -1,4 +1,4 @@
-/** What is kept of one set of images: as much as the metrics need, and no more. */
+/** The features of one set of images, kept as far as the metrics need them. */
 import type { Matrix } from '../linalg/matrix-product.js';
 import { type InceptionScore, InceptionScoreEstimate } from '../metrics/inception-score.js';
 import { FeatureStatistics, type Gaussian } from '../metrics/statistics.js';
@@ -6,7 +6,7 @@ import { FEATURE_KINDS, type FeatureKind, type StatisticsOrigin } from '../metri
 import { drained } from '../numbers/typed-array.js';
 import { type ImageFeatures, INCEPTION_CLASSES } from '../pretrained/feature-network.js';
 
-/** What a metric is computed from: moments of features, the features themselves, or class scores. */
+/** What a metric needs: moments of features, the features themselves, or class scores. */
 export type Need = FeatureKind | 'rows' | 'logits';
 
 export interface StatisticsSource {
@@ -18,15 +18,15 @@ export interface StatisticsSource {
 }
 
 export class FeatureSet {
-  /** Images seen; of statistics from a file, see `gaussian`. */
+  /** Images added; for statistics from a file, see `gaussian`. */
   count = 0;
   /** Side of the images. */
   size: number | undefined;
   /** How many of the images had another size, and were cropped and resized to it. */
   resized = 0;
-  /** The header of the stream they came from. */
+  /** The header of the stream of the images. */
   metadata: Readonly<Record<string, string>> = {};
-  /** Where statistics came from that were not computed here. */
+  /** The file of statistics that were not computed here. */
   source: StatisticsSource | undefined;
   readonly #needs = new Set<Need>();
   readonly #seen = new Map<FeatureKind, FeatureStatistics>();
@@ -40,7 +40,7 @@ export class FeatureSet {
     this.want(needs);
   }
 
-  /** Has more kept of the images that will be added. */
+  /** Asks for more to be kept of the images that will be added. */
   want(needs: Iterable<Need>): void {
     for (const need of needs) this.#needs.add(need);
   }
@@ -60,12 +60,12 @@ export class FeatureSet {
     if (this.#needs.has('logits') && features.logits) this.#inceptionScore.add(features.logits);
   }
 
-  /** Takes published statistics instead of those of the images that come with them. */
+  /** Takes statistics of a file in place of those of the images. */
   use(kind: FeatureKind, gaussian: Gaussian): void {
     this.#gaussians.set(kind, gaussian);
   }
 
-  /** Takes features that were kept, instead of computing those of the images. */
+  /** Takes cached features in place of computing them. */
   useRows({ rows, columns, data }: Matrix<Float32Array>): void {
     this.count = rows;
     this.#dim = columns;
@@ -80,7 +80,7 @@ export class FeatureSet {
     return known;
   }
 
-  /** All moments that there are. */
+  /** The moments of every kind that there is. */
   gaussians(): Partial<Record<FeatureKind, Gaussian>> {
     const found = FEATURE_KINDS.map((kind) => [kind, this.gaussian(kind)] as const);
     return Object.fromEntries(found.filter(([, gaussian]) => gaussian !== undefined));
@@ -93,7 +93,7 @@ export class FeatureSet {
     return { rows: this.count, columns: this.#dim, data: this.#rows[0] };
   }
 
-  /** Of the images' class scores. @throws DataError when there were no images */
+  /** The Inception Score of the images. @throws DataError when there were no images */
   inceptionScore(): InceptionScore {
     return this.#inceptionScore.result();
   }

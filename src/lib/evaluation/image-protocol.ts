@@ -3,7 +3,7 @@ import { DataError } from '../errors.js';
 import type { DecoderRecord } from '../pretrained/codec.js';
 
 export interface ImageProtocol {
-  /** Settings of the sampler, under the names of describeSampler; null where the images do not tell. */
+  /** Settings of the sampler, named as in describeSampler; null where the images do not tell. */
   sampler: Readonly<Record<string, unknown>> | null;
   /** Null where the images do not tell. */
   decoder: DecoderRecord | null;

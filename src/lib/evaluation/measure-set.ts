@@ -1,4 +1,4 @@
-/** The features of one set of images, or the statistics of them that a file holds. */
+/** Measures one set of images: computes its features, or takes statistics of them from a file. */
 import path from 'node:path';
 import { inBatches } from '../batches.js';
 import { DataError } from '../errors.js';
@@ -26,18 +26,18 @@ export interface SetOptions {
   progress(label: string, total?: number): Progress;
 }
 
-/** A set of images that are to be measured. */
+/** A set of images to measure. */
 export interface SetRequest {
-  /** As openImages takes it, or an .npz of statistics. */
+  /** An input of openImages, or an .npz of statistics. */
   input: string;
-  /** Of the squares that images are cropped to; undefined to refuse images of several sizes. */
+  /** Side of the squares that images are cropped to; undefined to refuse images of several sizes. */
   size: number | undefined;
   needs: ReadonlySet<Need>;
 }
 
-/** Where features of a set that was measured before may be found, and are kept. */
+/** A cache of the features of sets that were measured before. */
 export interface SetCache {
-  /** Takes over what is needed into the set; false if it is not all there. */
+  /** Loads what is needed into the set; false if not all of it is cached. */
   use(needs: ReadonlySet<Need>, set: FeatureSet): Promise<boolean>;
   keep(set: FeatureSet): Promise<void>;
 }
@@ -62,7 +62,7 @@ export async function measureSet(
   }
   set.size = size ?? set.size;
   if (await cache?.use(missing, set)) return set;
-  // Everything that the network gives of the images, so that what is kept serves every metric.
+  // All that the network gives is computed, so that the cache serves every metric.
   set.want(cache && !set.source ? [...missing, ...kindsOf(network)] : missing);
   await addImages(set, request, network, options);
   await cache?.keep(set);
@@ -117,7 +117,7 @@ function square({ key, image }: DecodedImage, input: string, set: FeatureSet, cr
   );
 }
 
-/** Takes over the statistics that an .npz holds, and says of what. */
+/** Takes the statistics that an .npz holds. @returns their kinds */
 function useStatistics(
   file: string,
   network: FeatureNetwork,

@@ -26,6 +26,12 @@ export interface MeasureOptions extends BackendOptions, FeatureNetworkOptions, S
   skipBad?: true;
 }
 
+/** The reference that is taken where none is named, if it is there. */
+export const usualReference = (): string | undefined => (existsSync('ref') ? 'ref' : undefined);
+
+export const noReference = (): MissingInputError =>
+  new MissingInputError('there is nothing to compare with', 'Name a reference with --ref, or keep one as ./ref.');
+
 /** One number, with the protocol that it was measured by. What is not known is null. */
 export interface Measurement extends Score, ImageProtocol {
   count: number | null;
@@ -37,10 +43,7 @@ export interface Measurement extends Score, ImageProtocol {
   network: string;
   network_sha256: string;
   resize: string;
-  /**
-   * What else is done to an image, where the network leaves it open: which output of an ONNX file, by which
-   * normalisation.
-   */
+  /** Further preprocessing, where the network leaves it open, and the output of an ONNX file. */
   preprocess?: Readonly<Record<string, unknown>>;
 }
 
@@ -87,15 +90,10 @@ async function measureIn(
   const protocol = imageProtocol(samples.metadata);
   if (options.saveStats) await saveStatistics(options.saveStats, samples, network);
   const referenceNeeds = needs('reference');
-  const named = options.shard
-    ? undefined
-    : (reference ?? (existsSync('ref') ? 'ref' : samples.metadata['repa.reference']));
+  const named = options.shard ? undefined : (reference ?? usualReference() ?? samples.metadata['repa.reference']);
   if (referenceNeeds.size > 0 && named === undefined) {
     if (options.saveStats) return { measurements: [], warnings: [] };
-    throw new MissingInputError(
-      'there is nothing to compare with',
-      'Name a reference with --ref, or keep one as ./ref.',
-    );
+    throw noReference();
   }
   const warnings: string[] = [];
   const target =
@@ -120,7 +118,7 @@ async function measureIn(
   return { measurements, warnings: [...warnings, ...comparabilityWarnings(network, samples, target, protocol)] };
 }
 
-/** How many images of the reference a metric is of: published files hold statistics of more than the images in them. */
+/** How many images of the reference a metric uses: published files hold statistics of more images than they contain. */
 function countFor(name: MetricName, target: FeatureSet): number | undefined {
   const kind = FEATURE_KINDS.find((each) => METRICS[name].reference.includes(each));
   return kind ? target.gaussian(kind)?.count : target.count || undefined;
@@ -137,8 +135,8 @@ async function saveStatistics(file: string, samples: FeatureSet, network: Featur
 }
 
 /**
- * The reference, its images cropped to the size of the samples; of one seen before, what was kept then.
- * @param warnings where what went wrong without harm is added
+ * Measures the reference, its images cropped to the size of the samples, or takes what was cached of it.
+ * @param warnings problems of the cache are added to it
  */
 export function measureReference(
   request: SetRequest,

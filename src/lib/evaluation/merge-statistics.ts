@@ -1,4 +1,4 @@
-/** Joining the statistics of parts of a set of images into those of the whole. */
+/** Merges the statistics of parts of a set of images into those of the whole. */
 import { DataError } from '../errors.js';
 import { openNpz } from '../formats/npz.js';
 import { FeatureStatistics } from '../metrics/statistics.js';
@@ -51,7 +51,7 @@ function readParts(input: string): Parts {
     for (const kind of kinds) {
       const { count, ...gaussian } = readStatistics(archive, input, kind);
       if (count === undefined) {
-        throw new DataError(`${input}: does not say how many images it is of, so that it cannot be weighed`);
+        throw new DataError(`${input}: does not say of how many images it is, so that it cannot be weighted`);
       }
       statistics.set(kind, FeatureStatistics.from({ ...gaussian, count }));
     }
@@ -61,7 +61,7 @@ function readParts(input: string): Parts {
   }
 }
 
-/** What keeps two files from being merged. */
+/** Why two files cannot be merged; undefined if they can. */
 function differenceOf(a: Parts, b: Parts): string | undefined {
   const kinds = ({ statistics }: Parts): string => [...statistics.keys()].join(' and ');
   if (kinds(a) !== kinds(b)) return `it holds ${kinds(b)} features, not ${kinds(a)}`;

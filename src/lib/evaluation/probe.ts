@@ -1,4 +1,4 @@
-/** What features know of classes, by a linear probe and by their neighbours. */
+/** How well features tell classes apart, by a linear probe and by nearest neighbours. */
 
 import { tmpdir } from 'node:os';
 import { DataError, UnavailableError, UsageError } from '../errors.js';
@@ -22,7 +22,7 @@ export interface ProbeSettings {
 export interface ProbeResult {
   metric: string;
   column: string;
-  /** Share of the test images whose class is right. */
+  /** Share of the test images whose class is predicted right. */
   accuracy: number;
   classes: number;
   train_rows: number;
@@ -57,15 +57,15 @@ export async function* probeFeatures(settings: ProbeSettings): AsyncGenerator<Pr
   }
 }
 
-/** Numbers of all features together that are kept in memory: 256 MiB. */
+/** How many numbers of features are kept in memory: 256 MiB. */
 const IN_MEMORY = 2 ** 26;
-/** The program, its engine, and what is read at a time. */
+/** Bytes of the program, its engine and its buffers. */
 const PROGRAM = 250e6;
 
-/** What a probe takes, in bytes. */
+/** The memory and disk that a probe needs, in bytes. */
 export interface ProbeNeeds {
   memory: number;
-  /** Of a file without a name in the folder for temporary files; 0 where memory holds the features. */
+  /** Bytes of a file in the folder for temporary files; 0 where memory holds the features. */
   disk: number;
 }
 
@@ -140,7 +140,7 @@ export function* probeColumn(
     const [only] = classes.keys();
     throw new DataError(`${settings.train}: all rows are of class ${only}, and a probe tells classes apart`);
   }
-  // Classes by their ranks: labels may be any numbers. One that training has not seen is never found.
+  // Labels may be any numbers: classes are numbered by rank. One that training has not seen is never predicted.
   for (const { labels } of [known, asked]) labels.set(labels.map((label) => classes.get(label) ?? -1));
   for (const metric of settings.metric) {
     yield {

@@ -1,4 +1,4 @@
-/** How near the images that a codec gives back are to those that it was given, image by image. */
+/** How close the images that a codec reconstructs are to their originals, image by image. */
 import { DataError } from '../errors.js';
 import { centerCrop } from '../images/crop.js';
 import type { DecodedImage } from '../images/decode-images.js';
@@ -8,12 +8,12 @@ import { meanSquaredError, peakSignalToNoise } from '../metrics/psnr.js';
 export interface ReconstructionScore {
   /** The mean over the images that differ from their originals, in dB; null when none does. */
   psnr: number | null;
-  /** Of the error that is the mean over all images, in dB; null when there is none. */
+  /** The ratio for the mean error of all images, in dB; null when there is no error. */
   psnr_of_mean: number | null;
   count: number;
   /** Images without an error, whose ratio is infinite. */
   equal: number;
-  /** The least ratio, and whose it is. */
+  /** The smallest ratio, and the key of its image. */
   worst: { key: string; psnr: number } | null;
 }
 
@@ -21,7 +21,7 @@ export interface ReconstructionScore {
  * Goes through both sets side by side. An original of another size is cropped to the image's square, as encode-vae does
  * it.
  *
- * @param advance told of each image
+ * @param advance called after each image
  * @throws DataError where keys differ, one set ends before the other, or there is no image
  */
 export async function scoreReconstruction(

@@ -1,4 +1,4 @@
-/** Features and statistics of references that were measured before, kept by the content of their images. */
+/** A cache of features and statistics of references, by the content of their images. */
 import path from 'node:path';
 import sharp from 'sharp';
 import type { EngineInfo } from '../engine/engine.js';
@@ -23,7 +23,7 @@ import { version } from '../version.js';
 import { contentHash } from './content-hash.js';
 import type { FeatureSet, Need } from './feature-set.js';
 
-/** The features themselves, beside the statistics of them: [N, D] f32. */
+/** The array of the features themselves, beside their statistics: [N, D] f32. */
 const FEATURES = 'features';
 
 /** What a reference's features depend on besides its images. */
@@ -34,7 +34,7 @@ export interface ReferenceKey {
   skipBad: boolean;
 }
 
-/** Where a reference's features are kept: by all facts that they depend on. */
+/** The file of a reference's features, named by a hash of all facts that they depend on. */
 export async function cacheFile(key: ReferenceKey): Promise<string> {
   const folder = homeFolder('cache');
   const { threads: _threads, ...engine } = engineInfo();
@@ -55,7 +55,7 @@ export const cacheName = (facts: CacheFacts): string =>
 
 /** All that the features of a reference depend on. */
 export interface CacheFacts {
-  /** What is in its files. */
+  /** Hash of the content of its files. */
   images: string;
   /** The network by the content of its weights, its output, normalisation, positions, the resize and the size. */
   origin: StatisticsOrigin;
@@ -64,14 +64,14 @@ export interface CacheFacts {
   engine: Omit<EngineInfo, 'threads'>;
   /** The libraries that decode pictures. */
   decoder: typeof sharp.versions;
-  /** Our own code, by content. */
+  /** Hash of our own code. */
   code: string;
   version: string;
 }
 
 /**
- * Takes over what is kept in `file`.
- * @returns false, and nothing is taken, when it does not exist, does not hold all that is needed, or is damaged
+ * Loads what is needed from `file` into `set`.
+ * @returns false, with nothing loaded, when it does not exist, does not hold all that is needed, or is damaged
  */
 export function useCached(file: string, needs: Iterable<Need>, set: FeatureSet): boolean {
   try {
@@ -100,8 +100,8 @@ export function useCached(file: string, needs: Iterable<Need>, set: FeatureSet):
 }
 
 /**
- * Keeps what was computed of a set's images, and not statistics that came from a file. A cache that cannot be written
- * is no reason to lose the measurement: returns what is wrong.
+ * Caches what was computed from a set's images, but not statistics that came from a file.
+ * @returns what went wrong, since a cache that cannot be written is no reason to lose the measurement
  */
 export async function keep(file: string, set: FeatureSet, origin: StatisticsOrigin): Promise<string | undefined> {
   try {

@@ -1,7 +1,4 @@
-/**
- * Rows of features that come one after the other and are read in any order, in memory or, where that is too small, in a
- * file.
- */
+/** Rows of features that are appended in order and read in any, in memory or, where that is too small, in a file. */
 import { closeSync, openSync, readSync, unlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -10,7 +7,7 @@ import { temporaryName } from '../files/temporary-files.js';
 import type { FeatureRows } from '../metrics/feature-rows.js';
 import { bytesOf, drained } from '../numbers/typed-array.js';
 
-/** Memory that several stores share, in numbers of f32. */
+/** Memory that several stores share, counted in f32 numbers. */
 export interface Room {
   left: number;
 }
@@ -19,7 +16,7 @@ export class RowStore implements FeatureRows {
   readonly columns: number;
   readonly #room: Room;
   #rows = 0;
-  /** In memory: rows that follow each other. */
+  /** The rows in memory, in pieces that follow each other. */
   #pieces: Float32Array[] = [];
   #fd: number | undefined;
 
@@ -79,7 +76,7 @@ export class RowStore implements FeatureRows {
 
 const lengthOf = (pieces: readonly Float32Array[]): number => pieces.reduce((sum, { length }) => sum + length, 0);
 
-/** A file that has no name, so that it goes with the process. */
+/** Opens a file without a name, which vanishes with the process. */
 function openScratch(): number {
   const file = temporaryName(path.join(tmpdir(), 'repa-features'));
   const fd = openSync(file, 'wx+', 0o600);

@@ -1,4 +1,4 @@
-/** The numbers that sets of images are compared by, each from what was kept of the sets. */
+/** The metrics that compare sets of images, each computed from what was kept of the sets. */
 import { DataError, UsageError } from '../errors.js';
 import { frechetDistance } from '../metrics/frechet.js';
 import { frechetInfinity } from '../metrics/frechet-infinity.js';
@@ -11,10 +11,12 @@ import type { FeatureSet, Need } from './feature-set.js';
 export type MetricName = 'fid' | 'fd-infinity' | 'sfid' | 'is' | 'pr' | 'kid' | 'mind';
 
 export interface Score {
-  /** As published where the network is the published one: `FID`; else with the network's name: `FD(emoji-vit)`. */
+  /**
+   * The published name where the network is the published one: `FID`; else a name with the network: `FD(emoji-vit)`.
+   */
   metric: string;
   value: number;
-  /** Of metrics that are means over splits or subsets. */
+  /** Standard deviation, for metrics that are means over splits or subsets. */
   deviation?: number;
 }
 
@@ -22,19 +24,19 @@ export interface Score {
 export interface SubsetOptions {
   seed: number;
   kidSubsets: number;
-  /** Default 1000; of sets of fewer images, all but a tenth. */
+  /** Default 1000; for sets of fewer images, nine tenths of them. */
   kidSubsetSize?: number;
 }
 
 export interface ScoreContext extends SubsetOptions {
-  /** What the Frechet distance of the network's features is called: `FID`, `FD(emoji-vit)`. */
+  /** The name of the Frechet distance of the network's features: `FID`, `FD(emoji-vit)`. */
   distance: string;
   /** Name of a network that is not the published Inception; undefined if it is. */
   otherNetwork: string | undefined;
 }
 
 interface Metric {
-  /** What it needs of the samples, and of the reference. */
+  /** What it needs from the samples, and from the reference. */
   samples: readonly Need[];
   reference: readonly Need[];
   /** Whether its definition needs Inception. */
@@ -42,7 +44,7 @@ interface Metric {
   scores(samples: FeatureSet, reference: FeatureSet | undefined, context: ScoreContext): Score[];
 }
 
-/** `FID`, or `FD(network)`: what is published under the first name is of the Inception network alone. */
+/** `FID`, or `FD(network)`: the published name is for the Inception network alone. */
 const named = (published: string, general: string, { otherNetwork }: ScoreContext): string =>
   otherNetwork === undefined ? published : `${general}(${otherNetwork})`;
 
@@ -130,7 +132,7 @@ export const METRICS: Readonly<Record<MetricName, Metric>> = {
   },
 };
 
-/** @throws UsageError for a name that is none of them */
+/** @throws UsageError for an unknown name */
 export function metricNames(names: readonly string[]): MetricName[] {
   const unknown = names.find((name) => !Object.hasOwn(METRICS, name));
   if (unknown === undefined) return names as MetricName[];

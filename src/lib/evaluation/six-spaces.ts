@@ -1,19 +1,26 @@
 /**
- * FDr6 (FD-loss, arXiv 2604.28190): the mean over six networks of how many times as far the samples are from ImageNet's
- * training images as its validation images are, each by the Frechet distance of that network's features. The networks,
- * how they see images and the distances of the validation images are those of the published code.
+ * FDr6 (FD-loss, arXiv 2604.28190): the mean over six networks of a ratio of Frechet distances in the network's
+ * features, that of the samples to ImageNet's training images, over that of its validation images. The networks, their
+ * preprocessing and the distances of the validation images are those of the published code.
  */
-import { existsSync } from 'node:fs';
 import { selectBackend } from '../engine/index.js';
-import { MissingInputError, UsageError } from '../errors.js';
+import { UsageError } from '../errors.js';
 import { frechetDistance } from '../metrics/frechet.js';
 import { type FeatureNetwork, openFeatureNetwork } from '../pretrained/feature-network.js';
 import { FEATURE_SPACES, openFeatureSpace } from '../pretrained/feature-spaces.js';
 import { imageProtocol } from './image-protocol.js';
-import { type Measurement, type MeasureOptions, type MeasureResult, measure, measureReference } from './measure.js';
+import {
+  type Measurement,
+  type MeasureOptions,
+  type MeasureResult,
+  measure,
+  measureReference,
+  noReference,
+  usualReference,
+} from './measure.js';
 import { measureSet } from './measure-set.js';
 
-/** Of Inception's features, FID by ADM's tools. */
+/** The FID of the validation images, by ADM's tools. */
 const INCEPTION_OF_VALIDATION = 1.68;
 
 /** A network, and the distance of ImageNet's validation images in its features. */
@@ -33,13 +40,13 @@ const spaces = ({ batchSize }: Pick<MeasureOptions, 'batchSize'>): Space[] => [
   })),
 ];
 
-/** The mean of distances, each in parts of that of the validation images. */
+/** The mean of the ratios of distances to those of the validation images. */
 const meanRatio = (distances: readonly { value: number; ofValidation: number }[]): number =>
   distances.reduce((sum, { value, ofValidation }) => sum + value / ofValidation, 0) / distances.length;
 
 /**
  * The distances in all spaces, and their mean ratio last. The images are read once for each network.
- * @throws UsageError for images that can be read once alone
+ * @throws UsageError for images that can be read only once
  */
 export async function measureSpaces(
   all: readonly Space[],
@@ -92,12 +99,12 @@ export async function measureSpaces(
   return { measurements: [...each, mean], warnings };
 }
 
-/** As `--metrics` names it. */
+/** Its name in `--metrics`. */
 const SIX_SPACES = 'fdr6';
 
 /**
- * The metrics that options name, FDr6 among them or not.
- * @throws as measure; UsageError for what FDr6 does not go with
+ * Measures the metrics that options name, FDr6 among them or not.
+ * @throws as measure; UsageError for options that FDr6 does not take
  */
 export async function measureMetrics(
   images: string,
@@ -111,12 +118,9 @@ export async function measureMetrics(
   if (others.length === options.metrics.length) return measure(images, named, options);
   const wrong = options.saveStats ? '--save-stats' : options.weights ? '--weights' : undefined;
   if (wrong) throw new UsageError(`${wrong} is of one network, and fdr6 takes six`, 'Measure fdr6 by itself.');
-  const reference = named ?? (existsSync('ref') ? 'ref' : undefined);
+  const reference = named ?? usualReference();
   if (reference === undefined) {
-    throw new MissingInputError(
-      'there is nothing to compare with',
-      'Name a reference with --ref, or keep one as ./ref.',
-    );
+    throw noReference();
   }
   const first = others.length > 0 ? await measure(images, named, { ...options, metrics: others }) : undefined;
   await selectBackend(options);

@@ -11,7 +11,7 @@ import { openTensorFile } from '../stream/file.js';
 import { openTensorStream } from '../stream/reader.js';
 import { rawRow } from '../stream/rows.js';
 import { findColumn } from '../stream/schema.js';
-import { parsePartName, type Shard } from '../stream/shards.js';
+import { parsePartName, rangeOf, type Shard, WHOLE } from '../stream/shards.js';
 import { ADM_IMAGES, arrayLabels, isOfImages, notTaken, numberedKey } from './array-rows.js';
 import { classMetadata } from './class-map.js';
 import { centerCrop } from './crop.js';
@@ -101,10 +101,10 @@ function namesHash(pictures: readonly Named[]): string {
   return hash.digest('hex');
 }
 
-/** The run of pictures that a shard is. */
-function runOf<T>(all: readonly T[], shard: Shard | undefined): readonly T[] {
-  const edge = (index: number): number => Math.floor((index * all.length) / (shard?.count ?? 1));
-  return shard ? all.slice(edge(shard.index), edge(shard.index + 1)) : all;
+/** The pictures of a shard; all without one. */
+function runOf<T>(all: readonly T[], shard: Shard = WHOLE): readonly T[] {
+  const { first, end } = rangeOf(shard, all.length);
+  return all.slice(first, end);
 }
 
 function fromFolder(folder: string, { shard, labels, ...options }: ImageInputOptions): ImageInput {
@@ -166,16 +166,15 @@ function zipImages(file: string, archive: ZipFiles, { shard, labels, ...options 
   return { total: run.length, metadata: classMetadata(classes), names, notes, images: decodeAhead(sources(), options) };
 }
 
-async function fromParquet(input: string, { shard, ...options }: ImageInputOptions): Promise<ImageInput> {
+async function fromParquet(input: string, { shard = WHOLE, ...options }: ImageInputOptions): Promise<ImageInput> {
   const { total, classes, notes, named, images } = await openParquetImages(input);
-  const edge = (index: number): number => Math.floor((index * total) / (shard?.count ?? 1));
-  const [from, to] = shard ? [edge(shard.index), edge(shard.index + 1)] : [0, total];
+  const { first, end } = rangeOf(shard, total);
   return {
-    total: to - from,
+    total: end - first,
     metadata: classMetadata(classes),
     names: namesHash(await named()),
     notes,
-    images: decodeAhead(images(from, to), options),
+    images: decodeAhead(images(first, end), options),
   };
 }
 

@@ -12,6 +12,21 @@ export interface Shard {
   readonly count: number;
 }
 
+/** All of a set, as a shard. */
+export const WHOLE: Shard = { index: 0, count: 1 };
+
+/** Rows from `first` up to, but without, `end`. */
+export interface Range {
+  first: number;
+  end: number;
+}
+
+/** The rows of a shard of `total`: all shards together are all rows, each once. */
+export function rangeOf({ index, count }: Shard, total: number): Range {
+  const edge = (i: number): number => Math.floor((i * total) / count);
+  return { first: edge(index), end: edge(index + 1) };
+}
+
 const PART = /^part-(\d{5,7})-of-(\d{5,7})\.arrows$/;
 const MISSING_SHOWN = 5;
 

@@ -1,4 +1,4 @@
-/** What the moving average makes of held-out images: its losses, and what its aligned block knows of them. */
+/** Held-out images: the losses of the moving average, and what its aligned block tells of them. */
 import { isDeepStrictEqual } from 'node:util';
 import { UsageError } from '../../errors.js';
 import type { Matrix } from '../../linalg/matrix-product.js';
@@ -6,6 +6,7 @@ import { cknna } from '../../metrics/cknna.js';
 import { rowsOf } from '../../metrics/feature-rows.js';
 import { unitRows } from '../../metrics/features.js';
 import { type Neighbours, nearestNeighbours } from '../../metrics/neighbours.js';
+import { patchCount } from '../../models/dit-sizes.js';
 import { repeated, sameShape, showShape } from '../../numbers/typed-array.js';
 import { tokenMeans } from '../../pretrained/token-means.js';
 import { activeMethods, areFollowing, checkFeatures, withoutFollowing } from '../../repa/methods.js';
@@ -17,10 +18,10 @@ import type { FeatureColumn } from '../feature-columns.js';
 import { probeColumn } from '../probe.js';
 import type { MonitorOptions } from './options.js';
 
-/** Noise and times of validation are the same at every step and in every run, and those of no training step. */
+/** Noise and times of validation are the same at every step and in every run, and differ from those of training. */
 const VALIDATION_SEED = 0;
 const VALIDATION_STEP = 2 ** 32 - 1;
-/** Hidden states are looked at halfway between data and noise, of images without a label, as in figure 2 of REPA. */
+/** Hidden states are taken halfway between data and noise, of images without a label, as in figure 2 of REPA. */
 const HIDDEN_TIME = 0.5;
 const NEIGHBOURS = 10;
 const PROBE = { train: '--val-latents', metric: ['linear', 'knn'], epochs: 90, seed: VALIDATION_SEED };
@@ -35,7 +36,7 @@ export class HeldOut {
   readonly measures: Measure[];
   readonly #run: MonitoredRun;
   readonly #set: TrainingSet;
-  /** Rows of the set that are used: spread over all of it, whose classes may follow each other. */
+  /** The rows that are used, spread over the set, which may be sorted by class. */
   readonly #rows: Uint32Array;
   readonly #batch: number;
   /** Neighbours within the features of each encoder, which never change. */
@@ -76,7 +77,7 @@ export class HeldOut {
     return new HeldOut(run, set, options);
   }
 
-  /** Mean losses, weighted as in training; features count where they are there and still followed. */
+  /** Mean losses, weighted as in training; terms of features count where there are features that are still followed. */
   async #validation(): Promise<Record<string, unknown> | undefined> {
     const { store, record } = this.#run;
     const active = activeMethods(record.methods);
@@ -137,11 +138,11 @@ export class HeldOut {
     };
   }
 
-  /** The aligned block's tokens, averaged for each image: as extract-hidden gives them of images without a label. */
+  /** The aligned block's tokens, averaged for each image, as extract-hidden --null-label gives them. */
   async #hiddenColumn(): Promise<FeatureColumn | undefined> {
     const { store, record, out } = this.#run;
-    const { alignDepth, numClasses, hiddenSize: dim, inputSize, patchSize } = record.model;
-    const model = { source: out, record, config: record.model, parameters: store.emaTensors };
+    const { alignDepth, numClasses, hiddenSize: dim } = record.model;
+    const model = { source: out, record, parameters: store.emaTensors };
     const request = { blocks: [alignDepth], times: [HIDDEN_TIME], batchSize: this.#batch, seed: VALIDATION_SEED };
     const extractor = new HiddenStateExtractor(model, request);
     const count = this.#rows.length;
@@ -156,7 +157,7 @@ export class HeldOut {
           ? repeated(this.#set.captions.empty, rows.length)
           : new Int32Array(rows.length).fill(numClasses);
         for (const { tokens } of extractor.states(batch, nothing, position)) {
-          values.set(tokenMeans(tokens, (inputSize / patchSize) ** 2, dim), position * dim);
+          values.set(tokenMeans(tokens, patchCount(record.model), dim), position * dim);
         }
         labels.set(batch.labels, position);
       }
@@ -181,12 +182,12 @@ export class HeldOut {
     });
   }
 
-  /** Fewer of few images, a fifth of which do not vote. */
+  /** Neighbours of the probe; fewer if there are few images, of which a fifth is held out. */
   get #probeNeighbours(): number {
     return Math.min(PROBE_NEIGHBOURS, Math.floor(this.#rows.length / 4));
   }
 
-  /** What makes the numbers of two runs comparable. */
+  /** The facts that make the numbers of two runs comparable. */
   #protocol(): Record<string, unknown> {
     return {
       rows: this.#rows.length,
@@ -200,7 +201,7 @@ export class HeldOut {
   }
 }
 
-/** Of at least this many images can the two be told: CKNNA divides by n - 3, and a probe holds a fifth out. */
+/** The fewest images that the two measures need: CKNNA divides by n - 3, and a probe holds out a fifth. */
 const FEWEST = 20;
 
 const neighboursOf = (matrix: Matrix): Neighbours => nearestNeighbours(matrix, matrix, NEIGHBOURS);

@@ -1,4 +1,4 @@
-/** What measuring on the way is given by whoever runs it. */
+/** What the verb gives to the measurements of a run. */
 import type { ImageInput } from '../../images/open-images.js';
 import type { Progress } from '../../progress.js';
 

@@ -1,4 +1,4 @@
-/** Everything that is measured of a run while it trains. */
+/** The measurements of a run while it trains. */
 
 import { UsageError } from '../../errors.js';
 import type { Measure, MonitoredRun, RunMonitor } from '../../training/monitor.js';

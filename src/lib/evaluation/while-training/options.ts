@@ -1,6 +1,4 @@
-/**
- * The options of `repa train` by which a run is measured on the way: those of sample and fid under a prefix, and when.
- */
+/** Options: measurements of a run while it trains. Those of sample and fid stand under a prefix. */
 import { UsageError } from '../../errors.js';
 import { integer, list, text } from '../../options/option.js';
 import { options, pick, prefixed, type Values } from '../../options/table.js';

@@ -2,12 +2,12 @@
 import { FeatureStatistics, type Gaussian } from '../../metrics/statistics.js';
 import type { ProcessGroup } from '../../parallel/group.js';
 
-/** The statistics of all ranks' features together, the same on each; every rank has seen at least two images. */
+/** The statistics of the features of all ranks, the same on each; every rank has seen at least two images. */
 export function gaussianOverRanks(group: ProcessGroup, own: Gaussian & { count: number }): Gaussian {
   if (group.size === 1) return own;
   const whole = new FeatureStatistics(own.mean.length);
   for (let rank = 0; rank < group.size; rank++) {
-    // A sum in which one rank alone has something to add is what that rank has.
+    // A sum to which one rank alone contributes broadcasts what that rank has.
     const mine = (values: Float64Array): Float64Array =>
       rank === group.rank ? values : new Float64Array(values.length);
     const [count, mean, covariance] = [Float64Array.of(own.count), own.mean, own.covariance].map((values) => {

@@ -1,6 +1,5 @@
 /**
- * What a run samples on the way: a sheet of pictures from the same noise each time, and how far samples are from a
- * reference.
+ * Samples of a run while it trains: a sheet of pictures, from the same noise each time, and a distance to a reference.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -21,6 +20,7 @@ import { samplingNetworks } from '../../sampling/networks.js';
 import { Prompts } from '../../sampling/prompts.js';
 import { type SampleJob, sampleImages } from '../../sampling/sample.js';
 import { describeSampler, type SamplerSettings, settleSampler } from '../../sampling/settings.js';
+import { rangeOf } from '../../stream/shards.js';
 import type { Measure, MonitoredRun } from '../../training/monitor.js';
 import { FeatureSet } from '../feature-set.js';
 import { measureReference } from '../measure.js';
@@ -29,15 +29,15 @@ import type { MonitorInputs } from './inputs.js';
 import { type MonitorOptions, sampleCounts } from './options.js';
 import { gaussianOverRanks } from './rank-statistics.js';
 
-/** As `repa sample` has them, so that it gives the same pictures of a checkpoint. */
+/** Those of `repa sample`, so that it gives the same pictures of a checkpoint. */
 const SAMPLE_SEED = 0;
 const ROUNDING = 'truncate';
 
-/** What samples are compared with. */
+/** The reference that samples are compared with. */
 interface Comparison {
   name: string;
   network: FeatureNetwork;
-  /** Of the reference; on the first rank, which does the comparing. */
+  /** Features of the reference; on the first rank alone, which compares. */
   reference: FeatureSet | undefined;
 }
 
@@ -50,9 +50,9 @@ export class SampleMeasure implements Measure {
   readonly #settings: SamplerSettings;
   readonly #decoder: Codec;
   readonly #comparison: Comparison | undefined;
-  /** Of a network that draws from text. */
+  /** For a network that draws from text. */
   readonly #prompts: Prompts | undefined;
-  /** Where they are. */
+  /** The stream of the prompts. */
   readonly #text: string | undefined;
   readonly #pictures: number;
   readonly #compared: number;
@@ -140,11 +140,10 @@ export class SampleMeasure implements Measure {
   /** This rank's share of the images; undefined when a signal came to any rank. */
   async #sample(job: SampleJob): Promise<{ sheet: RgbImage[]; seen: FeatureSet } | undefined> {
     const { group, shouldStop } = this.#run;
-    const edge = (rank: number): number => Math.floor((rank * this.#compared) / group.size);
-    const [first, end] = [edge(group.rank), edge(group.rank + 1)];
+    const { first, end } = rangeOf({ index: group.rank, count: group.size }, this.#compared);
     const pictures = group.rank === 0 ? this.#pictures : 0; // the first rank has the first images
     const last = Math.max(end, pictures);
-    const most = Math.max(Math.ceil(this.#compared / group.size), this.#pictures); // of any rank: all ask alike for the end
+    const most = Math.max(Math.ceil(this.#compared / group.size), this.#pictures); // the most of any rank: all of them ask as often whether to stop
     const sheet: RgbImage[] = [];
     const seen = new FeatureSet(POOLED);
     for (let done = 0; done < most; done += this.#batch) {
