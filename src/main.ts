@@ -39,7 +39,7 @@ async function runVerb(entry: ListedVerb, args: string[]): Promise<void> {
   await command.parseAsync(args, { from: 'user' });
 }
 
-/** The environment, then the configuration file, whose part in the values is told on stderr. */
+/** The sources behind the command line: the environment, then the configuration file, whose part is told on stderr. */
 function sourcesOf(name: string, { options }: Verb): OtherSources {
   let told: ((given: ReadonlyMap<string, Source>) => string | undefined) | undefined;
   return {
@@ -63,7 +63,7 @@ function sourcesOf(name: string, { options }: Verb): OtherSources {
   };
 }
 
-/** Compilers of accelerators take their time. */
+/** Tells that a compiler of an accelerator is at work, which may take long. */
 function tellCompilation(characters: number): (milliseconds: number) => void {
   process.stderr.write(`compiling a program of ${(characters / 1e6).toFixed(1)} MB, to be kept for the next time\n`);
   return (milliseconds) => process.stderr.write(`compiled in ${(milliseconds / 1000).toFixed(0)} s\n`);
@@ -86,7 +86,7 @@ async function main(argv: string[]): Promise<number> {
   }
   const name = args[first];
   if (name === 'complete') {
-    // What the script of `repa completion` asks at each press of the tab key: not for people, and in no list.
+    // Asked by the script of `repa completion` at each press of the tab key; in no list of verbs.
     const { completeWith } = await import('./commands/completion.js');
     await completeWith(verbs, args.slice(first + 1));
     return EXIT.ok;
@@ -106,7 +106,7 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
-/** A pattern of archives that the shell has expanded. */
+/** A hint where the shell has expanded a pattern of archives. */
 const severalArchives = ({ code }: CommanderError): string | undefined =>
   code === 'commander.excessArguments' && process.argv.filter((word) => /\.(tar|tar\.gz|tgz)$/i.test(word)).length > 1
     ? "Several archives are one argument, in quotes: 'imgs-{000..127}.tar'."

@@ -1,4 +1,4 @@
-/** Where a long computation says how far it is: a bar in a terminal, lines in a log, or nowhere. */
+/** The progress of a long computation: a bar in a terminal, lines in a log, or nothing. */
 export interface Progress {
   /** Counts `n` more units; `note` (a loss, a file) is shown beside them. */
   advance(n?: number, note?: string): void;

@@ -19,7 +19,7 @@ export interface ChartOptions {
 }
 
 const HEIGHT = 260;
-/** Curves of at most this many points show them. */
+/** Curves of at most this many points show them as dots. */
 const DOTTED = 60;
 const SYNC = uPlot.sync('runs');
 

@@ -6,7 +6,7 @@ import { otherPictures, strips } from './pictures.js';
 import { batchSizeOf, blockMeasures, curveOf, fieldsOf, placesOf, smoothed, type XAxis } from './series.js';
 import { numbers, settings } from './tables.js';
 
-/** Told apart by most people with colour blindness (Okabe and Ito), legible on light and on dark. */
+/** Colours that most people with colour blindness can tell apart (Okabe and Ito), on light and on dark. */
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c6d31', '#7f7f7f'];
 const POLL_MS = 2000;
 const X_LABELS: Readonly<Record<XAxis, string>> = {
@@ -15,7 +15,7 @@ const X_LABELS: Readonly<Record<XAxis, string>> = {
   images: 'images seen',
 };
 
-/** What is looked at first: errors on data, distances, what the hidden states know. The rest opens on demand. */
+/** The fields shown first: losses on held-out data, distances, probes of hidden states. The rest opens on demand. */
 const FIRST = [
   /^F[ID]D?[_(]|^FID$/,
   /^val_velocity_loss$/,
@@ -179,7 +179,7 @@ function addChart(parent: HTMLElement, field: string, seen: readonly RunView[]):
     }
     const { x, y } = curveOf(run.lines, field, placeOf);
     if (x.length === 0) return [];
-    // Measures on the way are few and each counts: only the noise of single steps is smoothed.
+    // Only the noise of single steps is smoothed: measurements are few, and each counts.
     const smooths = look.smoothing > 0 && !run.lines.some((line) => 'evaluation' in line && field in line);
     return [
       {

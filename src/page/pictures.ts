@@ -1,4 +1,4 @@
-/** Samples over training: a strip a run, one column a step, so that what grows can be seen. */
+/** Samples over training: a strip for each run, with a column for each step. */
 import type { PageView, RunView } from '../lib/runs/run-view.js';
 import { element, shown } from './elements.js';
 

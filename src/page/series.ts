@@ -2,7 +2,7 @@
 import type { Facts, LogLine } from '../lib/runs/run-view.js';
 import { trainingTime } from '../lib/runs/training-time.js';
 
-/** What the horizontal axis counts. */
+/** The unit of the horizontal axis. */
 export type XAxis = 'step' | 'seconds' | 'images';
 
 export interface Curve {
@@ -10,7 +10,7 @@ export interface Curve {
   y: number[];
 }
 
-/** Numbers of a line that are no curves: places, and how something was measured. */
+/** Numbers of a line that are no curves of their own. */
 const PLACES = new Set(['step', 'epoch']);
 const PROTOCOL = new Set([
   'count',
@@ -85,11 +85,9 @@ export function smoothed(values: readonly number[], weight: number): number[] {
   });
 }
 
-/**
- * A number that was measured at a block and a time of a network, which names of columns such as `hidden.b3.t0.5` tell.
- */
+/** A number measured at a block and a time of a network, by the name of its column, such as `hidden.b3.t0.5`. */
 export interface BlockMeasure {
-  /** What was measured, of what. */
+  /** The measure, and what it was measured on. */
   name: string;
   block: number;
   time: number;
@@ -98,7 +96,7 @@ export interface BlockMeasure {
 
 const HIDDEN_COLUMN = /\bb(\d+)\.t(\d+(?:\.\d+)?)(?: ~ (.*))?$/;
 
-/** The results that were measured by block. */
+/** The results that were measured at blocks. */
 export function blockMeasures(results: readonly Facts[]): BlockMeasure[] {
   return results.flatMap(({ metric, column, value, accuracy }) => {
     const found = HIDDEN_COLUMN.exec(String(column));

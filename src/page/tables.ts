@@ -3,7 +3,7 @@ import { flattened } from '../lib/runs/facts.js';
 import type { Facts, RunView } from '../lib/runs/run-view.js';
 import { element, factText } from './elements.js';
 
-/** One row a fact, and a column a run. */
+/** A table with a row for each fact and a column for each run. */
 function comparison(
   names: readonly string[],
   columns: readonly Map<string, unknown>[],
@@ -21,7 +21,7 @@ function comparison(
   return element('div', { class: 'wide' }, element('table', { class: 'settings' }, head, ...rows));
 }
 
-/** What the runs were set to: where they differ at once, all of it on demand. */
+/** The settings of the runs: those that differ at once, all on demand. */
 export function settings(runs: readonly RunView[]): HTMLElement | undefined {
   const known = runs.filter(({ config }) => config !== null);
   if (known.length === 0) return undefined;
@@ -37,7 +37,7 @@ export function settings(runs: readonly RunView[]): HTMLElement | undefined {
   return element('section', {}, element('h2', {}, 'Settings that differ'), difference, all);
 }
 
-/** Each number with what it is of; the rest of its protocol opens on demand. */
+/** Each number with what it was measured on; the rest of its protocol opens on demand. */
 export function numbers(results: readonly Facts[]): HTMLElement | undefined {
   if (results.length === 0) return undefined;
   const rows = results.map(({ metric, value, accuracy, column, ...protocol }) => {

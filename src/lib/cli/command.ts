@@ -1,6 +1,6 @@
 /**
- * A verb as a command of commander, which reads the command line and prints the help; what it read is then joined with
- * the other sources.
+ * Makes a verb a command of commander, which reads the command line and prints the help; its values are then joined
+ * with those of the other sources.
  */
 import {
   Argument,
@@ -16,7 +16,7 @@ import { checkOutputs } from './outputs.js';
 import { styleOut } from './terminal.js';
 import type { Example, Verb } from './verb.js';
 
-/** What a verb is called, and one line on what it does. */
+/** The name of a verb, and one line on what it does. */
 export interface VerbName {
   readonly name: string;
   readonly summary: string;
@@ -27,7 +27,7 @@ export interface ListedVerb extends VerbName {
   load(): Promise<Verb>;
 }
 
-/** Opens the sources behind the command line, strongest first, and is told what they gave. */
+/** Opens the sources behind the command line, the strongest first, and learns which values they gave. */
 export interface OtherSources {
   open(named: string | undefined): Promise<readonly Source[]>;
   tell(given: ReadonlyMap<string, Source>, values: { quiet?: true }): void;

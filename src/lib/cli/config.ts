@@ -17,7 +17,7 @@ type Keys = ReadonlyMap<string, unknown>;
 /** A configuration file, its keys as options have them. */
 export interface Config {
   path: string;
-  /** It lay in the working folder, and nobody named it: whoever made the folder wrote it. */
+  /** True where it was found in the working folder and not named: then it may come from whoever made the folder. */
   found: boolean;
   /** Keys that serve every verb. */
   shared: Keys;
@@ -91,10 +91,10 @@ function keysOf(table: Record<string, unknown>, where: string): Keys {
 }
 
 /**
- * What a file says to one verb: in its own table, then at the top.
- * @param tables of all verbs: a shared key that this one does not know has to be some other's
- * @throws UsageError for a key that is no option's, and for one that is heard on the command line alone; as sources,
- *   for values of the wrong kind, and for paths that only the command line may choose
+ * The sources that a file is for one verb: the verb's own table, then the top of the file.
+ * @param tables of all verbs: a shared key has to be an option of one of them
+ * @throws UsageError for a key that is no option, or an option of the command line alone; from the sources, for values
+ *   of the wrong kind, and for paths that only the command line may choose
  */
 export async function configSources(
   config: Config,
@@ -168,7 +168,7 @@ function resolved(target: string): string {
   }
 }
 
-/** What a file said, in one line: whoever reads the output later should know. */
+/** One line on the values that a file gave, so that a reader of the output knows. */
 export function toldBy(
   { path: file }: Config,
   given: ReadonlyMap<string, Source>,

@@ -1,4 +1,4 @@
-/** What a long job takes, told before it is begun. */
+/** Tells before a long job how long it takes and how much it writes. */
 import { statSync } from 'node:fs';
 import { UnavailableError } from '../errors.js';
 import { freeBytes, showBytes } from '../files/space.js';
@@ -13,15 +13,15 @@ export const DRY_RUN = flag(
 export interface Estimate {
   /** What is counted, in the plural. */
   unit: 'images' | 'steps';
-  /** Undefined where the input does not say how many there are. */
+  /** How many there are; undefined where the input does not tell. */
   total: number | undefined;
-  /** What one of them takes; undefined where nothing is left to do. */
+  /** Seconds that one takes; undefined where nothing is left to do. */
   seconds: number | undefined;
   /** What that was measured on. */
   measured: string;
-  /** Bytes that are written in all; undefined where that is not known. */
+  /** Bytes written in all; undefined where that is not known. */
   bytes: number | undefined;
-  /** What they are. */
+  /** What the bytes are, in words. */
   output: string;
   /** '-' for a pipe. */
   out: string;
@@ -48,7 +48,7 @@ export function printEstimate({ unit, total, seconds, measured, bytes, output, o
   );
 }
 
-/** Bytes that are free where a file or folder is or will be; of a pipe or a device there is no telling. */
+/** Bytes free on the disk of a file or folder; undefined for a pipe or a device. */
 function roomAt(out: string): number | undefined {
   if (out === '-') return undefined;
   const found = statSync(out, { throwIfNoEntry: false });

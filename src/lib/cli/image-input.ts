@@ -11,7 +11,7 @@ export interface ImageOptions {
   shard?: Shard;
   /** The file of --labels. */
   labels?: string;
-  /** Of the network that the images are for: while it computes one, the next is decoded. */
+  /** Batch size of the network that reads the images: while it computes one batch, the next is decoded. */
   batchSize?: number;
 }
 
@@ -20,8 +20,10 @@ async function labelList(file: string): Promise<LabelList> {
   return readLabelFile(file);
 }
 
-/** Opens images, cropped to squares of `size` pixels if a size is given, and says on stderr what was left out. With
- * --skip-bad, each unreadable one is named there. */
+/**
+ * Opens images, cropped to squares of `size` pixels if a size is given, and says on stderr what was left out. With
+ * --skip-bad, each unreadable image is named there.
+ */
 export async function imageInput(
   input: string,
   size: number | undefined,

@@ -1,4 +1,4 @@
-/** What encode-vae and extract-dino have in common: images in, tensors of each image out. */
+/** The job of encode-vae and extract-dino: images in, tensors of each image out. */
 import { inBatches } from '../batches.js';
 import { engineEntry } from '../engine/select.js';
 import { DataError, UsageError } from '../errors.js';
@@ -15,14 +15,14 @@ import { provenance } from './provenance.js';
 import { checkBesideInput, continueStream, type OutputOptions } from './tensor-output.js';
 
 export interface ImageJob {
-  /** Of the verb, for the progress. */
+  /** Name of the verb, for the progress. */
   name: string;
-  /** Of the stream: `repa.kind`. */
+  /** The `repa.kind` of the stream. */
   kind: string;
   /** Side of the square that each image is cropped to. */
   size: number;
   columns: readonly TensorColumn[];
-  /** What computes it, if not the backend that was selected. */
+  /** The engine that computes it, if not the selected backend. */
   engine?: string | undefined;
   /** Header entries beyond those that all streams have. */
   metadata: Record<string, string | undefined>;
@@ -33,11 +33,11 @@ export interface ImageJob {
 export interface ImageJobOptions extends ImageOptions, OutputOptions {
   batchSize: number;
   quiet?: true;
-  /** Whether only to tell what the job takes. */
+  /** Whether to tell only how long the job takes and how much it writes. */
   dryRun?: true;
 }
 
-/** Numbers of one batch of images: twice as many are more than any array here holds. */
+/** The most numbers in a batch of images: an array holds fewer than twice as many. */
 const MOST_NUMBERS = 2 ** 31;
 
 /** @throws UsageError when a batch of square images of this side is more than can be computed at once */
@@ -56,7 +56,7 @@ interface ComputedRow {
   tensors: Record<string, Float32Array>;
 }
 
-/** The rows of images in their order; `done` is told how many are. */
+/** The rows of images in their order; `done` is called with the size of each batch. */
 async function* computedRows(
   images: ImageInput['images'],
   { batchSize }: ImageJobOptions,
@@ -78,7 +78,7 @@ async function* computedRows(
   }
 }
 
-/** Runs a job over images for what `use` makes of each, and writes no stream. */
+/** Runs a job over images and hands each row to `use`; writes no stream. */
 export async function overImages(
   input: string,
   options: ImageJobOptions,
@@ -124,7 +124,7 @@ export async function runImageJob(input: string, options: ImageJobOptions, job: 
   else progress.say(`${options.out}: this part is finished already`);
 }
 
-/** Measures the second of two batches, as the first one compiles; of a set of one batch, that. */
+/** Measures two batches, of which the second counts, as the first compiles; a set of one batch is measured whole. */
 async function estimate(source: ImageInput, options: ImageJobOptions, job: ImageJob): Promise<void> {
   let [count, seconds, batches, keyBytes] = [0, 0, 0, 0];
   let started = performance.now();

@@ -5,7 +5,7 @@ import { entriesOf } from '../options/table.js';
 import type { VerbName } from './command.js';
 import type { Verb } from './verb.js';
 
-/** Of the pages: that of the release that they are of, so that they are the same wherever they are made. */
+/** The date of the pages is that of the release, so that they are the same wherever they are made. */
 const DATE = '2026-11-28';
 
 /** Roff reads backslashes, leading dots and leading quotes; and hyphens must stay hyphens to be copied. */
@@ -18,7 +18,7 @@ const roff = (text: string): string =>
 /** Longest line of roff, which refills text that is no example. */
 const WIDTH = 80;
 
-/** Text in lines of roff that are no longer. A sentence begins a line, which is how roff knows it to be one. */
+/** Breaks text into lines of at most that length. Each sentence begins a line, by which roff recognises it. */
 function filled(text: string): string {
   const lines: string[] = [];
   for (const word of text.split(/\s+/).filter((each) => each !== '')) {

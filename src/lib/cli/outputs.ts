@@ -1,4 +1,4 @@
-/** Outputs are looked at before the work begins: a place that cannot be written to shows then, and not after hours. */
+/** Checks outputs before the work begins: a place that cannot be written shows at once, not after hours. */
 import { closeSync, fstatSync, lstatSync, openSync, type Stats, statSync, unlinkSync } from 'node:fs';
 import path from 'node:path';
 import { UsageError } from '../errors.js';
@@ -30,8 +30,7 @@ export async function checkOutputs(table: Table, values: unknown): Promise<void>
 }
 
 /**
- * A table of results that a verb prints as well, or a stream that it writes to stdout where `-o` is not given, is the
- * verb's own to look after.
+ * Checks outputs to stdout that were asked for by name. What a verb prints anyway is its own to check.
  * @throws UsageError where what is written cannot go to stdout, or something else goes there already
  */
 function checkStandardOutput({ long, writes }: Option, taken: Map<string, string>): void {
@@ -97,7 +96,7 @@ function nearestFolder(folder: string, option: string, below = folder): string {
   throw new UsageError(`${option} ${folder}:${link} is a link that leads nowhere`);
 }
 
-/** Makes and removes the temporary file that the output begins as. */
+/** Makes and removes the temporary file that the output starts as. */
 function tryWriting(file: string, target: string): void {
   const temporary = temporaryName(file);
   try {

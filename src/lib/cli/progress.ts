@@ -11,11 +11,11 @@ const CLEAR_LINE = '\r\x1b[2K';
 export interface ProgressOptions {
   /** What is counted, in the plural: `images`, `steps`. */
   unit: string;
-  /** Undefined when the input does not say how many there are. */
+  /** How many there are; undefined when the input does not tell. */
   total?: number;
-  /** Units done before this run (a resumed one): shown, but no part of the rate. */
+  /** Units done before a resumed run: shown, but not counted in the rate. */
   done?: number;
-  /** Units that are computed at once: after two such batches, of which the first compiles, what is left is forecast. */
+  /** Units computed at once: after two such batches, of which the first compiles, the rest is forecast. */
   batch?: number;
   quiet?: boolean;
 }
@@ -27,7 +27,7 @@ export class Progress implements Meter {
   readonly #mode: 'bar' | 'lines' | 'silent';
   #shownAt = 0;
   #note = '';
-  /** When the first batch was there; null once the second was measured. */
+  /** When the first batch was done; null once the second was measured. */
   #compiled: { done: number; at: number } | null | undefined;
 
   constructor(
@@ -132,7 +132,7 @@ interface Shown {
 const GAP = '  ';
 const SMALLEST_BAR = 6;
 
-/** One line of at most `width` characters: what finds no room is left out, the note first, then the bar; facts last. */
+/** One line of at most `width` characters: first the note, then the bar, last the facts are left out. */
 export function progressLine({ label, facts, note, fraction }: Shown, width: number): string {
   const length = (words: readonly string[]): number => words.join(GAP).length;
   const [name, remark] = [label, note].map((text) => printable(text).replaceAll('\n', ' '));

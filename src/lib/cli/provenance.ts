@@ -13,7 +13,7 @@ export function provenance(kind: string, more: Record<string, string | undefined
   return Object.fromEntries(entries.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
-/** An argument, or the value of `--option=value`, without the names of folders above, as the header keeps paths. */
+/** An argument, or the value of `--option=value`, with its path shortened as paths in headers are. */
 function portable(argument: string): string {
   const [option = ''] = /^--[^=]+=/.exec(argument) ?? [];
   const value = argument.slice(option.length);

@@ -1,4 +1,4 @@
-/** Where rows of tensor streams go that were chosen or put together: a stream again, or lines of JSON. */
+/** The output of chosen or joined rows of tensor streams: a stream again, or lines of JSON. */
 import { UsageError } from '../errors.js';
 import { flag } from '../options/option.js';
 import { expandVectors } from '../stream/compact.js';
@@ -10,7 +10,7 @@ import { isShardFolder, type OutputOptions, writeStream } from './tensor-output.
 
 export const JSON_ROWS = flag('--json', 'a line of JSON a row, with its key, label and tensors, in place of a stream');
 
-/** Takes rows as they are stored. */
+/** Takes rows with tensors of the stored types. */
 export type RowWriter = Pick<TensorWriter, 'append'>;
 
 /**
@@ -41,7 +41,7 @@ export async function writeRows(
 
 /** Bytes of lines that are held before they are written. */
 const HELD = 65_536;
-/** Digits that tell most values of f32 from their neighbours, and those that tell all. */
+/** Digits to try: 6 tell most f32 values from their neighbours, 9 tell all. */
 const DIGITS = [6, 7, 8, 9] as const;
 
 class JsonLines implements RowWriter {
@@ -81,7 +81,7 @@ function numbersOf({ name, dtype }: TensorColumn, tensors: Readonly<Record<strin
   return dtype === 'u8' ? Array.from(stored) : shortest(toFloats(stored));
 }
 
-/** The same values with as few digits as tell them from their neighbours: 0.1, not 0.10000000149011612. */
+/** Values with as few digits as tell them from their neighbours: 0.1, not 0.10000000149011612. */
 const shortest = (values: Float32Array): number[] =>
   Array.from(values, (value) => {
     const texts = DIGITS.map((digits) => Number(value.toPrecision(digits)));

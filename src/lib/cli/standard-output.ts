@@ -1,9 +1,9 @@
-/** What becomes of a verb whose reader goes away: `| head`, a pager that was left, a terminal that was closed. */
+/** Ends or keeps a verb whose reader goes away: `| head`, a pager that was left, a terminal that was closed. */
 
 import { diskProblem } from '../errors.js';
 import { STDOUT, withPath } from '../files/atomic-file.js';
 
-/** As the system says that nobody reads a pipe or a terminal any more, and Node that it has stopped trying. */
+/** The error codes for a pipe or a terminal that nobody reads any more. */
 const GONE = new Set(['EPIPE', 'EIO', 'ERR_STREAM_DESTROYED']);
 
 let outlived: ((why: string) => void) | undefined;

@@ -1,4 +1,4 @@
-/** Where a verb's tensor stream goes: stdout, a file that appears when complete, or one part of a shard folder. */
+/** The output of a verb's tensor stream: stdout, a file that appears when complete, or a part of a shard folder. */
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError, UsageError } from '../errors.js';
@@ -29,8 +29,8 @@ export function checkBinaryOutput({ out }: OutputOptions): void {
 }
 
 /**
- * @throws UsageError when parts would be written among the images that they are made of, which would no longer be taken
- * for images
+ * @throws UsageError when parts would be written into the folder of the images, which would then count as a shard
+ *   folder
  */
 export function checkBesideInput({ out = '-' }: OutputOptions, input: string): void {
   if (input === '-' || out === '-' || path.resolve(out) !== path.resolve(input) || !isShardFolder(out)) return;
@@ -62,7 +62,7 @@ function openSink({ out = '-' }: OutputOptions): ByteSink {
   return isShardFolder(out) ? partSink(out, WHOLE) : atomicFileSink(out);
 }
 
-/** Header entries in which parts of one job may differ. */
+/** Header entries that may differ between parts of one job. */
 const OF_ONE_RUN = new Set(['repa.command']);
 
 /**

@@ -1,4 +1,4 @@
-/** Pictures in a terminal that shows colours and no pictures. */
+/** Pictures drawn with coloured characters in a terminal. */
 import { resizePillow } from '../images/pillow-resize.js';
 import type { RgbImage } from '../images/rgb-image.js';
 import { styleOut } from './terminal.js';

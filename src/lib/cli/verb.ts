@@ -1,6 +1,4 @@
-/**
- * A verb: its text, its operands, its options, and what it does. Everything that shows or reads them is made of this.
- */
+/** A verb: its text, its operands, its options, and its work. Command line, help and man pages are made from it. */
 
 import { flag, off, text } from '../options/option.js';
 import type { Preset } from '../options/resolve.js';
@@ -54,7 +52,7 @@ interface VerbParts<T extends Table, O extends readonly Operand[]> {
   run(...args: [...OperandValues<O>, Values<T & typeof COMMON>]): Promise<void>;
 }
 
-/** A verb as those see it who do not call it. */
+/** A verb without the types of its values, as help and man pages read it. */
 export interface Verb {
   readonly description: string;
   readonly examples: readonly Example[];
@@ -67,7 +65,7 @@ export interface Verb {
   // biome-ignore-end lint/suspicious/noExplicitAny: VerbParts has the types
 }
 
-/** Paragraphs on one line each, for whoever prints them to wrap. */
+/** Puts each paragraph on one line, to be wrapped when printed. */
 const unwrapped = (text: string): string => text.replace(/(?<!\n)\n(?!\n)/g, ' ');
 
 /** Declares a verb. Its name and its summary are in the list of verbs. */

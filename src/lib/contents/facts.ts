@@ -3,7 +3,7 @@
 /** Plain JSON: `holds` says what it is, the rest depends on that. */
 export type Facts = Record<string, unknown>;
 
-/** Facts, then what a file says of itself: of two things of one name, what was seen counts. */
+/** Facts joined with a file's own metadata: of two entries of one name, the fact counts. */
 export const withMetadata = (facts: Facts, metadata: Readonly<Facts>): Facts => ({ ...facts, ...metadata, ...facts });
 
 /** Items of a list that are shown; the others are counted. */
@@ -55,7 +55,7 @@ function listLines(items: readonly string[], indent: string): string[] {
   return more > 0 ? [...lines, `${indent}and ${more} more: --json has all`] : lines;
 }
 
-/** A tensor by its name: what it is follows. */
+/** A name, then what the tensor is. */
 const NAMED = /^(\S+): (.*)$/s;
 
 /**

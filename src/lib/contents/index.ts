@@ -1,6 +1,5 @@
 /**
- * What a file or a folder holds, and how it was made, told by its content; by its name only where content does not
- * tell.
+ * What a file or a folder holds and how it was made, by its content, or by its name where the content does not tell.
  */
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';

@@ -1,9 +1,8 @@
 /** What checkpoints, logs and files of events hold. */
 import { existsSync, readdirSync } from 'node:fs';
 import path from 'node:path';
-import { DataError } from '../errors.js';
 import { readSmallText } from '../files/small-file.js';
-import { jsonObject } from '../formats/json-object.js';
+import { jsonLines, jsonObject } from '../formats/json-object.js';
 import { readEvents } from '../formats/tfevents-reader.js';
 import { RunFolder } from '../runs/run-folder.js';
 import type { LogLine } from '../runs/run-view.js';
@@ -28,12 +27,7 @@ export function linesFacts(file: string): Facts {
   const text = readSmallText(file);
   const object = jsonObject(text);
   if (object) return { path: file, holds: 'JSON', fields: Object.keys(object).join(' ') };
-  const lines = text.split('\n').filter((line) => line.trim() !== '');
-  const values = lines.map((line, i) => {
-    const value = jsonObject(line);
-    if (value) return value;
-    throw new DataError(`${file}: line ${i + 1} is no JSON object`);
-  });
+  const values = jsonLines(text, file);
   if (values.some(({ step, loss }) => typeof step === 'number' && typeof loss === 'number')) {
     return { path: file, holds: 'log of a run', ...progressFacts(values) };
   }

@@ -1,6 +1,6 @@
 /**
  * A program: starts the backend that its arguments name, times matrix products on it, and prints the outcome as JSON.
- * It is one of its own because a process starts one backend, and because a broken native library may end it.
+ * It is separate because a process starts one backend only, and a broken native library may crash it.
  */
 import { type BackendName, engineInfo, selectBackend } from '../engine/index.js';
 import { productUnits } from '../engine/onnx/native.js';
@@ -8,7 +8,7 @@ import type { RepaError } from '../errors.js';
 import type { BackendFacts } from './diagnose.js';
 import { measureProducts } from './product-speed.js';
 
-/** What is told in 10^9 floating point operations a second, and measured so long. */
+/** The speed of products in GFLOP/s, measured for half a second. */
 const gflops = (): number => Math.round(measureProducts(0.5) / 1e9);
 
 /** What the devices of the plugin are, and how fast in bf16. */

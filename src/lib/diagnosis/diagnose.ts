@@ -1,4 +1,4 @@
-/** What this machine has that repa uses, and why it has not what is missing. */
+/** What repa can use of this machine, and why the rest is missing. */
 import { execFile } from 'node:child_process';
 import os from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -25,13 +25,13 @@ export type BackendFacts = { name: BackendName } & (
   | {
       works: true;
       version: string;
-      /** Of f32 matrix products, measured. */
+      /** Measured speed of f32 matrix products. */
       gflops: number;
-      /** Of products of bf16, where they can be chosen. */
+      /** Measured speed of bf16 products, where they can be chosen. */
       gflops_bf16?: number;
-      /** Of the processor, that compute them. */
+      /** The units of the processor that compute them. */
       units?: string;
-      /** The file of the plugin, and the devices it gives, with their memory where it is told. */
+      /** The file of the plugin, and its devices, with their memory where it tells. */
       plugin?: string;
       devices?: { kind: string; memory_bytes?: number }[];
     }
@@ -44,17 +44,17 @@ export interface Diagnosis {
   platform: string;
   processor: string;
   cores: number;
-  /** What the tensor engine uses by default. */
+  /** Threads of the tensor engine by default. */
   threads: number;
   memory_bytes: number;
   free_bytes: number;
   /** Whether the driver of an NVIDIA card is there. */
   gpu: boolean;
-  /** What `--backend auto` means here. */
+  /** The backend that `--backend auto` selects here. */
   backend: BackendName;
   backends: BackendFacts[];
   mpi: { works: true; library: string; version: string } | Problem;
-  /** PJRT plugins that are installed, the first of which xla takes where none is named. */
+  /** The installed PJRT plugins; xla takes the first where none is named. */
   plugins: { file: string; from: string }[];
   /** The place of this process in an MPI launch, if it is in one. */
   rank: Shard | undefined;

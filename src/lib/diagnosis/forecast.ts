@@ -1,12 +1,12 @@
-/** How long the rest of a job takes, from what a little of it took. */
+/** Forecasts how long the rest of a job takes. */
 import { showBytes } from '../files/space.js';
 import { showDuration } from '../progress.js';
 
-/** Seconds ahead for which a forecast is worth a line. */
+/** Seconds left for which a forecast is worth a line. */
 const LONG_WAIT = 60;
 
 /**
- * A line about what is left of a job; undefined where that is soon done.
+ * A line on how long the rest of a job takes; undefined where it is soon done.
  * @param unit what is counted, in the plural
  * @param seconds that one of them takes
  */

@@ -1,4 +1,4 @@
-/** How fast the engine multiplies matrices: what the speed of training is held against. */
+/** Measures how fast the engine multiplies matrices: the measure for the speed of training. */
 import { readFileSync } from 'node:fs';
 import os from 'node:os';
 import { capture, engineInfo, tf } from '../engine/index.js';
@@ -7,10 +7,10 @@ import { makeFolder } from '../files/folders.js';
 import { homeFolder } from '../files/home.js';
 import { jsonObject } from '../formats/json-object.js';
 
-/** Sides of the matrices: a device for which a run is over too soon takes larger ones. */
+/** Sides of the matrices: larger ones for a device that is done too soon with smaller ones. */
 const SIDES = [512, 1024, 2048, 4096, 8192];
 const LONG_ENOUGH_MS = 20;
-/** Products of one run. */
+/** Number of products in one run. */
 const CHAIN = 4;
 
 /**
@@ -40,7 +40,7 @@ export function measureProducts(seconds: number): number {
   return best;
 }
 
-/** Milliseconds that a run takes: of the shortest; on a processor, of the mean in processor time where that is less. */
+/** Milliseconds of the shortest run; on a processor, of the mean in processor time where that is less. */
 function runTime(run: () => void, seconds: number): number {
   let [shortest, runs] = [Number.POSITIVE_INFINITY, 0];
   const before = process.cpuUsage();

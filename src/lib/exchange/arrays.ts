@@ -9,7 +9,7 @@ import { showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { rowBytes, type TensorColumn } from '../stream/schema.js';
 import { columnFor, type Row, type RowSource, streamValues } from './rows.js';
 
-/** Rows that are read at a time, as far as they fit into so many bytes. */
+/** The most rows that are read at a time; fewer where they are large. */
 const MOST_ROWS = 64;
 const MOST_BYTES = 2 ** 24;
 

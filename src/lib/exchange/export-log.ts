@@ -10,7 +10,7 @@ import { type LoggedRun, loggedRun, numbersOf } from './logged-run.js';
 const EVENT_FILE = /^events\.out\.tfevents\.\d+\..*\.repa$/;
 
 /**
- * Writes a run's log as a table: a row a line, a column a field, nothing where a line has no such number.
+ * Writes a run's log as a table: a row for each line, a column for each field, empty where a line has no such number.
  * @throws DataError for a run without a log
  */
 export function exportLogTable(location: string, out: string): void {
@@ -24,7 +24,7 @@ export function exportLogTable(location: string, out: string): void {
   writeFileAtomic(out, [header, ...rows].map((row) => `${row}\r\n`).join(''));
 }
 
-/** RFC 4180. */
+/** A cell of RFC 4180. */
 function csvCell(value: unknown): string {
   const text = typeof value === 'string' || typeof value === 'number' ? String(value) : '';
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
@@ -32,8 +32,7 @@ function csvCell(value: unknown): string {
 
 /**
  * Writes a run as an event file of TensorBoard into a folder: curves, the sheets of samples, the configuration as text.
- * Run again, it writes the file anew, which is how a run that goes on is kept up to date: an open TensorBoard reads on
- * where it was.
+ * Run again, it rewrites the file, which keeps a growing run up to date: an open TensorBoard continues where it was.
  * @returns the file
  * @throws DataError for a run without a log
  */

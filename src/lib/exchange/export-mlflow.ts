@@ -1,6 +1,6 @@
 /**
- * The log of a run as a run of MLflow's file store: a folder an experiment, in it one a run, in it a file a metric,
- * parameter and tag.
+ * The log of a run as a run of MLflow's file store: a folder for each experiment, in it a folder for each run, in it a
+ * file for each metric, parameter and tag.
  */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
@@ -14,7 +14,7 @@ import { FreeNames } from './file-names.js';
 import { identityOf, type LoggedRun, loggedRun, stepsOf } from './logged-run.js';
 
 const EXPERIMENT = 'repa';
-/** MLflow draws numbers of 18 digits. */
+/** An id of 18 digits, as MLflow draws them. */
 const EXPERIMENT_ID = String(BigInt(`0x${sha256OfText(EXPERIMENT)}`)).slice(0, 18);
 const ID_DIGITS = 32;
 const STATUS = { running: 1, finished: 3 } as const;
@@ -91,7 +91,7 @@ function writeRun(run: LoggedRun, id: string, folder: string, final: string): vo
 
 const milliseconds = (seconds: number): number => Math.round(seconds * 1000);
 
-/** A metric's file: a line a point, of its time, value and step. */
+/** The file of each metric: a line for each point, with its time, value and step. */
 function metricsOf(run: LoggedRun): Map<string, string> {
   const names = new MetricNames();
   const points = new Map<string, string[]>();

@@ -18,10 +18,10 @@ import { type TensorColumn, valueColumns } from '../stream/schema.js';
 
 type SchemaElement = ConstructorParameters<typeof ParquetWriter>[0]['schema'][number];
 
-/** Numbers of a row group, about: what is held in memory at a time. */
+/** About how many numbers a row group has: as many are held in memory at a time. */
 const GROUP_NUMBERS = 2 ** 20;
 
-/** Writes what it is given to a descriptor, at the end of each row group. */
+/** Writes to a file descriptor, at the end of each row group. */
 class DescriptorWriter extends ByteWriter {
   constructor(readonly fd: number) {
     super();
@@ -46,7 +46,7 @@ interface Cells {
 
 /**
  * Writes the rows of a stream; f16 and 8 bits become f32, which holds them exactly.
- * @param columns of the stream; scales are worked into the values that they are of
+ * @param columns of the stream; scales are multiplied into the values that they belong to
  */
 export async function exportParquet(
   reader: TensorReader,
@@ -112,7 +112,7 @@ const KEYS: Cells = {
   of: ({ keys }) => keys,
 };
 
-/** Null where there is none. */
+/** Labels; null where there is none. */
 const LABELS: Cells = {
   name: 'label',
   parquet: [{ name: 'label', type: 'INT64', repetition_type: 'OPTIONAL' }],
@@ -175,7 +175,7 @@ function imageCells({ name, shape: [height, width] }: TensorColumn): Cells {
   };
 }
 
-/** What datasets keeps of features that Arrow's types do not tell: images, and the names of classes. */
+/** The entry of datasets for features that Arrow's types do not tell: images, and the names of classes. */
 function datasetsEntry(
   columns: readonly TensorColumn[],
   metadata: Readonly<Record<string, string>>,

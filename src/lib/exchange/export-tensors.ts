@@ -31,7 +31,7 @@ export interface TensorExport {
  * Writes a stream as `.npy` (one column), `.npz` (images as ADM's arr_0), `.tar` (WebDataset), `.parquet`, or, where
  * `out` ends in /, a folder: PNG files of images, the official preprocessing's files of moments.
  * @param input a file, a shard folder, or '-' for stdin.
- * @returns what is not kept or not as one may think, one sentence each
+ * @returns what is lost or may surprise, one sentence each
  * @throws UsageError for another extension, or a column that the format does not take; DataError for a damaged stream
  */
 export async function exportTensors(input: string, out: string, options: TensorExport): Promise<string[]> {
@@ -56,7 +56,7 @@ export async function exportTensors(input: string, out: string, options: TensorE
   }
 }
 
-/** What was opened, one way or the other. */
+/** The schema and the name of an open input. */
 type TensorInput = Pick<TensorReader, 'schema' | 'name'>;
 
 /** @throws UsageError when the stream has no such column, or several where one is wanted. */

@@ -1,4 +1,4 @@
-/** Names of files that are made of keys: within their folder, and no two the same. */
+/** Names of files made from keys: within their folder, and no two the same. */
 import { DataError } from '../errors.js';
 import { isHidden } from '../images/image-names.js';
 
@@ -15,7 +15,7 @@ export function fileNameOf(key: string): string {
   );
 }
 
-/** Gives out names, each once. */
+/** Gives out each name once. */
 export class FreeNames {
   readonly #keys = new Set<string>();
   readonly #taken = new Set<string>();

@@ -74,7 +74,7 @@ export class ImageFolderWriter {
     if (this.#pending.length >= ENCODED_AT_ONCE) await this.#settle();
   }
 
-  /** @returns what is not as one may think, one sentence each */
+  /** @returns what may surprise, one sentence each */
   async end(): Promise<string[]> {
     await this.#settle();
     writeLabels(this.#folder, this.#labels);
@@ -106,7 +106,7 @@ export class ImageFolderWriter {
   }
 }
 
-/** What the file of a key may be called, without .png, the best first. */
+/** Names for the file of a key, without .png, the best first. */
 function pngNames(key: string): string[] {
   return isImageName(key) ? [key.replace(/\.[^./]+$/, ''), key] : [key];
 }

@@ -28,7 +28,7 @@ export interface ImportedCheckpoint {
   record: RunRecord;
   /** Whether the optimiser's state came along. */
   hasMoments: boolean;
-  /** What the file does not tell, or has that is left out. */
+  /** What the file does not tell, and what of it is left out. */
   notes: string[];
 }
 
@@ -109,7 +109,7 @@ function checkCodec({ latent, data }: RunRecord, { codec = {} }: OfficialHints, 
   }
 }
 
-/** Where the weights are from. */
+/** The origin of the weights, for the record. */
 const originOf = (
   input: string,
   { model, step }: OfficialCheckpoint,
@@ -120,7 +120,7 @@ const originOf = (
   ...{ taken: model.size, adapted: [], fresh: [], left: [] },
 });
 
-/** What whoever trains on should know. */
+/** Notes for training from these weights. */
 function notesOn({ optimiser, holds }: OfficialCheckpoint, weights: string, { training }: RunRecord): string[] {
   const [decay] = training.emaDecays;
   return [

@@ -68,13 +68,13 @@ async function openSource(input: string, column: string | undefined, size: numbe
 
 const ARROW = /\.(arrows?|feather|ipc)$/i;
 
-/** The rows, of which none holds what is no number: training on it would fail long after. */
+/** The rows, checked for NaN and infinity: training on them would fail much later. */
 function finite(source: RowSource, input: string): RowSource {
   async function* rows(): AsyncGenerator<Row> {
     for await (const row of source.rows) {
       for (const [name, values] of Object.entries(row.tensors)) {
         if (firstNonFinite(values) < 0) continue;
-        throw new DataError(`${input}: '${name}' of '${row.key}' holds NaN or infinity`, 'Make these data again.');
+        throw new DataError(`${input}: '${name}' of '${row.key}' holds NaN or infinity`, 'Make the data again.');
       }
       yield row;
     }

@@ -1,7 +1,4 @@
-/**
- * A run as exports of its log see it: lines with the time at which they came, numbers by name, settings, sheets of
- * samples.
- */
+/** A run for the exports of its log: lines with their times, numbers by name, settings, sheets of samples. */
 import { existsSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { DataError } from '../errors.js';
@@ -20,13 +17,13 @@ export interface Sheet {
 
 export interface LoggedRun {
   readonly name: string;
-  /** Seconds since 1970 at which the run's folder came to be. */
+  /** When the run's folder was made, in seconds since 1970. */
   readonly started: number;
-  /** Whether it goes on, or was killed: its folder is locked. */
+  /** Whether its folder is locked: the run goes on, or was killed. */
   readonly running: boolean;
   readonly lines: readonly TimedLine[];
   readonly config: Readonly<Record<string, unknown>> | null;
-  /** By the step that they were drawn at. */
+  /** Sheets of samples by step. */
   readonly sheets: ReadonlyMap<number, Sheet>;
 }
 
@@ -53,14 +50,14 @@ export function numbersOf({ step: _, ...line }: LogLine): [name: string, value: 
   return Object.entries(line).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
 }
 
-/** What stands at one step, of its own line and of those of measures, whose numbers come under the measure's name. */
+/** The numbers of one step: of its own line, and of measurements under the measure's name. */
 export interface StepValues {
   readonly step: number;
   readonly time: number;
   readonly values: ReadonlyMap<string, number>;
 }
 
-/** The values of a run, a step an entry, in order. */
+/** The values of a run, an entry for each step, in order. */
 export function stepsOf({ lines }: LoggedRun): StepValues[] {
   const steps = new Map<number, { step: number; time: number; values: Map<string, number> }>();
   for (const { line, step, time } of lines) {
@@ -81,10 +78,7 @@ function startOf(location: string): number {
   return (birthtimeMs > 0 ? birthtimeMs : mtimeMs) / 1000;
 }
 
-/**
- * A line of version 1 tells how long a step took, not when it was: its time is that of the start and of the computing
- * since.
- */
+/** Lines with their times. A line of version 1 tells only how long a step took: its time is the start plus these. */
 function* timed(lines: readonly LogLine[], started: number): Generator<TimedLine> {
   let [time, before] = [started, 0];
   for (const line of lines) {

@@ -1,5 +1,5 @@
 /**
- * What an official checkpoint is, in the words of our own: its architecture, its latents and, as far as told, its run.
+ * Describes an official checkpoint as a record of ours: its architecture, its latents and, as far as known, its run.
  */
 import type { TrainingPath } from '../diffusion/interpolant.js';
 import { shiftForSize } from '../diffusion/time.js';
@@ -15,10 +15,12 @@ import { ADAM, type RunRecord, readRecord, type TrainingSettings } from '../trai
 import type { WeightsChoice } from '../training/weights-choice.js';
 import { version } from '../version.js';
 
-/** Where our exports keep the whole record, as JSON: among the arguments of a .pt, in the header of a .safetensors. */
+/**
+ * The entry in which our exports keep the whole record as JSON: an argument of a .pt, in the header of a .safetensors.
+ */
 export const RUN_KEY = 'repa.run';
 
-/** What neither the weights nor the saved arguments tell. */
+/** Facts that neither the weights nor the saved arguments tell. */
 export interface OfficialHints {
   /** `SiT-XL/2`, `DiT-B/4`, or the family alone: `SiT`, `DiT`. */
   model?: string;
@@ -108,7 +110,7 @@ function foreignRecord(checkpoint: OfficialCheckpoint, hints: OfficialHints): Ru
   };
 }
 
-/** Of the moving average: what the file tells, its run, or the official code, whose constant it is. */
+/** The decay of the moving average: from the file, from its run, or the constant of the official code. */
 function decayOf({ holds, decay, isOfficial }: OfficialCheckpoint, exported?: RunRecord): Average | undefined {
   if (decay !== undefined || holds === 'one') return decay;
   return exported?.training.emaDecays[0] ?? (isOfficial ? RECIPE.emaDecays[0] : undefined);

@@ -47,7 +47,7 @@ export async function readParquetRows(input: string): Promise<RowSource | undefi
   };
 }
 
-/** What the header of an exported stream said, but for what the import says itself. */
+/** The entries of the header of an exported stream, without those that the import writes itself. */
 function ownEntries(metadata: ReadonlyMap<string, string>): Record<string, string> {
   const imports = new Set(['repa.format', 'repa.kind', 'repa.tool', 'repa.command']);
   return Object.fromEntries([...metadata].filter(([key]) => OWN_ENTRY.test(key) && !imports.has(key)));

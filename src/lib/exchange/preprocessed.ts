@@ -68,7 +68,7 @@ export class PreprocessedWriter {
     this.#labels.push([name, label]);
   }
 
-  /** @returns what is not as one may think, one sentence each */
+  /** @returns what may surprise, one sentence each */
   end(): string[] {
     writeLabels(this.#folder, this.#labels);
     return [];

@@ -1,4 +1,4 @@
-/** Rows on their way into a tensor stream, whatever they were kept in before. */
+/** Rows of any origin on their way into a tensor stream. */
 import { DataError } from '../errors.js';
 import { bytesPerElement, type HostTensor } from '../formats/host-tensor.js';
 import { sameShape, showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
@@ -14,11 +14,11 @@ export interface Row {
 
 export interface RowSource {
   columns: readonly TensorColumn[];
-  /** Undefined where the input tells only at its end. */
+  /** The number of rows; undefined where the input tells it only at its end. */
   total: number | undefined;
-  /** Header entries that tell of the rows, such as the names of their classes. */
+  /** Header entries about the rows, such as the names of their classes. */
   metadata?: Readonly<Record<string, string>>;
-  /** What was left out or is not as one may think, one sentence each. */
+  /** What was left out or may surprise, one sentence each. */
   notes?: readonly string[];
   rows: AsyncIterable<Row>;
 }
@@ -97,7 +97,7 @@ export function checkedRow(tensor: HostTensor, column: TensorColumn, where: stri
   );
 }
 
-/** What a stream of these columns is called in its header. */
+/** The kind of a stream of these columns, for its header. */
 export function kindOf(columns: StreamSchema['columns']): string {
   const names = columns.map(({ name }) => name);
   if (names.includes('image')) return 'images';

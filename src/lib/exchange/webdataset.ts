@@ -168,7 +168,7 @@ export class WebDatasetWriter {
 }
 
 /**
- * What a key's sample may be called, the best first: without an image's ending, and with it. The first dot would end
+ * Names for a key's sample, the best first: without an image's ending, and with it. The first dot would end
  * it.
  */
 function stemsOf(name: string): string[] {

@@ -1,7 +1,7 @@
 /** Files of lines that may be longer than a string can be, read some megabytes at a time. */
 import { readSync } from 'node:fs';
 
-const LINE_FEED = 10;
+export const LINE_FEED = 10;
 /** Bytes that are read at a time: the longest line, too. */
 const PIECE = 1 << 24;
 

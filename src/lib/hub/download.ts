@@ -1,4 +1,4 @@
-/** Large files from elsewhere: resumed where a connection broke, checked before they get their name. */
+/** Downloads large files: resumed where a connection broke, and checked before they get their names. */
 import {
   closeSync,
   constants,
@@ -27,7 +27,7 @@ import { request, TransientError } from './http.js';
 export interface Download {
   url: string;
   headers?: Readonly<Record<string, string>>;
-  /** Where it goes; while it is not whole, to `<file>.incomplete`. */
+  /** The file to write; while it is not whole, it is `<file>.incomplete`. */
   file: string;
   /** Its size in bytes, where it is known beforehand. */
   size?: number;
@@ -35,18 +35,18 @@ export interface Download {
   sha256?: string;
   /** Throws when a whole file is not of the kind that was wanted, such as a page of words instead. */
   check?: (file: string) => void;
-  /** Before the second attempt; doubled with each one. */
+  /** Wait before the second attempt; it doubles with each further one. */
   firstWaitMs?: number;
 }
 
 /** Bytes that are here, and how many there are in all, where the server says. */
 export type OnProgress = (done: number, total: number | undefined) => void;
 
-/** Attempts in a row that bring nothing new. */
+/** Attempts in a row without new bytes, after which it gives up. */
 const ATTEMPTS = 5;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
-/** Between looks at what another process fetches. */
+/** Wait between checks of a file that another process fetches. */
 const LOCK_WAIT_MS = 200;
 
 /**

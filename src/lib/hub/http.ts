@@ -10,13 +10,13 @@ export interface RequestOptions {
   headers?: Readonly<Record<string, string>>;
 }
 
-/** A server that says nothing for so long is gone. */
+/** A server that is silent for so long counts as gone. */
 const IDLE_MS = 30_000;
 const MOST_REDIRECTS = 10;
 
-/** What went wrong may go right the next time. */
+/** An error after which another attempt may succeed. */
 export class TransientError extends Error {
-  /** What the server asked to wait, in milliseconds. */
+  /** The wait that the server asked for, in milliseconds. */
   constructor(
     message: string,
     readonly retryAfter?: number,

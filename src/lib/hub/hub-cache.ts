@@ -16,7 +16,7 @@ export interface HubFile {
 
 export const REVISION = 'main';
 
-// A variable that is set to nothing counts as not set.
+// An empty variable counts as not set.
 export const hubHome = (): string =>
   process.env.HF_HOME || path.join(process.env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'huggingface');
 

@@ -13,13 +13,13 @@ const endpoint = (): string => (process.env.HF_ENDPOINT || 'https://huggingface.
 
 const isTrue = (value: string | undefined): boolean => /^(1|on|yes|true)$/i.test(value ?? '');
 
-/** From HF_TOKEN, or as `hf auth login` keeps it. */
+/** The token of HF_TOKEN, or the one that `hf auth login` saved. */
 function token(): string | undefined {
   const file = process.env.HF_TOKEN_PATH || path.join(hubHome(), 'token');
   return process.env.HF_TOKEN || (existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined);
 }
 
-/** What the hub says of a file before it is fetched. */
+/** Facts of a file that the hub tells before it is fetched. */
 interface HubMetadata {
   commit: string;
   etag: string;
@@ -70,7 +70,7 @@ async function readMetadata(url: string, headers: Record<string, string>): Promi
   const header = (name: string): string | undefined => response.headers[name]?.toString();
   const commit = header('x-repo-commit') ?? '';
   const etag = (header('x-linked-etag') ?? header('etag') ?? '').replace(/^W\//, '').replaceAll('"', '');
-  // Both become names of files: what else a server may say must not lead anywhere.
+  // Both become names of files, so nothing else that a server sends may pass.
   if (!/^[0-9a-f]{40}$/.test(commit) || !/^[0-9a-f]{32,64}$/.test(etag)) {
     throw new UnavailableError(`${url}: the answer is not that of a Hugging Face hub`, 'Check HF_ENDPOINT.');
   }

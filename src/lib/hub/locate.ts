@@ -1,4 +1,4 @@
-/** Where the weights of a name are on this machine: shipped with repa, pulled, or put there by hand. */
+/** Finds the weights of a name on this machine: shipped with repa, pulled, or put there by hand. */
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

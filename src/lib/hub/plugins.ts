@@ -17,9 +17,9 @@ import { indexAddresses } from './python/settings.js';
 import { unpackWheel, wheelMetadata } from './python/unpack.js';
 
 export interface PublishedPlugin {
-  /** What pip would be asked for. */
+  /** The requirement, as pip would be given it. */
   readonly requirement: string;
-  /** A project of which only the metadata are wanted: it holds code of Python. */
+  /** A project of which only the metadata are fetched, as it holds Python code. */
   readonly without?: string;
 }
 
@@ -30,7 +30,7 @@ export const PLUGINS: ReadonlyMap<string, PublishedPlugin> = new Map([
   ['xla-tpu', { requirement: 'libtpu' }],
 ]);
 
-/** Which wheels a plugin was unpacked from. */
+/** The file that lists the wheels of a plugin. */
 const ORIGIN = 'wheels.json';
 
 /** Where wheels are kept until their plugin is whole. */

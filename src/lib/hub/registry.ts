@@ -10,7 +10,7 @@ export interface WebFile {
 
 export interface PublishedWeights {
   source: HubFile | WebFile;
-  /** Of a diffusion transformer, what its tensors do not tell. */
+  /** For a diffusion transformer, the model that its tensors do not tell. */
   model?: string;
 }
 
@@ -22,7 +22,7 @@ const SIZES = ['s', 'b', 'l', 'g'] as const;
 /** Decoders, statistics and diffusion transformers of RAE (arXiv 2510.11690). */
 const RAE = 'nyu-visionx/RAE-collections';
 
-/** Of RAEv2 (arXiv 2605.18324). */
+/** Those of RAEv2 (arXiv 2605.18324). */
 const RAE_2 = 'nyu-visionx/RAEv2-models';
 
 const web = (name: string, url: string, more: { sha256?: string; model?: string } = {}): [string, PublishedWeights] => {

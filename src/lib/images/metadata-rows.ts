@@ -1,6 +1,6 @@
 /** What Hugging Face's imagefolder reads beside pictures: metadata.jsonl or metadata.csv, a row a picture. */
 import { DataError } from '../errors.js';
-import { jsonObject } from '../formats/json-object.js';
+import { jsonLines } from '../formats/json-object.js';
 
 /** At the root of a set; of two, the first counts. */
 export const METADATA_FILES = ['metadata.jsonl', 'metadata.csv'];
@@ -11,15 +11,7 @@ export const METADATA_FILES = ['metadata.jsonl', 'metadata.csv'];
  * @throws DataError for a line that is no JSON object, or a row of another length than the first
  */
 export const metadataRows = (content: string, where: string): Record<string, unknown>[] =>
-  (where.endsWith('.csv') ? csvRows : jsonRows)(content, where);
-
-function jsonRows(lines: string, where: string): Record<string, unknown>[] {
-  return lines.split('\n').map((line, i) => {
-    const row = jsonObject(line);
-    if (row) return row;
-    throw new DataError(`${where}: line ${i + 1} is no JSON object`);
-  });
-}
+  (where.endsWith('.csv') ? csvRows : jsonLines)(content, where);
 
 /** A cell, in quotes or without, and what ends it. */
 const CELL = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/y;

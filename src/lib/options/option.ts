@@ -4,49 +4,49 @@
  */
 import { RepaError, UsageError } from '../errors.js';
 
-/** A text that an option does not take; whoever reads it says of which option, and where the text stood. */
+/** Thrown for a text that an option does not take; the caller adds the option, and where the text stood. */
 export class ValueProblem extends Error {}
 
-/** Another option: its key in the same table, or its flag, such as `--lambda`, anywhere in the verb's. */
+/** Names another option: by its key in the same table, or by its flag, such as `--lambda`, anywhere in the verb. */
 export type Reference = string;
 
 /** What must hold for an option to do anything, in words that follow "does nothing without". */
 export interface Condition {
   readonly words: string;
-  /** Of the values of the table that the option is in, before those of the tables around it. */
+  /** Given the values of the option's table, then those of the tables around it. */
   // biome-ignore lint/suspicious/noExplicitAny: the values of a table that this file cannot know
   readonly holds: (values: any) => boolean;
 }
 
-/** What any option may say of itself. */
+/** The settings that any option may have. */
 export interface OptionSettings {
-  /** The default in words, where it is no value or the value says little. */
+  /** The default in words, where there is no value or the value tells little. */
   readonly defaultText?: string;
-  /** Must be given, by whatever source. */
+  /** Whether it must be given, by any source. */
   readonly required?: boolean;
-  /** One of these options must be on, or the condition hold: alone this one would do nothing. */
+  /** One of these options must be on, or the condition must hold: alone this option would do nothing. */
   readonly needs?: Reference | readonly Reference[] | Condition;
   /** Options that cannot be given along with it. */
   readonly conflicts?: readonly Reference[];
-  /** The kind of network or sampler that has a use for it; others refuse it (see `refuseFor`). */
+  /** The kind of network or sampler that uses it; others refuse it (see `refuseFor`). */
   readonly onlyFor?: string;
   /**
    * Its value is a path that is written to: a file, one that is not written in order, a folder, or (true) either, a
    * folder where it is one or ends in /.
    */
   readonly writes?: true | 'file' | 'seekable' | 'folder';
-  /** Cannot be given twice on the command line, where the last of others counts: both may have been meant. */
+  /** Whether it is refused when given twice on the command line; of other options the last one counts. */
   readonly once?: boolean;
-  /** Is heard on the command line alone: what acts before repa.toml is read, or would be a surprise from there. */
+  /** Whether only the command line may give it: it acts before repa.toml is read, or would surprise from there. */
   readonly commandLineOnly?: boolean;
 }
 
 export interface Option<T = unknown> extends OptionSettings {
-  /** As help shows it: `-k, --neighbours <n>`. */
+  /** Its flags as help shows them: `-k, --neighbours <n>`. */
   readonly flags: string;
-  /** `--neighbours`; of one that switches off, `--no-cache`. */
+  /** Its long flag: `--neighbours`, or `--no-cache` for one that switches off. */
   readonly long: string;
-  /** Its key in repa.toml, and, as REPA_NEIGHBOURS, in the environment; of one that switches off without the `no-`. */
+  /** Its key in repa.toml and, as REPA_NEIGHBOURS, in the environment; without the `no-` of one that switches off. */
   readonly name: string;
   readonly description: string;
   readonly kind: 'value' | 'list' | 'flag' | 'off';
@@ -78,7 +78,7 @@ export function parsed<T, const S extends Default<NoInfer<T>> = OptionSettings>(
   return option(flags, description, 'value', parse, settings);
 }
 
-/** A comma-separated list, of which `item` reads one. */
+/** A comma-separated list, whose items `item` reads. */
 export function list<T, const S extends Default<readonly NoInfer<T>[]> = OptionSettings>(
   flags: string,
   description: string,
@@ -88,7 +88,7 @@ export function list<T, const S extends Default<readonly NoInfer<T>[]> = OptionS
   return option(flags, description, 'list', item, settings);
 }
 
-/** A range; `above` and `below` leave their own values out. */
+/** The bounds of a number; `above` and `below` are exclusive. */
 interface Bounds {
   readonly min?: number;
   readonly max?: number;
@@ -204,7 +204,7 @@ function option<T>(
   return { ...settings, flags, long, name, description, kind, parse, fallback: fallback as T };
 }
 
-/** Yes or no in the words that a variable or a string may say them with. */
+/** Reads yes or no in the words that a variable or a string may hold. */
 function truth(value: string): boolean {
   if (value === '1' || value === 'true') return true;
   if (value === '0' || value === 'false') return false;

@@ -1,16 +1,16 @@
-/** From what several sources say to the values of a table, checked as a whole wherever each came from. */
+/** Joins the values of several sources into those of a table, and checks them as a whole. */
 import { isDeepStrictEqual } from 'node:util';
 import { UsageError } from '../errors.js';
 import { type Option, readValue } from './option.js';
 import { type Entry, entriesOf, type Table, type Values, valueAt } from './table.js';
 
-/** Where values come from: the command line, the environment, a file. */
+/** A source of values: the command line, the environment, a file. */
 export interface Source {
-  /** As a message names it; empty for the command line, which needs no name. */
+  /** Its name in messages; empty for the command line. */
   readonly name: string;
-  /** Speaks to many verbs at once: what would do nothing in this one is passed over, and not refused. */
+  /** Whether it is for many verbs at once: a value that would do nothing in this one is ignored, not refused. */
   readonly isShared?: boolean;
-  /** The value of an option, undefined if this source says none. */
+  /** The value of an option; undefined if this source has none. */
   value(option: Option): unknown;
 }
 
@@ -26,13 +26,13 @@ export interface Resolved<T extends Table> {
 interface Choice {
   value: unknown;
   source: Source;
-  /** Of the source: 0 is the strongest. */
+  /** The rank of the source: 0 is the strongest. */
   rank: number;
 }
 
 /**
- * The values of a table. Each option has that of the first source that says one, else of the preset, else its default.
- * Of two that exclude each other, the one of the stronger source displaces the other.
+ * The values of a table. Each option has the value of the first source that has one, else of the preset, else its
+ * default. Of two that exclude each other, the one of the stronger source displaces the other.
  * @param sources the strongest first
  * @param presetOf the recipe that these values name, if any
  * @throws UsageError for an option that is missing, excluded by another of the same source, or without effect
@@ -108,7 +108,7 @@ function shown({ flags }: Option, { source }: Choice): string {
   return `'${flags}'${source.name ? ` (${source.name})` : ''}`;
 }
 
-/** Only what is on excludes anything: `raw = false` goes with `ema = 0.99`. */
+/** Whether a value switches something on: only then it excludes others; `raw = false` goes with `ema = 0.99`. */
 const isOn = (value: unknown): boolean =>
   !(value === undefined || value === false || value === 0 || (Array.isArray(value) && value.length === 0));
 
@@ -194,7 +194,7 @@ export function refuseFor<T extends Table>(table: T, values: Values<T>, kind: st
   throw new UsageError(`${refused.map(({ option }) => option.long).join(', ')}: ${why}`);
 }
 
-/** The options that the values ask something of, of a table or a part of it. */
+/** The options of a table whose values differ from their defaults and ask for something. */
 export const inUse = (table: Table, values: unknown): Option[] =>
   entriesOf(table)
     .filter((entry) => isInUse(entry, values))

@@ -1,7 +1,7 @@
 /** The options of a verb: a table of them, in which further tables may lie. */
 import type { Option } from './option.js';
 
-/** Options by the names that their values have in the code. */
+/** Options by the keys of their values in the code. */
 export interface Table {
   readonly [key: string]: Option | Table;
 }
@@ -15,7 +15,7 @@ export type Values<T extends Table> = {
 
 type ValueOf<O> = O extends Option<infer V> ? V : O extends Table ? Values<O> : never;
 
-/** Declares a table; only its type is more than the object. */
+/** Declares a table: gives back the same object, with its types inferred. */
 export const options = <const T extends Table>(table: T): T => table;
 
 /** An option, where it lies, and the table around it. */
@@ -46,7 +46,7 @@ export function valuesByName(table: Table, values: unknown): Record<string, unkn
 
 /** What a table changes when it comes under a prefix. */
 export interface PrefixSettings {
-  /** What the options belong to: each of them does nothing without it. */
+  /** The option that these belong to: each of them does nothing without it. */
   readonly needs?: Option['needs'];
 }
 
@@ -75,7 +75,7 @@ export function prefixed<const T extends Table>(prefix: string, table: T, { need
 export const pick = <const T extends Table, K extends keyof T & string>(table: T, ...keys: K[]): Pick<T, K> =>
   Object.fromEntries(keys.map((key) => [key, table[key]])) as Pick<T, K>;
 
-/** The same option with some of what it says changed: its description, its default, what it needs. */
+/** The same option with other settings: its description, its default, what it needs. */
 export const changed = <T>(
   option: Option<T>,
   changes: Partial<Omit<Option<T>, 'flags' | 'long' | 'name'>>,

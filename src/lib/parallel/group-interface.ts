@@ -1,4 +1,4 @@
-/** What processes that work on one thing together can tell each other. */
+/** A group of processes that share the work of a step. */
 
 /**
  * Every call but `leave` is collective: it returns when all processes of the group have made it, in the same order and

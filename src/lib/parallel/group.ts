@@ -1,4 +1,4 @@
-/** The processes that work on one thing together, and what they tell each other. */
+/** Joins the group of processes that share the work of a step, and lets them agree. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { mpiRank } from './environment.js';
 import type { ProcessGroup } from './group-interface.js';
@@ -36,8 +36,8 @@ export function agree(group: ProcessGroup, bytes: Uint8Array): boolean {
 const GRACE_MS = 3000;
 
 /**
- * Does work that all ranks do, then leaves the group. What fails here fails the group: this process is expected to
- * report the error and exit, which ends the others.
+ * Does work that all ranks do, then leaves the group. An error ends the group: this process reports it and exits, which
+ * ends the others.
  */
 export async function together<T>(group: ProcessGroup, work: () => Promise<T>): Promise<T> {
   try {

@@ -16,7 +16,7 @@ interface Handles {
 }
 
 export interface MpiLibrary {
-  /** What was loaded: a name that the system's loader knows, or a path. */
+  /** The loaded library: a name that the system's loader knows, or a path. */
   readonly file: string;
   /** Kind and version, in the library's own words. */
   readonly version: string;
@@ -30,7 +30,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 const OPEN_MPI = ['libmpi.so.40', 'libmpi.40.dylib'];
 const MPICH = ['libmpi.so.12', 'libmpich.so.12', 'libmpi.12.dylib'];
 
-/** Where to look, the launcher's own kind first: the other would see a world of one process. */
+/** The libraries to try, the launcher's own kind first: the other kind would see only one process. */
 function candidates(environment: Environment): string[] {
   if (environment.REPA_MPI_LIBRARY) return [environment.REPA_MPI_LIBRARY];
   const isMpich = environment.OMPI_COMM_WORLD_SIZE === undefined && environment.PMI_SIZE !== undefined;

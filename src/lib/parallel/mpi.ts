@@ -34,7 +34,7 @@ export function joinMpi(launched: number, environment = process.env): ProcessGro
     );
   }
   let member = true;
-  // A process that just went away would leave the others waiting for ever.
+  // A process that exited without a word would leave the others waiting for ever.
   process.on('exit', (code) => {
     if (member) abort(handles.world, code || 1);
   });

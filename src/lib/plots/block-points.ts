@@ -1,4 +1,4 @@
-/** What cknna and probe printed of a model's blocks, as points of curves along them. */
+/** Results of cknna and probe for a model's blocks, as points of curves along the blocks. */
 import path from 'node:path';
 import { DataError } from '../errors.js';
 import type { CurvePoint } from './draw.js';
@@ -14,7 +14,7 @@ export interface BlockPoint extends CurvePoint {
 const COLUMN = /\.b(\d+)(?:\.t(\d+(?:\.\d+)?))?(?: ~ .*)?$/;
 
 /**
- * Reads a file of results: each line that is of a block becomes a point; curves are of the file and the time.
+ * Reads a file of results: each line about a block becomes a point; a curve for each file and time.
  * @throws DataError when a line is no JSON object, or none is of a block
  */
 export function readBlocks(file: string): BlockPoint[] {

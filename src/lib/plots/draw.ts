@@ -8,24 +8,24 @@ import type { SpeedUp } from './speed-up.js';
 
 /** A point of a curve of one panel. */
 export interface CurvePoint {
-  /** Named in the legend. */
+  /** The name of the curve in the legend. */
   curve: string;
   x: number;
   value: number;
-  /** Of a band. */
+  /** The edges of a band. */
   low?: number;
   high?: number;
 }
 
 export interface Panel {
-  /** At the value axis. */
+  /** The title of the value axis. */
   title: string;
   points: readonly CurvePoint[];
   speedUps?: readonly SpeedUp[];
 }
 
 export interface DrawOptions {
-  /** At the x axis. */
+  /** The title of the x axis. */
   xTitle: string;
   /** Whether x has whole numbers only, each of which is written: blocks. */
   counted?: boolean;
@@ -36,16 +36,14 @@ export interface DrawOptions {
 const WIDTH = 900;
 const PANEL_HEIGHT = 340;
 const MARGIN = { left: 76, right: 34, top: 34, bottom: 50 };
-/**
- * Curves of at most this many points show them: what is measured now and then would else be hard to see, or no line.
- */
+/** Curves of at most this many points show them as dots: a few measurements would be hard to see as a line alone. */
 const DOTTED = 60;
 /** Between the outermost points and the frame, in pixels. */
 const INSET = 8;
-/** Each speed-up is told in a line of the corner that falling curves leave free, at the top on the right. */
+/** Height of a line about a speed-up, at the top right, where falling curves leave room. */
 const SPEED_UP_LINE = 20;
 const LEGEND_LINE = 20;
-/** Width of a character of the legend, about, and of what stands before a name. */
+/** Approximate width of a character of the legend, and of the mark before a name. */
 const CHARACTER = 7.4;
 const SWATCH = 40;
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c6d31', '#7f7f7f'];
@@ -167,7 +165,7 @@ function sparse(points: readonly CurvePoint[]): CurvePoint[] {
   return points.filter(({ curve }) => counts.get(curve)! <= DOTTED);
 }
 
-/** A level line at what the reference reached, and from its end to where each run was there first. */
+/** A horizontal line at the value that the reference reached, with marks where each run first reached it. */
 function speedUpMarks(speedUps: readonly SpeedUp[], curves: readonly string[]): Plot.Markish[] {
   return speedUps.flatMap(({ run, target, referenceX, x, factor }, i) => {
     const level = Plot.ruleY([target], { stroke: 'currentColor', strokeOpacity: 0.6, strokeDasharray: '5 4' });
@@ -199,5 +197,5 @@ function speedUpMarks(speedUps: readonly SpeedUp[], curves: readonly string[]): 
   });
 }
 
-/** How many times, in about two figures: 1.08 x, 2.4 x, 17 x. */
+/** A factor with about two figures: 1.08 x, 2.4 x, 17 x. */
 export const showFactor = (factor: number): string => `${factor.toFixed(factor < 2 ? 2 : factor < 10 ? 1 : 0)}\u00d7`;

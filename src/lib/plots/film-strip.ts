@@ -1,6 +1,6 @@
 /**
- * The sheets of pictures that a run kept on the way, one row a run and one column a step, as an SVG document: samples
- * from the same noise, as training goes on.
+ * The sheets of samples that runs kept while training, as an SVG document: a row for each run, a column for each step,
+ * the same noise throughout.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';

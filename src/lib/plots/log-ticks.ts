@@ -1,9 +1,9 @@
-/** Where a logarithmic axis is labelled. */
+/** The labels of a logarithmic axis. */
 
-/** Labels that an axis has room for, about. */
+/** About how many labels an axis has room for. */
 const MOST = 9;
 const FEWEST = 4;
-/** Distances between even labels, about. */
+/** About how many intervals between even labels. */
 const EVEN = 5;
 
 /**
@@ -35,5 +35,5 @@ function evenTicks(low: number, high: number): number[] {
   return Array.from({ length: Math.max(0, count) }, (_, i) => rounded((Math.ceil(low / step) + i) * step));
 }
 
-/** Without what binary fractions add: 0.6, not 0.6000000000000001. */
+/** Rounds off the error of binary fractions: 0.6, not 0.6000000000000001. */
 const rounded = (value: number): number => Number(value.toPrecision(12));

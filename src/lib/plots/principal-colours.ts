@@ -1,6 +1,6 @@
 /**
  * Tokens as colours: their first three principal components over all images as red, green and blue, as DINOv2's authors
- * show features (arXiv 2304.07193, figure 1). What has one colour, the network holds for alike.
+ * show features (arXiv 2304.07193, figure 1). Tokens that the network takes for alike have like colours.
  */
 import { DataError } from '../errors.js';
 import type { RgbImage } from '../images/rgb-image.js';
@@ -15,16 +15,16 @@ export interface TokenPicture {
 }
 
 const COMPONENTS = 3;
-/** Of the subspace iteration; components of features lie far enough apart. */
+/** Steps of the subspace iteration, enough for the components of features. */
 const ITERATIONS = 24;
-/** Of the components' values, this share at either end is as dark or as bright as it goes. */
+/** The share of values at either end that is drawn as dark or as bright as possible. */
 const TAIL = 0.01;
 /** Sides of the pictures are at least this many pixels: a token is a square of them. */
 const SIDE = 64;
 
 /**
  * The tokens of the first `count` rows of a stream as pictures.
- * @param column which tokens; by default the first that lie on a square grid
+ * @param column of the tokens; by default the first that lie on a square grid
  * @throws DataError when there are none
  */
 export async function tokenPictures(input: string, count: number, column?: string): Promise<TokenPicture[]> {

@@ -1,9 +1,9 @@
-/** What is drawn of runs: numbers of their logs, against steps, time or images. */
+/** Numbers of runs' logs against steps, time or images, as points of curves. */
 import { DataError } from '../errors.js';
 import { RunLog } from '../runs/run-log.js';
 import { trainingTime } from '../runs/training-time.js';
 
-/** What a curve runs along. */
+/** The x axis of a curve. */
 export type Axis = 'step' | 'seconds' | 'images';
 
 export interface Point {
@@ -76,7 +76,7 @@ export const smooth = (points: readonly Point[], window: number): Point[] =>
     }),
   );
 
-/** The mean of several runs at one x, and how far they spread. */
+/** The mean of several runs at one x, and their spread. */
 export interface Band extends Point {
   low: number;
   high: number;

@@ -1,4 +1,4 @@
-/** How much sooner a run reaches what another has in the end. */
+/** How much sooner a run reaches the last value of another. */
 import type { Point } from './run-points.js';
 
 export interface SpeedUp {
@@ -31,7 +31,7 @@ export function reaches(
   return before.x + ((next.x - before.x) * (target - before.value)) / (next.value - before.value);
 }
 
-/** Each other run of a field against the last value of the run `reference`, in the direction in which that went. */
+/** Compares each run with the last value of the run `reference`, in the direction in which that one changed. */
 export function speedUps(curves: readonly (readonly Point[])[], reference: string): SpeedUp[] {
   return curves
     .filter(([{ run }]) => run === reference)

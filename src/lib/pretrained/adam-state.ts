@@ -1,4 +1,4 @@
-/** What PyTorch's Adam saved of each parameter, found by the numbers or the names that its groups give them. */
+/** The state that PyTorch's Adam saved of each parameter, found by the numbers or names in its groups. */
 import { isDict, type PickleDict } from '../formats/pickle.js';
 import { TorchTensor } from '../formats/torch-tensor.js';
 import { sameShape } from '../numbers/typed-array.js';
@@ -8,7 +8,7 @@ import { isTrained, type StateDict, type StoredTensor, trainedNames, unwrappedNa
 export interface AdamState {
   /** `exp_avg.<name>` and `exp_avg_sq.<name>` of each trained parameter; undefined where they cannot be had. */
   moments: StateDict | undefined;
-  /** Steps that were taken, where that is told. */
+  /** Steps that were taken, where the file tells. */
   step: number | undefined;
   /** Why there are no moments. */
   problem?: string;

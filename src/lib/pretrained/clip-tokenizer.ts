@@ -15,16 +15,16 @@ const END = '<|endoftext|>';
 const WORD_END = '</w>';
 /** Contractions, words, single digits, and runs of anything else. */
 const WORDS = /'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
-/** Texts in which a word is looked up rather than merged again. */
+/** Words whose tokens are kept, to be looked up rather than merged again. */
 const MOST_KNOWN = 1 << 16;
 
-/** Letters of a word that are merged at first, for each token that is wanted of it. */
+/** Letters of a word that are merged at first, for each token needed. */
 const LETTERS_PER_TOKEN = 32;
-/** So many pieces before the end of what was merged may depend on what lies behind. */
+/** The last pieces of what was merged, which may still depend on the letters after them. */
 const UNSETTLED = 2;
 
 export class ClipTokenizer {
-  /** Of both files. */
+  /** Hash of both files. */
   readonly sha256: string;
   readonly #vocabulary: ReadonlyMap<string, number>;
   readonly #ranks: ReadonlyMap<string, number>;
@@ -62,7 +62,7 @@ export class ClipTokenizer {
     this.#end = end;
   }
 
-  /** Tokens that there are. */
+  /** The size of the vocabulary. */
   get size(): number {
     return this.#vocabulary.size;
   }

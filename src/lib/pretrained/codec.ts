@@ -13,7 +13,7 @@ import { isTokenCodec, openTokenCodec, WITHOUT_STATISTICS } from './token-codec.
 
 export type { Codec } from './codec-interface.js';
 
-/** Of a stream's header: the SHA-256 of the statistics of its latents. */
+/** The entry of a stream's header for the SHA-256 of the statistics of its latents. */
 export const STATISTICS_KEY = 'repa.latent.statistics';
 
 const pixels: Codec = {
@@ -32,11 +32,11 @@ export interface CodecOptions {
   vae: string;
   /** A weights file, in place of a name. */
   weights?: string;
-  /** Of encoder tokens: the file of their statistics, in place of the name's own. */
+  /** For encoder tokens: the file of their statistics, in place of the name's own. */
   statistics?: string;
-  /** Of encoder tokens: the half that is used; the decoder by default. */
+  /** For encoder tokens: the half that is used; the decoder by default. */
   half?: 'encoder' | 'decoder';
-  /** Of encoder tokens: without statistics, which are to be made. */
+  /** For encoder tokens: whether to leave out statistics, which are still to be made. */
   raw?: boolean;
   /** Overrides what is known of the latents' scale. */
   latentScale?: readonly number[];
@@ -76,8 +76,7 @@ export async function openCodec(options: CodecOptions): Promise<Codec> {
 }
 
 /**
- * The statistics that a decoder of latents takes: those that were named, or none where the latents are encoder tokens
- * without.
+ * The statistics that a decoder of latents takes: the named ones, or none for encoder tokens that were encoded without.
  * @param metadata what the latents' header says
  */
 export function statisticsFor(
@@ -145,7 +144,7 @@ export function checkStandardised(
   );
 }
 
-/** What turned latents into bytes, as told with images and numbers. */
+/** The decoder of images, as recorded with them and with numbers. */
 export interface DecoderRecord {
   name: string;
   /** Of its weights; null where it has none. */

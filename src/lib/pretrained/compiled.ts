@@ -1,4 +1,4 @@
-/** Functions of a batch of images, each image by itself, compiled once for each shape of image. */
+/** A function of each image of a batch, compiled once for each shape of image. */
 import { type Captured, capture, type tf } from '../engine/index.js';
 import { concatenated, sizeOf } from '../numbers/typed-array.js';
 

@@ -1,20 +1,20 @@
-/** What a frozen encoder of images gives, whatever it is made of. */
+/** The interface of frozen encoders of images. */
 import type { RgbImage } from '../images/rgb-image.js';
 
-/** Input values: with the mean and deviation of ImageNet or CLIP taken out, in [-1, 1], or in [0, 1]. */
+/** Input values: standardised by the mean and deviation of ImageNet or CLIP, in [-1, 1], or in [0, 1]. */
 export type InputNormalisation = 'imagenet' | 'clip' | 'signed' | 'unit';
 
 export interface Encoder {
-  /** As recorded in `repa.model`. */
+  /** Its name, as recorded in `repa.model`. */
   readonly name: string;
   readonly sha256: string;
-  /** Side of the square crop that it wants. */
+  /** Side of the square crop that it takes. */
   readonly size: number;
   /** Side of its input: smaller than `size` where it resizes a crop. A crop of this side is taken as it is. */
   readonly side: number;
-  /** As recorded in `repa.preprocess`. */
+  /** Its preprocessing, as recorded in `repa.preprocess`. */
   readonly preprocess: Readonly<Record<string, unknown>>;
-  /** What computes it, where that is not the backend that was selected. */
+  /** The engine that computes it, if not the selected backend. */
   readonly engine?: string;
   readonly tokens: number;
   readonly dim: number;

@@ -15,7 +15,7 @@ import { loadNetwork } from './load.js';
 export type { Encoder } from './encoder-interface.js';
 
 export interface EncoderOptions {
-  /** The name of a network that is known here, or an .onnx file; default `DEFAULT_ENCODER`, or what `weights` tell. */
+  /** The name of a known network, or an .onnx file; default `DEFAULT_ENCODER`, or the family that `weights` tell. */
   encoder?: string;
   /** A weights file, in place of the name's own; its architecture is inferred. */
   weights?: string;
@@ -25,13 +25,13 @@ export interface EncoderOptions {
   posEmbed: PositionResampling;
   /** Side of the crop, if not the encoder's own. */
   size?: number;
-  /** Of an .onnx file: the output to take, and what its input's values are. */
+  /** For an .onnx file: the output to take, and the values of its input. */
   output?: string;
   normalise?: InputNormalisation;
   batchSize: number;
 }
 
-/** The paper's. */
+/** That of the paper. */
 export const DEFAULT_ENCODER = 'dinov2-vit-b';
 
 /**

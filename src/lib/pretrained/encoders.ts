@@ -1,4 +1,4 @@
-/** What is known of published encoders by their name, beyond what their weights tell. */
+/** Facts of published encoders that their weights do not tell, by name. */
 import { DataError, UsageError } from '../errors.js';
 import type { EncoderPreprocess } from '../images/preprocess.js';
 import type { Shapes } from '../models/parameters.js';

@@ -39,15 +39,15 @@ export interface FeatureNetwork {
   readonly name: string;
   readonly sha256: string;
   readonly isInception: boolean;
-  /** Whether published numbers are of this very network: only then are ours called what they are. */
+  /** Whether published numbers are of this network: only then our numbers have their names. */
   readonly isPublished: boolean;
-  /** What the Frechet distance of its features is called: `FID`, `FD-DINOv2`, or `FD(network)`. */
+  /** The name of the Frechet distance of its features: `FID`, `FD-DINOv2`, or `FD(network)`. */
   readonly distance: string;
   /** How many features there are of each kind. */
   readonly dims: Readonly<Record<'pooled', number> & Partial<Record<FeatureKind, number>>>;
   /** How images are brought to the network's size, as recorded with each number. */
   readonly resize: string;
-  /** All else that features depend on besides the weights: the output that is taken, normalisation, positions. */
+  /** What else features depend on besides the weights: the output taken, normalisation, positions. */
   readonly preprocess: Readonly<Record<string, unknown>>;
   /** Features of at most `batchSize` square images of any size. */
   features(images: readonly RgbImage[]): ImageFeatures;
@@ -58,10 +58,10 @@ export interface FeatureNetworkOptions {
   /** `inception`, the name of an encoder, or an .onnx file. */
   net: string;
   weights?: string;
-  /** Of an .onnx file: the output to take, and what its input's values are. */
+  /** For an .onnx file: the output to take, and the values of its input. */
   output?: string;
   normalise?: InputNormalisation;
-  /** Of Inception's input. */
+  /** How Inception's input is resized. */
   resize: InceptionResize;
   batchSize: number;
 }

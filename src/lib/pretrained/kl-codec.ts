@@ -29,8 +29,8 @@ const SCALE_KEY = 'scaling_factor';
 const SHIFT_KEY = 'shift_factor';
 
 /**
- * What the file tells, or its name. Of four channels without either, Stable Diffusion's, which most others descend
- * from; of other numbers there is no usual scale.
+ * The scale that the file tells, or its name. Latents of four channels without either have that of Stable Diffusion,
+ * from which most others descend; for other numbers of channels there is no usual scale.
  */
 function scaleOf({ name, path, metadata }: OpenNetwork, channels: number): LatentScale | undefined {
   const [scale, shift] = [metadata[SCALE_KEY], metadata[SHIFT_KEY] ?? '0'].map(Number);
@@ -45,10 +45,7 @@ function scaleOf({ name, path, metadata }: OpenNetwork, channels: number): Laten
   );
 }
 
-/**
- * By what the names of REPA-E's autoencoders (arXiv 2504.10483) and of their files are followed where their statistics
- * are.
- */
+/** The suffix of the statistics' file after the name of an autoencoder of REPA-E (arXiv 2504.10483). */
 const STATISTICS = '-latents-stats';
 
 /**

@@ -1,4 +1,4 @@
-/** Which codec latents from elsewhere are of, where no header tells. */
+/** The codec of latents from elsewhere, where no header tells it. */
 import { UsageError } from '../errors.js';
 import { checkScale, type LatentScale } from './latent-scale.js';
 
@@ -10,7 +10,7 @@ export interface LatentCodec {
   downsampling: number;
 }
 
-/** What was said of a codec. */
+/** Facts of a codec that options give. */
 export interface CodecHints {
   name?: string;
   scale?: readonly number[];

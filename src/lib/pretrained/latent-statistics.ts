@@ -13,12 +13,12 @@ import { sameShape, showShape, sizeOf } from '../numbers/typed-array.js';
 /** Added to the variance, as in the published code. */
 const EPSILON = 1e-5;
 
-/** Of latents of shape [C, h, w]. */
+/** The statistics of latents of shape [C, h, w]. */
 export interface LatentStatistics {
   mean: Float32Array;
   deviation: Float32Array;
   shape: readonly number[];
-  /** Of the file. */
+  /** Hash of the file. */
   sha256: string;
 }
 

@@ -13,7 +13,7 @@ export interface LatentStream {
   readonly metadata: Readonly<Record<string, string>>;
   /** Name of the codec that made the latents, or that decodes them. */
   readonly codec: string;
-  /** Of one latent. */
+  /** The shape of one latent. */
   readonly shape: readonly [channels: number, height: number, width: number];
   readonly rows: AsyncIterable<LatentRow>;
 }

@@ -25,7 +25,7 @@ export interface NetworkRequest {
 }
 
 export interface LoadedNetwork {
-  /** As recorded in `repa.model`: the name, or the file's base name. */
+  /** Its name, as recorded in `repa.model`: the name, or the file's base name. */
   name: string;
   /** Where the weights are. */
   path: string;
@@ -50,7 +50,7 @@ const TRANSLATE: Record<NetworkKind, (weights: Weights) => Weights> = {
   'clip-text': toClipTextNames,
 };
 
-/** Only what the network takes is read, and nothing is kept of it here: a file may hold much more. */
+/** A weight that is read from its file each time: nothing is kept here, as a file may hold much more. */
 class StoredWeight implements Weight {
   readonly shape: readonly number[];
   readonly #file: WeightsFile;
@@ -96,8 +96,8 @@ export async function openNetwork({ kind, name, file }: NetworkRequest): Promise
 }
 
 /**
- * The same, for `use`, after which the file is closed.
- * @returns what `use` made of it
+ * Opens the weights of a network for `use`, after which the file is closed.
+ * @returns the result of `use`
  */
 export async function loadNetwork<T>(request: NetworkRequest, use: (network: LoadedNetwork) => T): Promise<T> {
   const network = await openNetwork(request);

@@ -27,9 +27,9 @@ export interface OfficialCheckpoint {
   readonly ema: StateDict;
   /** What the file has: both sets, a moving average alone, or one set of which nothing tells what it is. */
   readonly holds: 'both' | 'average' | 'one';
-  /** Of the average, where the file tells it. */
+  /** The decay of the average, where the file tells it. */
   readonly decay: Average | undefined;
-  /** Whether it is of the layout of the official code. */
+  /** Whether it has the layout of the official code. */
   readonly isOfficial: boolean;
   /** What a file with one set tells of it: where it lies, or in our exports what it is. */
   readonly only: string;
@@ -44,7 +44,7 @@ export interface OfficialCheckpoint {
   close(): void;
 }
 
-/** Where our exports tell what a file of one set of weights is: `raw`, or `ema 0.9999`. */
+/** The entry in which our exports tell what a file of one set of weights is: `raw`, or `ema 0.9999`. */
 export const WEIGHTS_KEY = 'repa.weights';
 
 /**

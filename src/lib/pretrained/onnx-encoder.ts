@@ -1,4 +1,4 @@
-/** Any image encoder as an ONNX file: what it takes and gives is read from the model itself. */
+/** Any image encoder as an ONNX file, whose inputs and outputs are read from the model itself. */
 import path from 'node:path';
 import { capture, engineInfo } from '../engine/index.js';
 import { notice } from '../engine/notice.js';
@@ -15,7 +15,7 @@ import { type Grid, tokenGrid, toTokens } from './token-grid.js';
 export interface OnnxEncoderOptions {
   /** The .onnx file. */
   file: string;
-  /** What it is called, if not by its file. */
+  /** Its name, if not that of the file. */
   name?: string;
   /** Name of the output to take; by default the first that is a map, a sequence or a vector, in this order. */
   output?: string;
@@ -25,7 +25,7 @@ export interface OnnxEncoderOptions {
   batchSize: number;
 }
 
-/** Side of the input where neither the model nor the user says: what most encoders were trained at. */
+/** Side of the input where neither the model nor an option tells: most encoders were trained at it. */
 const USUAL_SIDE = 224;
 
 /** Of a batch of images: a file may ask for any. */

@@ -1,4 +1,4 @@
-/** The options of verbs that take pretrained networks: which, with what weights, and what it takes and gives. */
+/** Options of pretrained networks: which one, its weights, its input and its output. */
 import { choice, integer, text } from '../options/option.js';
 import { options } from '../options/table.js';
 

@@ -1,8 +1,8 @@
 /**
  * Published checkpoints of diffusion transformers that hold the same network in another layout than the official SiT:
- * those of SPRINT (three lists of blocks, patches by a linear map, the fusion's halves and the patches' values the
- * other way round), of Self-Flow (patches by a linear map) and of RAEv2 (maps apart that are one here, and other
- * names). Checked against networks of their published code with random weights.
+ * those of SPRINT (three lists of blocks, patches by a linear map, the halves of the fusion and the values of
+ * patches in reverse order), of Self-Flow (patches by a linear map) and of RAEv2 (separate maps that are one here, and
+ * other names). Checked against networks of their published code with random weights.
  */
 import { DataError } from '../errors.js';
 import type { HostTensor } from '../formats/host-tensor.js';
@@ -35,7 +35,7 @@ function rowsFrom(stored: StoredTensor, from: (row: number) => number): StoredTe
   });
 }
 
-/** Columns of a matrix [n, m], its right half first. */
+/** A matrix [n, m] with its right half of columns first. */
 const halvesSwapped = (stored: StoredTensor): StoredTensor => {
   const columns = stored.shape[1];
   return changed(stored, stored.shape, (data) => {
@@ -51,13 +51,13 @@ const halvesSwapped = (stored: StoredTensor): StoredTensor => {
 /** Side of the patches of these networks. */
 const PATCH = 2;
 
-/** The linear map of patches, whose values are those of each channel after another, as a convolution. */
+/** The linear map of patches, whose inputs are ordered channel by channel, as a convolution. */
 function asConvolution(stored: StoredTensor): StoredTensor {
   const [width, values] = stored.shape;
   return changed(stored, [width, values / PATCH ** 2, PATCH, PATCH]);
 }
 
-/** Values of a patch that stand channel by channel, as we have them: place by place. */
+/** Reorders the values of a patch from channel by channel to pixel by pixel, as we have them. */
 function placesFirst(stored: StoredTensor): StoredTensor {
   const channels = stored.shape[0] / PATCH ** 2;
   return rowsFrom(stored, (row) => {
@@ -66,7 +66,7 @@ function placesFirst(stored: StoredTensor): StoredTensor {
   });
 }
 
-/** SPRINT's three lists of blocks as one. */
+/** Renames SPRINT's three lists of blocks as one list. */
 function sprintNames(names: Iterable<string>): (name: string) => string {
   const all = [...names];
   const count = (list: string): number =>
@@ -83,7 +83,7 @@ function sprintNames(names: Iterable<string>): (name: string) => string {
       .replace(/^projectors\.(\d)\./, 'projectors.0.$1.');
 }
 
-/** Maps that RAEv2 keeps apart: the first of each and those that follow it, and the one that they are here. */
+/** Maps that RAEv2 keeps separate: the first of each, all of its parts, and the one map that they are here. */
 const APART: readonly [first: RegExp, parts: readonly string[], whole: string][] = [
   [/\.attn\.q\.(weight|bias)$/, ['q', 'k', 'v'], 'qkv'],
   [/\.mlp\.w1\.(weight|bias)$/, ['w1', 'w2'], 'w12'],
@@ -107,7 +107,7 @@ const stacked = (parts: readonly StoredTensor[]): StoredTensor => {
   return { ...parts[0], shape, read };
 };
 
-/** RAEv2's names as ours: of the head of its early block those of Internal Guidance. */
+/** Turns RAEv2's names into ours; the head of its early block gets the names of Internal Guidance. */
 const tokenNames = (name: string): string =>
   name
     .replace(/^ctx_embedder\./, 'y_embedder.')
@@ -139,7 +139,7 @@ function fromTokenLayout(tensors: StateDict): StateDict {
 
 const FINAL = /^final_layer\.linear\.(weight|bias)$/;
 
-/** A state dict in our layout, of whatever published one. */
+/** A state dict of any published layout, in our layout. */
 export function toOwnLayout(tensors: StateDict): StateDict {
   if (tensors.has('ctx_embedder.learnable_tokens')) return fromTokenLayout(tensors);
   const embedding = tensors.get('x_embedder.proj.weight');

@@ -10,12 +10,12 @@ import { ClipTokenizer } from './clip-tokenizer.js';
 import { loadNetwork } from './load.js';
 
 export interface TextEncoder {
-  /** As recorded in `repa.model`. */
+  /** Its name, as recorded in `repa.model`. */
   readonly name: string;
   readonly sha256: string;
   /** Entries of a header that tell which it is. */
   readonly metadata: Readonly<Record<string, string>>;
-  /** Tokens of a text. */
+  /** L, the tokens of a text. */
   readonly tokens: number;
   readonly dim: number;
   /**
@@ -35,13 +35,13 @@ export interface TextEncoderOptions {
   batchSize: number;
 }
 
-/** Of the header: which vocabulary texts were cut into tokens by. */
+/** The entry of a header for the vocabulary that texts were tokenized with. */
 export const VOCABULARY_KEY = 'repa.vocabulary.sha256';
 
-/** Stable Diffusion's, and that of REPA's MM-DiT. */
+/** The text encoder of Stable Diffusion and of REPA's MM-DiT. */
 export const DEFAULT_TEXT_ENCODER = 'clip-vit-l';
 
-/** OpenAI's have the quick GELU, LAION's the exact one. */
+/** The activation by name: OpenAI's towers have the quick GELU, LAION's the exact one. */
 const ACTIVATIONS = [
   [/^clip-vit-[bl]$/, 'quick'],
   [/^openclip-vit-([blhg]|bigg)$/, 'erf'],

@@ -25,8 +25,8 @@ import {
 import { openNetwork } from './load.js';
 
 /**
- * `rae:` and the name of an encoder, and of how many of its last blocks, or of which, the mean is taken, if not of the
- * last alone.
+ * `rae:` and the name of an encoder; then how many of its last blocks, or which blocks, are averaged, if not the last
+ * alone.
  */
 const NAME = /^rae:([^/]+)(?:\/([1-9]\d*(?:\.[1-9]\d*)*))?$/;
 
@@ -76,7 +76,7 @@ function partName(vae: string, part: 'decoder' | 'statistics'): string {
   return `rae-${encoder}${chosen}-${part}`;
 }
 
-/** The numbers of the blocks that a name says, of `depth`. @throws UsageError for blocks that there are not */
+/** The numbers of the blocks that a name gives. @throws UsageError for blocks that the encoder does not have */
 function blocksOf(name: string, depth: number, vae: string): number[] {
   const numbers = name.split('.').map(Number);
   const [last] = numbers;
@@ -89,7 +89,7 @@ function blocksOf(name: string, depth: number, vae: string): number[] {
   );
 }
 
-/** In place of a file of statistics. */
+/** The word that takes the place of a file of statistics for tokens without. */
 export const WITHOUT_STATISTICS = 'none';
 
 /** @throws UnavailableError when nothing tells the statistics */
@@ -151,7 +151,7 @@ const missingHalf = ({ vae, half }: TokenCodecOptions): Pick<Codec, 'encode' | '
 
 type Half = Pick<Codec, 'sha256' | 'channels' | 'downsampling' | 'dispose'> & Partial<Pick<Codec, 'encode' | 'decode'>>;
 
-/** Where patches of 14 see 224 pixels of 256, a latent pixel stands for 16 of the image. */
+/** With patches of 14 the encoder sees a 256-pixel image at 224: a latent pixel stands for 16 pixels of the image. */
 const SEEN_AT_14 = 16;
 
 async function openEncoderHalf(name: string, blocks: string, { weights: file, vae }: TokenCodecOptions): Promise<Half> {

@@ -1,4 +1,4 @@
-/** Features of one image in the layouts that networks give them in, as tokens row by row of the grid. */
+/** Turns the features of one image, in the layout of any network, into tokens, row by row of the grid. */
 import { DataError } from '../errors.js';
 import { showShape, sizeOf } from '../numbers/typed-array.js';
 

@@ -16,17 +16,17 @@ import type { StateDict, StoredTensor } from './state-dict.js';
 
 export type { StateDict, StoredTensor } from './state-dict.js';
 
-/** One set of weights, and what its place tells of it. */
+/** One set of weights, with what its path in the file tells. */
 export interface WeightSet {
   /** The path to it, as `ema.shadow`; empty where the whole file is the set. */
   where: string;
   isAverage: boolean;
-  /** Of an average, where that is told. */
+  /** The decay of an average, where the file tells it. */
   decay: number | undefined;
   tensors: StateDict;
 }
 
-/** What is found in a file, by its path. */
+/** The contents of a file, by path. */
 export interface FileContents {
   tensors: ReadonlyMap<string, StoredTensor>;
   /** Lists of tensors without names. */
@@ -36,10 +36,10 @@ export interface FileContents {
   foreign: ReadonlySet<string>;
 }
 
-/** No weights lie deeper. */
+/** No weights are nested deeper. */
 const DEEPEST = 16;
 
-/** Everything below a value of a pickle. What is there twice is looked at once. */
+/** Everything below a value of a pickle; a value that occurs twice is visited once. */
 export function contentsOf(root: unknown): FileContents {
   const tensors = new Map<string, StoredTensor>();
   const lists = new Map<string, StoredTensor[]>();
@@ -65,7 +65,7 @@ export function contentsOf(root: unknown): FileContents {
   return { tensors, lists, numbers, foreign };
 }
 
-/** What wrappers of modules put into names: of parallel, sharded, compiled and recomputed ones. */
+/** What wrappers of parallel, sharded, compiled and checkpointed modules put into names. */
 const WRAPPERS = /(^|\.)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)(?=\.)/g;
 
 /** A name without them. */
@@ -86,7 +86,7 @@ const wordsOf = (path: string): string[] =>
     .split(/[^a-z]+/);
 const AVERAGE_WORDS = new Set(['ema', 'shadow', 'average', 'averaged', 'avg', 'swa']);
 
-/** What PyTorch's averaged models count beside their weights. */
+/** The counter that PyTorch's averaged models keep beside their weights. */
 const AVERAGED_COUNT = 'n_averaged';
 
 /**
@@ -101,7 +101,7 @@ function prefixesOf(names: Iterable<string>): string[] {
   return [...found];
 }
 
-/** No file has so many, and each costs a look at all its tensors. */
+/** A bound that no file reaches; each set costs a pass over all tensors. */
 const MOST_SETS = 64;
 
 /**
@@ -135,7 +135,7 @@ function setAt(prefix: string, others: readonly string[], contents: FileContents
   return { ...placeOf(prefix, contents), tensors: toOfficialNames(toOwnLayout(own)) };
 }
 
-/** What the path of a set tells. */
+/** The facts that the path of a set tells. */
 function placeOf(prefix: string, contents: FileContents): Omit<WeightSet, 'tensors'> {
   const where = prefix.replace(/\.$/, '');
   const beside = prefix.replace(/module\.$/, '');
@@ -149,7 +149,7 @@ function placeOf(prefix: string, contents: FileContents): Omit<WeightSet, 'tenso
   };
 }
 
-/** In a path such as `ema_0.9999`, or as a number beside the weights or above them, as `decay`. */
+/** The decay in a path such as `ema_0.9999`, or in a number `decay` beside or above the weights. */
 function decayOf(where: string, { tensors, numbers }: FileContents): number | undefined {
   const inPath = /(?:^|[^\d.])(0\.\d+)/.exec(where)?.[1];
   if (inPath !== undefined) return Number(inPath);
@@ -222,7 +222,7 @@ export interface ChosenSets {
 }
 
 /**
- * Which sets are meant: those of `key`, else the only ones of their kind.
+ * The sets to use: those at `key`, else the only ones of their kind.
  * @throws DataError when there are none; UsageError when there are several of a kind, or none at `key`
  */
 export function chooseSets(sets: readonly WeightSet[], source: string, key?: string): ChosenSets {

@@ -1,14 +1,14 @@
-/** Whether numbers that were measured on the way of several runs were measured alike. */
+/** Checks that the numbers of several runs were measured in the same way. */
 import { DataError } from '../errors.js';
 import { flattened } from './facts.js';
 import type { Facts, LogLine } from './run-view.js';
 
-/** What a measure says of how it was made. */
+/** The fields of a measurement that tell how it was made. */
 const SAMPLES = ['count', 'reference', 'reference_count', 'image_size', 'resize', 'preprocess', 'sampler', 'decoder'];
 const NETWORK = ['network', 'network_sha256'];
 const HELD_OUT = ['rows', 'images', 'weights', 'features', 'time', 'k', 'probe_k'];
 const PROTOCOL = [...SAMPLES, ...NETWORK, ...HELD_OUT];
-/** What may differ: seeds are what several runs are for. */
+/** Fields that may differ: several runs are made to vary the seed. */
 const FREE = new Set(['sampler.seed']);
 
 interface Measured {
@@ -49,7 +49,7 @@ function refuseUnlike(kind: string, first: Protocol, own: Protocol): void {
   }
 }
 
-/** The facts that have to agree. Which average was sampled is the recipe's choice; whether one was, is not. */
+/** The facts that have to agree. Whether an average was sampled has to; which one is the recipe's choice. */
 function protocolOf(line: Facts): Map<string, string> {
   const told = PROTOCOL.filter((name) => line[name] !== undefined && line[name] !== null);
   const facts = flattened(Object.fromEntries(told.map((name) => [name, line[name]])));
@@ -62,6 +62,6 @@ function protocolOf(line: Facts): Map<string, string> {
   );
 }
 
-/** Only the alignment is with the features of an encoder. */
+/** Whether a line has an alignment, which alone depends on the features of an encoder. */
 const hasAlignment = (line: Facts): boolean =>
   String(line.metric ?? '') === 'cknna' || Object.keys(line).some((name) => name.startsWith('cknna'));

@@ -6,18 +6,18 @@ import type { RunFolder } from './run-folder.js';
 import type { Facts, RunChange, RunView } from './run-view.js';
 
 const LOOPBACK = '127.0.0.1';
-/** Names under which a browser on this machine asks; another one is a page from elsewhere that had itself renamed. */
+/** Host names of this machine. A request with another one comes from a foreign page (DNS rebinding). */
 const OWN_NAMES = new Set(['127.0.0.1', 'localhost', '[::1]']);
 
 /**
- * What a page has seen, as it says when it asks for more: how many lines of each run, and of which reading of the log.
+ * What a page has seen of a run, as it tells when it asks for more: how many lines, and of which reading of the log.
  */
 interface Seen {
   generation: number;
   lines: number;
 }
 
-/** A run with all lines that its log has had, so that every page that opens sees them. */
+/** A run with all lines of its log so far, for every page that opens. */
 class FollowedRun {
   #view: RunView;
   #generation = 0;
@@ -97,7 +97,7 @@ interface Reply {
   headers?: Record<string, string>;
 }
 
-/** What cannot be read now may be whole again when its run continues: the page says it and goes on asking. */
+/** The reply, or the reason why a run cannot be read now: the page shows it and asks again. */
 function replyOrReason(served: Served, request: IncomingMessage): Reply {
   try {
     return reply(served, request);
@@ -125,7 +125,7 @@ function reply({ runs, results }: Served, { headers, method, url = '/' }: Incomi
   return body ? { type: 'image/png', body } : refusal(404, 'no such page');
 }
 
-/** The page without a line: it asks for them at once, and shows something meanwhile. */
+/** The page without lines, which shows at once and then asks for them. */
 function emptyPage({ runs, results }: Served): Reply {
   const views = runs.map(({ folder }) => ({ name: folder.name, config: null, lines: [], pictures: [] }));
   const title = views.map(({ name }) => name).join(', ');

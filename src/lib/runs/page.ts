@@ -8,7 +8,7 @@ const asset = (name: string): string => readFileSync(new URL(`../../assets/${nam
 
 export interface Page {
   html: string;
-  /** What the page may do, as a Content-Security-Policy: run its own script, and nothing from elsewhere. */
+  /** Its Content-Security-Policy: it may run its own script, and load nothing from elsewhere. */
   policy: string;
 }
 
@@ -46,5 +46,5 @@ ${asset('page.css')}</style>
   return { html, policy };
 }
 
-/** JSON that no text in it can end the script element it stands in. */
+/** JSON in which no text can end the script element around it. */
 const inScript = (value: unknown): string => JSON.stringify(value).replaceAll('<', '\\u003c');

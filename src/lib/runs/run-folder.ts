@@ -12,7 +12,7 @@ export class RunFolder {
   readonly name: string;
   readonly #folder: string;
   readonly #log: RunLog | undefined;
-  /** Of one checkpoint alone: its configuration never changes. */
+  /** The checkpoint, where it alone is shown: its configuration never changes. */
   readonly #checkpoint: string | undefined;
   #config: { folder: string; facts: Facts } | undefined;
 

@@ -1,11 +1,11 @@
 /** The log of a run, read while it grows. */
 import { closeSync, fstatSync, openSync } from 'node:fs';
 import { DataError } from '../errors.js';
-import { endsWithin, isTooLong, linePieces } from '../files/line-pieces.js';
-import { jsonObject } from '../formats/json-object.js';
+import { endsWithin, isTooLong, LINE_FEED, linePieces } from '../files/line-pieces.js';
+import { jsonLines } from '../formats/json-object.js';
 import type { LogLine } from './run-view.js';
 
-/** What became of a log since it was read last. */
+/** What was added to a log since it was read last. */
 export interface LogGrowth {
   /** True where the file was replaced, as a run that continues does: the lines read before no longer count. */
   replaced: boolean;
@@ -44,22 +44,13 @@ export class RunLog {
         if (isTooLong(piece)) throw new DataError(`${this.#file}: line ${this.#line + 1} is longer than any of a log`);
         if (endsWithin(piece)) break; // its other half is still to come
         // One by one: there may be more than a call takes arguments.
-        for (const line of this.#parsed(piece.toString())) lines.push(line);
+        for (const line of jsonLines(piece.toString(), this.#file, this.#line)) lines.push(line);
         this.#offset += piece.length;
+        this.#line += piece.reduce((count, byte) => count + Number(byte === LINE_FEED), 0);
       }
       return { replaced, lines };
     } finally {
       closeSync(fd);
     }
-  }
-
-  #parsed(text: string): LogLine[] {
-    return text.split('\n').flatMap((line) => {
-      if (line === '') return [];
-      this.#line++;
-      const value = jsonObject(line);
-      if (value) return [value];
-      throw new DataError(`${this.#file}: line ${this.#line} is no JSON object`);
-    });
   }
 }

@@ -3,7 +3,7 @@
 /** One line of a log: of a step, or, with a field `evaluation`, of what was measured at one. */
 export type LogLine = Readonly<Record<string, unknown>>;
 
-/** Plain JSON whose meaning belongs to who wrote it: a configuration, a result with its protocol. */
+/** Plain JSON with fields of any meaning: a configuration, a result with its protocol. */
 export type Facts = Readonly<Record<string, unknown>>;
 
 /** A sheet of samples, drawn from the same noise at every step. */
@@ -32,7 +32,7 @@ export interface PageView {
   pictures: readonly { name: string; uri: string }[];
 }
 
-/** What became of one run since the page asked last. */
+/** What changed in a run since the page asked last. */
 export interface RunChange extends RunView {
   /** True where `lines` take the place of all earlier ones. */
   replaced: boolean;

@@ -2,9 +2,8 @@
 import type { LogLine } from './run-view.js';
 
 /**
- * Seconds that training had taken at any step, what was measured on the way left out: a step that is logged stands,
- * with its own time, for those since the line before, and pauses between the parts of a run that was continued do not
- * count.
+ * Seconds that training had taken at any step, without measurements and without the pauses of a run that was continued.
+ * A logged step stands, with its own time, for all steps since the line before.
  */
 export function trainingTime(lines: readonly LogLine[]): (step: number) => number {
   const times: { step: number; seconds: number }[] = [{ step: 0, seconds: 0 }];

@@ -1,4 +1,4 @@
-/** What a Python package index has of a project, by its simple API: PEP 503 as HTML, PEP 691 as JSON. */
+/** The files of a project in a Python package index, by its simple API: PEP 503 as HTML, PEP 691 as JSON. */
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -8,9 +8,9 @@ import { request, TransientError } from '../http.js';
 
 export interface IndexFile {
   readonly name: string;
-  /** Of http, https or file. */
+  /** An address of http, https or file. */
   readonly url: string;
-  /** What the server wants to know of who asks. */
+  /** Headers with the credentials for the server. */
   readonly headers: Readonly<Record<string, string>>;
   readonly sha256?: string;
   readonly size?: number;
@@ -21,10 +21,10 @@ export interface IndexFile {
 
 const JSON_TYPE = 'application/vnd.pypi.simple.v1+json';
 const ACCEPT = `${JSON_TYPE}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1`;
-/** A project's page is smaller, and so are a package's metadata. */
+/** Bytes that no page of a project and no metadata of a package reach. */
 const LARGEST_PAGE = 64e6;
 
-/** An address without who asks, and that as a header. */
+/** An address without its credentials, and these as a header. */
 export function credentialsOf(address: string): { url: URL; headers: Record<string, string> } {
   const url = new URL(address);
   const { username, password } = url;

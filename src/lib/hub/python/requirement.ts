@@ -1,4 +1,4 @@
-/** What a Python package needs (PEP 508): names, extras, conditions on versions and on the machine. */
+/** Requirements of Python packages (PEP 508): names, extras, conditions on versions and on the machine. */
 import { DataError } from '../../errors.js';
 import { parseSpecifiers, type Specifier } from './version.js';
 
@@ -31,7 +31,7 @@ export function parseRequirement(text: string, extras: readonly string[] = []): 
 
 const MACHINES: Readonly<Record<string, string>> = { x64: 'x86_64', arm64: 'aarch64' };
 
-/** What markers ask for. Of Python itself there is none: no package is run. */
+/** The values of markers. Python itself has none: no package is run. */
 const ENVIRONMENT: Readonly<Record<string, string>> = {
   sys_platform: process.platform,
   os_name: 'posix',
@@ -118,7 +118,7 @@ class Marker {
   }
 }
 
-/** Versions by their numbers, all else by its letters. */
+/** Compares versions by their numbers, and other texts by their letters. */
 function compared(a: string, operator: string, b: string): boolean {
   const order = new Intl.Collator('en', { numeric: true }).compare(a, b);
   const outcomes: Record<string, boolean> = {

@@ -1,4 +1,4 @@
-/** Which wheels a requirement comes to on this machine: of each project the newest that all conditions allow. */
+/** Resolves a requirement into wheels for this machine: of each project the newest that all conditions allow. */
 import { DataError, UnavailableError } from '../../errors.js';
 import { type IndexFile, projectFiles } from './index-page.js';
 import { parseRequirement, type Requirement } from './requirement.js';
@@ -14,12 +14,12 @@ export interface Wheel extends IndexFile {
 /** The text METADATA of a wheel. */
 export type ReadMetadata = (wheel: Wheel) => Promise<string>;
 
-/** Conditions that a choice brings can change another choice, so often at most. */
+/** How often the conditions of one choice may change another one. */
 const MOST_ROUNDS = 20;
 
 interface Wanted {
   readonly requirement: Requirement;
-  /** Which project asks for it. */
+  /** The project that requires it. */
   readonly by: string;
 }
 
