@@ -2,6 +2,7 @@
  * The discrete diffusion process of DDPM (arXiv 2006.11239) and its shortened versions (arXiv 2102.09672, section 4).
  */
 import { UsageError } from '../errors.js';
+import { roundHalfEven } from '../numbers/rounding.js';
 
 /** Training steps of DiT. */
 export const DDPM_STEPS = 1000;
@@ -42,13 +43,6 @@ export function stridedTimesteps(count: number, steps = DDPM_STEPS): Int32Array 
     if (Math.ceil(steps / stride) === count) return Int32Array.from({ length: count }, (_, i) => i * stride);
   }
   throw new UsageError(`${steps} steps cannot be cut to ${count} by a whole stride`, 'Use a divisor, such as 50.');
-}
-
-/** Python's rounding, which the published sampling schedules were made with. */
-function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  if (value - floor !== 0.5) return Math.round(value);
-  return floor % 2 === 0 ? floor : floor + 1;
 }
 
 /** The process that visits only the given `timesteps` (ascending; default all) of the one with these `betas`. */

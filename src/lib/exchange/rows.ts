@@ -3,7 +3,7 @@ import { DataError } from '../errors.js';
 import { bytesPerElement, type HostTensor } from '../formats/host-tensor.js';
 import { sameShape, showShape, sizeOf, type TypedArray } from '../numbers/typed-array.js';
 import { type CodecHints, codecMetadata, settleCodec } from '../pretrained/latent-codec.js';
-import type { StreamSchema, TensorColumn, TensorData } from '../stream/schema.js';
+import { COLUMN_NAME, type StreamSchema, type TensorColumn, type TensorData } from '../stream/schema.js';
 
 export interface Row {
   key: string;
@@ -30,9 +30,6 @@ const DIM_NAMES: Readonly<Record<string, readonly string[]>> = {
   image: ['H', 'W', 'C'],
   feature: ['tokens', 'dim'],
 };
-
-/** Names of columns that arrays may have; others could not be typed on a command line. */
-const COLUMN_NAME = /^[A-Za-z][\w.-]*$/;
 
 /**
  * The column that rows of this kind are: images, latents, features of a grid, or one vector.

@@ -107,7 +107,7 @@ export function openAtomicFile(file: string, { alone = false }: AtomicOptions = 
   };
 }
 
-/** What only tidies up does not hide why. */
+/** Tidies up, and ignores its errors: they must not hide the error before. */
 function tryTo(tidy: () => void): void {
   try {
     tidy();

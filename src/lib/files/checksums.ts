@@ -12,7 +12,7 @@ const SUMS = 'SHA256SUMS';
 const LINE = /^([0-9a-f]{64}) [ *](.+)$/;
 const CHUNK = 1 << 20;
 
-/** Of a file's bytes; the file is never held in memory. */
+/** The hash of a file, which is never held in memory. */
 function sha256OfFile(file: string): string {
   const hash = createHash('sha256');
   const chunk = new Uint8Array(CHUNK);
@@ -32,14 +32,14 @@ export function writeChecksums(folder: string): void {
   writeFileAtomic(path.join(folder, SUMS), lines.join(''));
 }
 
-/** What was written down, as text; undefined in a folder of before there were checksums. */
+/** The text of SHA256SUMS; undefined in an older folder, which has none. */
 export function readChecksums(folder: string): string | undefined {
   const file = path.join(folder, SUMS);
   return existsSync(file) ? readFileSync(file, 'utf8') : undefined;
 }
 
 /**
- * Compares a file of a folder with what was written down. A folder without checksums passes: those of before have none.
+ * Compares a file of a folder with its checksum. A folder without checksums passes, as older ones have none.
  * @throws DataError when the file is another, or was not there
  */
 export function checkChecksum(folder: string, name: string): void {

@@ -1,4 +1,4 @@
-/** The program's own code, as one hash: what it computed is only used again by the code that computed it. */
+/** One hash of the program's own code: cached results are used only by the code that computed them. */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';

@@ -1,4 +1,4 @@
-/** Where repa keeps what outlives a run. */
+/** The folders of repa's caches. */
 import os from 'node:os';
 import path from 'node:path';
 

@@ -1,4 +1,4 @@
-/** Which processes of this machine are still there. */
+/** Tells whether processes of this machine still run. */
 import { readFileSync, readlinkSync } from 'node:fs';
 
 /** Process ids mean something only within one of these. */

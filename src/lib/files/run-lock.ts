@@ -19,7 +19,7 @@ export const LOCK_NAME = 'run.lock';
 
 interface Holder {
   host: string;
-  /** Of the host's start: after another one, no process of before is left. */
+  /** The id of the host's start: after a restart, no earlier process is left. */
   boot: string | undefined;
   namespace: string;
   pid: number;
@@ -37,10 +37,11 @@ export interface RunLock {
 /** A lock that says nothing after so long was left by a process that was killed while it wrote. */
 const UNWRITTEN_MS = 60_000;
 
-/** A run touches its lock so often, */
+/** How often a run touches its lock. */
 const TOUCH_MS = 20_000;
 /**
- * and one on another machine that has not for so long is gone. Steps may take minutes, so a thread of its own touches.
+ * A run on another machine that has not touched its lock for so long counts as gone. Steps may take minutes, so a
+ * thread of its own touches the lock.
  */
 export const LEASE_MS = 300_000;
 

@@ -1,9 +1,9 @@
-/** SHA-256 in hexadecimal: of files of weights, and of what results are kept by. */
+/** SHA-256 in hexadecimal, of files and texts. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 
-/** Of a file's bytes; the file is never held in memory. */
+/** The hash of a file, which is never held in memory. */
 export async function sha256Of(file: string): Promise<string> {
   const hash = createHash('sha256');
   await pipeline(createReadStream(file), hash);

@@ -20,7 +20,7 @@ const swept = new Set<string>();
 /** Whether a name is one that `temporaryName` gives. */
 export const isTemporaryName = (name: string): boolean => NAME.test(name);
 
-/** What is called so, and lies in a folder, says that the folder is not whole. */
+/** The name of a file that marks its folder as unfinished. */
 export const MARK = 'unfinished';
 
 /** Whether a file is such a mark. It stays when its writer is gone: the folder is not whole by that. */
@@ -68,7 +68,7 @@ export function isStale(file: string): boolean {
   return system === SYSTEM ? !isRunning(Number(pid)) : Date.now() - lastWrite(file) > DAY_MS;
 }
 
-/** A folder that is missing or closed to us has nothing that we could remove; whoever writes into it will say so. */
+/** The names in a folder; none if it is missing or closed, which the writer reports. */
 function list(folder: string): string[] {
   try {
     return readdirSync(folder);

@@ -13,7 +13,7 @@ import { isMark, isStale, isTemporaryName, MARK, temporaryName } from './tempora
 export const isUnfinished = (folder: string): boolean =>
   isTemporaryName(path.basename(path.resolve(folder))) || readdirSync(folder).some(isMark);
 
-/** Empty where the process that it is of has just ended. */
+/** The text of a mark; empty where its process has just ended. */
 function textOf(mark: string): string {
   try {
     return readFileSync(mark, 'utf8');

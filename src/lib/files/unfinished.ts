@@ -1,4 +1,4 @@
-/** What must be undone if a signal ends the process: a temporary file, say. */
+/** Clean-ups for a signal that ends the process, such as the removal of a temporary file. */
 const cleanups = new Set<() => void>();
 
 /** Registers a clean-up; returns how to unregister it, once there is nothing left to undo. */

@@ -1,7 +1,7 @@
 /** A file's bytes, to its end. */
 import { open } from 'node:fs/promises';
 
-/** Of what tells no size: a pipe, or a file that the system makes while it is read. */
+/** Bytes read at a time from what has no size: a pipe, or a file of /proc. */
 const CHUNK = 1 << 16;
 
 /**

@@ -52,7 +52,7 @@ export function toFloat32(tensor: HostTensor): Float32Array {
   return new Float32Array(data);
 }
 
-/** bf16 is the upper half of an f32's bits. */
+/** bf16 is the upper half of the bits of an f32. */
 function floatFromBfloat(src: Uint16Array): Float32Array {
   const bits = new Uint32Array(src.length);
   for (let i = 0; i < src.length; i++) bits[i] = src[i] << 16;

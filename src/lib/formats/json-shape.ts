@@ -1,4 +1,4 @@
-/** The shape that JSON of a file must have: checked once when it is read, and of a known type from then on. */
+/** Shapes of JSON: checked once when a file is read, after which the value has a known type. */
 import { DataError } from '../errors.js';
 
 /**
@@ -10,7 +10,7 @@ export type Shape<T> = (value: unknown, at: string) => T;
 /** The type of what a shape reads. */
 export type ShapeOf<S> = S extends Shape<infer T> ? T : never;
 
-/** A value of another shape; whoever reads the file says in which. */
+/** A value of another shape; the reader of the file adds its name. */
 class ShapeProblem extends Error {}
 
 /**
@@ -34,7 +34,7 @@ function shown(value: unknown): string {
 const wrong = (at: string, expected: string, value: unknown): ShapeProblem =>
   new ShapeProblem(`${at || 'the whole'}: ${expected} is expected, not ${shown(value)}`);
 
-/** A value that holds what is expected. */
+/** A value that passes a check. */
 export const checked =
   <T>(expected: string, holds: (value: unknown) => boolean): Shape<T> =>
   (value, at) => {
@@ -51,7 +51,7 @@ export const count: Shape<number> = checked(
   (value) => Number.isSafeInteger(value) && (value as number) >= 0,
 );
 
-/** A whole number of at least 0 that is no more than any such thing has. */
+/** A whole number from 0 to `most`. */
 export const countUpTo = (most: number): Shape<number> =>
   checked(
     `a whole number of at most ${most}`,
@@ -103,7 +103,7 @@ export const someFields =
       }),
     );
 
-/** A field that came in later: one that is absent means what was so before. */
+/** A field that was added later: where it is absent, it means `before`. */
 export const later = <T>(shape: Shape<T>, before: T): Shape<T> => {
   const read: Shape<T> = (value, at) => (value === undefined ? before : shape(value, at));
   LATER.add(read as Shape<unknown>);
@@ -112,7 +112,7 @@ export const later = <T>(shape: Shape<T>, before: T): Shape<T> => {
 
 const LATER = new WeakSet<Shape<unknown>>();
 
-/** An object of the fields of `required`, all of them but those that came in later, and any of those of `optional`. */
+/** An object of the fields of `required`, all of them except those added later, and any of `optional`. */
 export const fieldsWith =
   <const F extends Readonly<Record<string, Shape<unknown>>>, const O extends Readonly<Record<string, Shape<unknown>>>>(
     required: F,
@@ -128,7 +128,7 @@ export const fieldsWith =
     return found as never;
   };
 
-/** An object of these fields, no others, and all of them but those that came in later. */
+/** An object of these fields, no others, and all of them except those added later. */
 export const fields = <const F extends Readonly<Record<string, Shape<unknown>>>>(
   shapes: F,
 ): Shape<{ -readonly [K in keyof F]: ShapeOf<F[K]> }> => fieldsWith(shapes, {});

@@ -1,4 +1,4 @@
-/** What an ONNX file says of its network, without computing it: ModelProto, GraphProto and below (onnx.proto3). */
+/** The inputs, outputs and operators of an ONNX file, read without computing it (ModelProto of onnx.proto3). */
 import { constants } from 'node:buffer';
 import { DataError } from '../errors.js';
 import { sizeOf } from '../numbers/typed-array.js';
@@ -19,10 +19,10 @@ export interface OnnxFile {
   readonly producer: string;
   /** The version of each set of operators, `ai.onnx` by the name of ''. */
   readonly opsets: ReadonlyMap<string, number>;
-  /** Those that are no weights. */
+  /** The inputs that are not weights. */
   readonly inputs: readonly OnnxPort[];
   readonly outputs: readonly OnnxPort[];
-  /** How often each operator stands in the graph. */
+  /** How often each operator occurs in the graph. */
   readonly operators: ReadonlyMap<string, number>;
   readonly weights: number;
   readonly parameters: number;

@@ -44,14 +44,14 @@ interface ParquetFile {
   path: string;
   buffer: Awaited<ReturnType<typeof asyncBufferFromFile>>;
   metadata: FileMetaData;
-  /** Of its first row, over all files. */
+  /** The number of its first row, over all files. */
   start: number;
   rows: number;
 }
 
-/** Unpacked bytes of a row group that are held in memory at a time, about; a larger group is read in several goes. */
+/** About how many unpacked bytes are held in memory at a time: a larger row group is read in several passes. */
 const GROUP_AT_ONCE = 2 ** 26;
-/** More than this is no group that anyone writes: each go unpacks some of it again. */
+/** Nobody writes larger row groups; each pass unpacks some of a group again. */
 const LARGEST_GROUP = 2 ** 33;
 
 const isParquetName = (name: string): boolean => /\.parquet$/i.test(name);
@@ -110,7 +110,7 @@ export async function openParquet(input: string): Promise<ParquetSet> {
   };
 }
 
-/** What the reader throws of a damaged file is no error of its own kind. */
+/** Turns whatever the reader throws for a damaged file into a DataError. */
 async function reading<T>(file: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();
@@ -120,7 +120,7 @@ async function reading<T>(file: string, read: () => Promise<T>): Promise<T> {
   }
 }
 
-/** What a reader stumbles over, where it expected something else, tells of the reader alone. */
+/** The reason of an error; a TypeError of the reader tells nothing about the file. */
 const reasonOf = (error: Error): string =>
   error instanceof TypeError || error instanceof RangeError ? 'it is damaged' : error.message;
 

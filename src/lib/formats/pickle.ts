@@ -29,7 +29,7 @@ export interface PickleOptions {
 
 export const newDict = (): PickleDict => Object.create(null) as PickleDict;
 
-/** Marks the stand-in of an object whose class is not known here. */
+/** Marks what stands for an object of an unknown class. */
 const FOREIGN = Symbol('foreign');
 
 /**
@@ -237,7 +237,7 @@ class Machine {
 export const isDict = (value: unknown): value is PickleDict =>
   typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === null;
 
-/** In steps, what a value costs whoever goes through it. */
+/** What it costs to go through a value, in steps. */
 function sizeOf(value: unknown): number {
   if (Array.isArray(value)) return value.length;
   if (typeof value === 'string' || value instanceof Uint8Array) return Math.floor(value.length / TEXT_OF_A_STEP);

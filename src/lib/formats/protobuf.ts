@@ -2,7 +2,7 @@
 
 const WIRE = { varint: 0, fixed64: 1, lengthDelimited: 2, fixed32: 5 } as const;
 
-/** Bytes that are worth keeping where they are until the message is finished: weights are copied once. */
+/** Bytes from this length on stay where they are until the message is finished: weights are copied once. */
 const LARGE = 4096;
 
 export class ProtobufWriter {

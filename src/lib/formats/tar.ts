@@ -13,7 +13,7 @@ export const TAR_BLOCK = 512;
 const LONGEST_HEADER = 1 << 20;
 /** Bytes of a name, as of any path that Linux takes. */
 const LONGEST_NAME = 4096;
-/** A body that is read whole is not larger: a few bytes can be unpacked to many. */
+/** The largest body that is read whole: a few bytes can be unpacked to many. */
 const LARGEST_BODY = 2 ** 28;
 
 export interface TarEntry {
@@ -29,7 +29,7 @@ export interface TarEntry {
 }
 
 export interface TarOptions {
-  /** Whether links are told as well. */
+  /** Whether links are listed too. */
   links?: boolean;
 }
 

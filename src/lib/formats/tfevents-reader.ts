@@ -1,4 +1,4 @@
-/** What stands in event files of TensorBoard, whoever wrote them. */
+/** Reads event files of TensorBoard, by any program. */
 import { DataError } from '../errors.js';
 import { BinaryFile } from './binary-file.js';
 import { type ProtobufField, protobufFields } from './protobuf-fields.js';
@@ -7,7 +7,7 @@ import { EVENT, maskedCrc, SUMMARY, VALUE } from './tfevents.js';
 /** One value of a step. */
 export interface EventValue {
   readonly tag: string;
-  /** Undefined of a picture, a text, or another thing. */
+  /** The number; undefined for a picture, a text, or anything else. */
   readonly scalar: number | undefined;
 }
 

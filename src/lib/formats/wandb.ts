@@ -11,7 +11,7 @@ const HEADER = { versions: 1 } as const;
 const VERSIONS = { producer: 1, oldestReader: 2 } as const;
 const RUN = { id: 1, project: 3, config: 4, name: 8, start: 17 } as const;
 const TIME = { seconds: 1, nanoseconds: 2 } as const;
-/** Of a history, a summary, a configuration. */
+/** Fields of a history, a summary, a configuration. */
 const ITEMS = { item: 1 } as const;
 const HISTORY = { step: 2 } as const;
 const ITEM = { key: 1, nestedKey: 2, json: 16 } as const;
@@ -67,7 +67,7 @@ export class WandbFile {
     });
   }
 
-  /** What stands at a step; a picture is an object that names a file of the run. */
+  /** Adds the values of a step; a picture is an object that names a file of the run. */
   history(step: number, values: ReadonlyMap<string, unknown>): void {
     this.#record(RECORD.history, (history) => {
       for (const [key, value] of values) writeValue(history, [key], value);
@@ -75,7 +75,7 @@ export class WandbFile {
     });
   }
 
-  /** The values that stand for the run as a whole: the newest. */
+  /** Sets the values of the run as a whole: the newest. */
   summary(values: ReadonlyMap<string, unknown>): void {
     this.#record(RECORD.summary, (summary) => {
       for (const [key, value] of values) writeValue(summary, [key], value);

@@ -1,4 +1,4 @@
-/** Network weights from any of the files they come in, told apart by content and not by name. */
+/** Network weights from files of any format, recognised by content and not by name. */
 import { DataError } from '../errors.js';
 import { BinaryFile } from './binary-file.js';
 import type { HostTensor, TensorInfo } from './host-tensor.js';
@@ -21,7 +21,7 @@ export interface WeightsFile {
 }
 
 export interface WeightsOptions {
-  /** Where in a PyTorch checkpoint the state dict lies: `ema`, or `student.backbone` for a dictionary within one. */
+  /** The path of the state dict in a PyTorch checkpoint: `ema`, or `student.backbone` for a dictionary within one. */
   key?: string;
 }
 

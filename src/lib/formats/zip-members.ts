@@ -20,7 +20,7 @@ const DESCRIPTOR = 0x08074b50;
 const STORED = 0;
 const DEFLATED = 8;
 const IN_ZIP64 = 0xffffffff;
-/** Deflate cannot do better than 1032 to 1, so a member that claims more is a lie. */
+/** Deflate compresses at most 1032 to 1: a member that claims more is refused. */
 const BEST_DEFLATE_RATIO = 1032;
 
 export interface ZipEntry {

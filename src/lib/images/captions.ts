@@ -8,7 +8,7 @@ import { jsonObject } from '../formats/json-object.js';
 import { isHidden, isImageName } from './image-names.js';
 import { METADATA_FILES, metadataRows } from './metadata-rows.js';
 
-/** What Hugging Face's imagefolder, img2dataset and others call a caption. */
+/** The fields of a caption in Hugging Face's imagefolder, img2dataset and others. */
 const CAPTION_FIELDS = ['text', 'caption'];
 
 /** The captions of each picture, at least one; of a plain text file, of line numbers. */
@@ -71,7 +71,7 @@ function ofFile(file: string): Captions {
   return new Map(linesOf(text).map((line, i) => [String(i), [line]]));
 }
 
-/** @param rows what each holds, with how it is called in messages */
+/** @param rows with their names in messages */
 function ofRows(rows: readonly [string, Record<string, unknown> | undefined][], file: string): Captions {
   const captions = new Map<string, string[]>();
   for (const [where, fields] of rows) {

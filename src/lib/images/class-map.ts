@@ -1,4 +1,4 @@
-/** Which class has which number, as a stream's header tells it. */
+/** The numbers of classes, as the header of a stream tells them. */
 
 const CLASSES_KEY = 'repa.classes';
 

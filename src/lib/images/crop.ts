@@ -1,4 +1,5 @@
 /** The centre crop of ADM (Dhariwal & Nichol, arXiv 2105.05233), which SiT, DiT and REPA prepare ImageNet with. */
+import { roundHalfEven } from '../numbers/rounding.js';
 import { resizePillow, resizeWindow } from './pillow-resize.js';
 import type { RgbImage } from './rgb-image.js';
 
@@ -16,10 +17,4 @@ export function centerCrop(image: RgbImage, size: number): RgbImage {
   const [left, top] = [Math.floor((width - size) / 2), Math.floor((height - size) / 2)];
   // The window alone: of a long and thin picture, the rest may be larger than memory.
   return resizeWindow(resized, { width, height }, { left, top, width: size, height: size }, 'bicubic');
-}
-
-/** Python's `round`. */
-function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value);
 }

@@ -1,4 +1,4 @@
-/** What names of files tell: which are pictures, and which are not meant to be seen. */
+/** The names of files that are pictures, and of those that are hidden. */
 import path from 'node:path';
 
 const endings = (names: string): ReadonlySet<string> => new Set(names.split(' ').map((name) => `.${name}`));

@@ -1,4 +1,4 @@
-/** Lists of labels that lie apart from the pictures, as ImageNet's validation set has them. */
+/** Lists of labels in a file apart from the pictures, as for ImageNet's validation set. */
 import { DataError } from '../errors.js';
 import { readSmallText } from '../files/small-file.js';
 import { isImageName } from './image-names.js';

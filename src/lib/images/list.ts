@@ -39,7 +39,7 @@ export function openImageFolder(folder: string, labels?: LabelList): ImageFolder
 
 export const listImages = (folder: string): readonly ImageFile[] => openImageFolder(folder).files;
 
-/** What is said of a set that holds no pictures. */
+/** The error for a set that holds no pictures. */
 export function noImages(where: string, notes: readonly string[]): DataError {
   const endings = [...IMAGE_EXTENSIONS].join(' ');
   return new DataError(

@@ -1,4 +1,4 @@
-/** What Hugging Face's imagefolder reads beside pictures: metadata.jsonl or metadata.csv, a row a picture. */
+/** Reads metadata.jsonl or metadata.csv of Hugging Face's imagefolder: a row for each picture. */
 import { DataError } from '../errors.js';
 import { jsonLines } from '../formats/json-object.js';
 

@@ -1,4 +1,4 @@
-/** Images from wherever they are: a folder, a tar, a zip, Parquet, ADM's .npz, or a tensor stream of images. */
+/** Opens images in a folder, a tar, a zip, Parquet, ADM's .npz, or a tensor stream of images. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
@@ -31,7 +31,7 @@ export interface ImageInput {
   readonly metadata: Readonly<Record<string, string>>;
   /** SHA-256 of the keys and labels of the whole set, whatever the shard; undefined for what comes through a pipe. */
   readonly names?: string;
-  /** What was left out or is not as one may think, one sentence each. */
+  /** What was left out or may surprise, one sentence each. */
   readonly notes: readonly string[];
   readonly images: AsyncIterable<DecodedImage>;
 }

@@ -28,9 +28,9 @@ export const imageColumn = ({ columns }: ParquetSet): ParquetColumn | undefined 
 
 const isBytes = (element: ParquetColumn['element']): boolean => element?.type === 'BYTE_ARRAY';
 
-/** How the rows of a file are called and classed. */
+/** The keys and classes of the rows of a file. */
 export interface ParquetNames {
-  /** The columns that tell it. */
+  /** The columns that tell them. */
   readonly columns: readonly string[];
   readonly classes: readonly string[] | undefined;
   of(row: { number: number; where: string; cells: Readonly<Record<string, unknown>> }): { key: string; label: number };

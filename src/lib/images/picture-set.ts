@@ -1,6 +1,6 @@
 /**
- * Which files of a set are pictures, under which keys and of which classes. The rules are one for folders and archives,
- * so that an archive and the folder that it is unpacked to are the same set.
+ * The pictures of a set, with their keys and classes. The rules are the same for folders and archives, so that an
+ * archive and the folder that it is unpacked to are the same set.
  */
 import { DataError } from '../errors.js';
 import { compareCodePoints } from './code-points.js';
@@ -29,7 +29,7 @@ export interface PictureSet {
   readonly pictures: readonly Picture[];
   /** The folders that the classes are numbered by, in the order of their numbers; undefined where a file tells them. */
   readonly classes: readonly string[] | undefined;
-  /** What was left out or is not as one may think, one sentence each. */
+  /** What was left out or may surprise, one sentence each. */
   readonly notes: readonly string[];
 }
 

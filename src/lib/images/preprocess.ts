@@ -1,4 +1,4 @@
-/** What each kind of encoder wants done to a square crop, as the official training code does it. */
+/** Turns a square crop into the input of each kind of encoder, as the official training code does. */
 import { CLIP, IMAGENET, type Normalisation, normaliseImage, SIGNED } from './normalise.js';
 import { resamplePlanes } from './resample.js';
 import type { RgbImage } from './rgb-image.js';

@@ -1,8 +1,8 @@
-/** Which format a picture's first bytes are of: nothing but the formats that are read here is handed to a decoder. */
+/** The format of a picture by its first bytes: only known formats are handed to a decoder. */
 
 export type PictureFormat = 'png' | 'jpeg' | 'gif' | 'webp' | 'tiff' | 'avif';
 
-/** Bytes that tell. */
+/** How many of the first bytes are looked at. */
 export const SIGNATURE_BYTES = 64;
 
 const latin = (text: string): number[] => [...text].map((char) => char.charCodeAt(0));

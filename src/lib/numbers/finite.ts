@@ -1,4 +1,4 @@
-/** Looking for values that are no numbers in large arrays. */
+/** Finds values that are NaN or infinite in large arrays. */
 import type { TypedArray } from './typed-array.js';
 
 const BLOCK = 4096;

@@ -1,6 +1,6 @@
 /**
- * Vectors in 8 bits a component: the nearest multiples of a scale that each vector has for itself, so that its largest
- * component is 127 of them. Directions are kept closely, lengths to the half precision of the scale.
+ * Vectors with 8 bits for each component: the nearest multiples of the vector's own scale, of which its largest
+ * component is 127. Directions are kept closely, lengths to the half precision of the scale.
  */
 import { floatFromHalf, halfFromFloat } from '../numbers/half.js';
 
@@ -8,7 +8,7 @@ const LARGEST = 127;
 
 export interface CompactVectors {
   values: Int8Array; // [vectors, dim]
-  /** As bits of f16. */
+  /** The bits of f16 numbers. */
   scales: Uint16Array; // [vectors]
 }
 

@@ -4,7 +4,7 @@ import { rawRow } from './rows.js';
 import type { TensorData } from './schema.js';
 import type { TensorWriter } from './writer.js';
 
-/** A row as it is stored. */
+/** A row with tensors of the stored types. */
 export interface StoredRow {
   key: string;
   /** -1 for none. */

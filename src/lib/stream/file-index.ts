@@ -26,14 +26,14 @@ export interface BatchPlace {
   readonly rows: number;
   /** UTF-8 bytes of its keys. */
   readonly keyBytes: number;
-  /** What its header, keys, labels and tensors are known by. */
+  /** Checksums of its header with keys and labels, and of its body. */
   readonly headCrc: string;
   readonly bodyCrc: string;
 }
 
-/** What is known of each row without its tensors. */
+/** Facts of each row that need no tensors. */
 export interface RowIndex {
-  /** Of its key: [rows, 2]. */
+  /** Hashes of the keys: [rows, 2]. */
   readonly hashes: Float64Array<ArrayBuffer>;
   readonly labels: Int32Array;
 }

@@ -36,12 +36,10 @@ interface Batch {
   readonly start: number;
 }
 
-/** Of what the rows hold. */
+/** Digits of the hash of the content. */
 export const CONTENT_DIGITS = 16;
 
-/**
- * What there is to know of an open file: plain data, by which another thread opens it without looking for it all again.
- */
+/** An open file as plain data, by which another thread opens it without reading its headers again. */
 export interface OpenedFile {
   readonly name: string;
   readonly schema: StreamSchema;
@@ -128,7 +126,7 @@ export class TensorFile {
     return this.#indexOf(batch).keys[row - batch.start];
   }
 
-  /** Lets go of hashes and labels, of which there may be millions; they are read again when they are wanted. */
+  /** Frees hashes and labels, of which there may be millions; they are read again when they are needed. */
   forget(): void {
     this.#index = undefined;
   }

@@ -31,7 +31,7 @@ function hash53(key: string, first: number, second: number): number {
     const unit = key.charCodeAt(i);
     a = Math.imul(a ^ unit, 0x9e3779b1);
     b = Math.imul(b ^ unit, 0x85ebca77);
-    // The lower bits of a product know nothing of the upper ones.
+    // The lower bits of a product do not depend on the upper ones.
     a ^= a >>> 15;
     b ^= b >>> 13;
   }
@@ -47,7 +47,7 @@ function mix(x: number): number {
   return y ^ (y >>> 16);
 }
 
-/** How an error says that a key comes twice. */
+/** The message about a key that comes twice. */
 export const sameKey = (first: number, second: number, key: string): string =>
   `rows ${first} and ${second} have the same key '${key}'`;
 
@@ -55,7 +55,7 @@ export const UNIQUE_KEYS = 'Keys must be unique.';
 
 /** Finds rows by the hashes of their keys. */
 export class KeyTable {
-  /** Of the rows so far; there may be room for more. */
+  /** Hashes of the rows so far, with room for more. */
   #hashes: Float64Array;
   /** Open addressing: one more than a row, or 0. */
   #slots: Uint32Array;

@@ -1,4 +1,4 @@
-/** What the header of a stream says of the meaning of its values, as against how and when they were made. */
+/** The entries of a header about the meaning of the values, apart from how and when they were made. */
 
 /** Entries in which streams of one meaning may differ. */
 const OF_THE_MAKING: ReadonlySet<string> = new Set([
@@ -21,7 +21,7 @@ type Metadata = Readonly<Record<string, string>>;
 export const meaningOf = (metadata: Metadata): Metadata =>
   Object.fromEntries(Object.entries(metadata).filter(([name]) => !OF_THE_MAKING.has(name)));
 
-/** The entries in which values of the two would not mean the same, each with what either says. */
+/** The entries in which the values of two streams differ in meaning, with both texts. */
 export function meaningDifferences(a: Metadata, b: Metadata): string[] {
   return [...new Set([...Object.keys(a), ...Object.keys(b)])]
     .filter((name) => !OF_THE_MAKING.has(name) && a[name] !== b[name])

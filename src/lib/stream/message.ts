@@ -41,7 +41,7 @@ export const MESSAGE = { headerType: 1, header: 2, bodyLength: 3, metadata: 4 };
 const HEADER_TYPE = { schema: 1, dictionaryBatch: 2, recordBatch: 3 };
 const RECORD_BATCH = { length: 0, nodes: 1, buffers: 2, compression: 3 };
 
-/** Where in which input something lies, for messages. */
+/** A place in an input, for messages. */
 export interface Site {
   readonly name: string;
   readonly byte: number;
@@ -204,7 +204,7 @@ export function parseMessage(
   try {
     return decodeMessage(site, prefix, metadata, columns);
   } catch (error) {
-    // What the header's bytes make DataView, TextDecoder or JSON throw is no news to the user.
+    // Errors that DataView, TextDecoder or JSON throw for the bytes of a header tell a user nothing.
     if (error instanceof FormatProblem) throw dataError(site, error.message, error.hint);
     throw dataError(site, 'corrupt: malformed header');
   }

@@ -34,7 +34,7 @@ export const READ_VERSIONS: readonly string[] = ['1', FORMAT_VERSION];
 export const STORAGE = { f16: Uint16Array, f32: Float32Array, u8: Uint8Array, i8: Int8Array } as const;
 
 /** Names that can be typed on a command line and used as properties. */
-const COLUMN_NAME = /^[A-Za-z][\w.-]*$/;
+export const COLUMN_NAME = /^[A-Za-z][\w.-]*$/;
 
 const MAX_ROW_ELEMENTS = 2 ** 31 - 1; // a FixedSizeList's size is an int32
 

@@ -1,4 +1,4 @@
-/** Where streams are written: a file descriptor, or a file that appears only when it is complete. */
+/** Outputs of streams: a file descriptor, or a file that appears only when it is complete. */
 import fs from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -28,7 +28,7 @@ function rest(chunks: Uint8Array[], written: number): Uint8Array[] {
   return first < 0 ? [] : [chunks[first].subarray(skip), ...chunks.slice(first + 1)];
 }
 
-/** @param name what an error is of */
+/** @param name of the output, for errors */
 async function writeAll(fd: number, chunks: Uint8Array[], name: string): Promise<void> {
   let left = chunks.filter((chunk) => chunk.byteLength > 0);
   while (left.length > 0) {
