@@ -69,7 +69,7 @@ function compile(
 }
 
 const frozen = (p: Parameters, fn: (p: Parameters, x: tf.Tensor) => tf.Tensor[], shape: readonly number[]): Captured =>
-  capture((input) => fn(p, input), [{ shape, dtype: 'float32' }], { constants: 'own' });
+  capture((input) => fn(p, input), [{ shape, dtype: 'float32' }], { constants: 'bake' });
 
 /** The conditional and the unconditional velocity of a batch, in one call. */
 function samplingStep(): () => unknown {

@@ -1,6 +1,6 @@
 /**
  * The table of README.md: each piece of work by repa in each of its precisions, and by PyTorch in fp32, in bf16
- * (autocast) and compiled, all in turn. Prints the processor first, and a row as soon as it is known.
+ * (autocast), and compiled in both, all in turn (the step that warms up compiles). Prints the processor first, and a row as soon as it is known.
  *
  *     node dist/bench/table.js [--steps 5] [--only vit,cknna] [--contestants f32,bf16,fp32,autocast]
  *                              [--clock processor]
@@ -20,6 +20,7 @@ const CONTESTANTS = {
   fp32: '',
   autocast: '--bf16',
   compiled: '--compile',
+  'compiled-autocast': '--compile --bf16',
 } as const;
 type Contestant = keyof typeof CONTESTANTS;
 const NAMES = Object.keys(CONTESTANTS) as Contestant[];
@@ -114,6 +115,7 @@ function cells(summaries: Summaries): Record<string, string> {
     'f32 / fp32': ratio(summaries, 'f32', 'fp32', timeOf),
     'f32 / compiled': ratio(summaries, 'f32', 'compiled', timeOf),
     'bf16 / autocast': ratio(summaries, 'bf16', 'autocast', timeOf),
+    'bf16 / compiled-autocast': ratio(summaries, 'bf16', 'compiled-autocast', timeOf),
     'memory, f32 / fp32': ratio(summaries, 'f32', 'fp32', ({ peakMiB }) => peakMiB),
     'memory, bf16 / autocast': ratio(summaries, 'bf16', 'autocast', ({ peakMiB }) => peakMiB),
     'peak MiB': each(({ peakMiB }) => peakMiB).join(' / '),

@@ -38,10 +38,11 @@ void multiply(const gemm_t *g, const char *a, const char *b, size_t m0, size_t m
     for (size_t m = m0; m < m1; m += PANEL) {
       const char *pa = a + (m - m0) / PANEL * panel, *pb = b + n / PANEL * panel;
       if (is_plain && m + PANEL <= m1 && n + PANEL <= n1) {
-        kernel(pa, pb, steps, g->parts, g->c + m * g->ldc + n, g->ldc);
+        kernel(pa, pb, steps, g->parts, g->c + m * g->ldc + n, g->ldc, PANEL);
       } else {
-        kernel(pa, pb, steps, g->parts, sums, PANEL);
-        finish(g, sums, m, n, MIN(PANEL, m1 - m), MIN(PANEL, n1 - n));
+        size_t rows = MIN(PANEL, m1 - m);
+        kernel(pa, pb, steps, g->parts, sums, PANEL, rows);
+        finish(g, sums, m, n, rows, MIN(PANEL, n1 - n));
       }
     }
   }

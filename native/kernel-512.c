@@ -14,9 +14,9 @@ TARGET512 static inline __m512bh everywhere(const char *from) {
  * 8 rows of 32 columns at a time: 16 sums, 2 vectors of B, a pair of A everywhere. Of a long panel these rows are
  * pieces that the processor does not foresee: asked for two steps ahead, they come out of the third cache in time.
  */
-TARGET512 void kernel_512(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc) {
+TARGET512 void kernel_512(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc, size_t rows) {
   size_t step = 2 * BLOCK * (size_t)parts;
-  for (int half = 0; half < 4; half++) {
+  for (int half = 0; half < 4 && 8 * (size_t)half < rows; half++) {
     __m512 sum[8][2];
     for (int i = 0; i < 8; i++) sum[i][0] = sum[i][1] = _mm512_setzero_ps();
     for (int term = 0; term < (parts == 2 ? 4 : 1); term++) { /* high and high, low and high, high and low, both low */

@@ -1,12 +1,12 @@
 #pragma once
 #include "gemm.h"
 
-/* c [32, 32], rows ldc apart = a b, of packed panels that are `steps` KSTEPs deep. */
-typedef void (*kernel_fn)(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc);
+/* c [32, 32], rows ldc apart = a b, of packed panels that are `steps` KSTEPs deep; rows from `rows` on need not be made. */
+typedef void (*kernel_fn)(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc, size_t rows);
 
-void kernel_512(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc);
+void kernel_512(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc, size_t rows);
 /* Between amx_begin and amx_end, on one thread. */
-void kernel_amx(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc);
+void kernel_amx(const char *a, const char *b, size_t steps, int parts, float *c, size_t ldc, size_t rows);
 void amx_begin(void);
 void amx_end(void);
 

@@ -21,9 +21,8 @@ export interface Captured {
  * Makes a function of tensors into one that runs on host arrays, compiled once on backends that compile.
  *
  * Tensors that `fn` closes over are read at each run, so that in-place changes are seen. With `constants: 'bake'` the
- * caller promises not to change them, and those that are faster to read in another layout are copied once; with `own`,
- * not to keep them either. Whatever `fn` itself makes of numbers and arrays is frozen too: what changes from run to run
- * has to be an input.
+ * caller promises not to change them, and those that are faster to read in another layout are copied once. Whatever
+ * `fn` itself makes of numbers and arrays is frozen too: what changes from run to run has to be an input.
  *
  * With `byRow` the caller promises that each row of the results depends on that row of the inputs alone: where there
  * are several devices, they share the rows.

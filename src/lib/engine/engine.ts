@@ -86,9 +86,9 @@ export interface DeviceSpace extends Space<DeviceRows, DeviceRows> {
 
 /**
  * Tensors that a function closes over are read at each run (`feed`); or do not change, so that those which are faster
- * to read in another layout may be copied once (`bake`); or nobody else keeps them either, so that all may be (`own`).
+ * to read in another layout may be copied once (`bake`), and are forgotten if nobody else keeps them.
  */
-export type Constants = 'feed' | 'bake' | 'own';
+export type Constants = 'feed' | 'bake';
 
 export interface CompileOptions {
   /**

@@ -55,7 +55,7 @@ export class CompiledByImage {
     if (known) return known;
     const fn = this.#prepare();
     const specs = [{ shape: [rows, ...shape], dtype: 'float32' }] as const;
-    const compiled = { program: capture((x) => fn(x), specs, { constants: 'own', byRow: true }), rows };
+    const compiled = { program: capture((x) => fn(x), specs, { constants: 'bake', byRow: true }), rows };
     this.#compiled.set(key, compiled);
     return compiled;
   }

@@ -88,7 +88,7 @@ async function openViT(options: EncoderOptions): Promise<Encoder> {
       return cls ? [patchTokens, cls] : [patchTokens];
     },
     [{ shape: [options.batchSize, 3, side, side], dtype: 'float32' }],
-    { constants: 'own', byRow: true },
+    { constants: 'bake', byRow: true },
   );
   const tokens = config.grid.height * config.grid.width;
   const input = new Float32Array(options.batchSize * 3 * side * side); // [B, 3, S, S]

@@ -94,7 +94,7 @@ async function openInception(options: FeatureNetworkOptions): Promise<FeatureNet
       return [pool, spatial, logits]; // [B, 2048], [B, 2023], [B, 1008]
     },
     [{ shape: [batchSize, 3, INCEPTION_SIDE, INCEPTION_SIDE], dtype: 'float32' }],
-    { constants: 'own', byRow: true },
+    { constants: 'bake', byRow: true },
   );
   const input = new Float32Array(batchSize * size); // [B, 3, 299, 299]
   const isPublished = sha256.startsWith(PUBLISHED_SHA256);

@@ -111,7 +111,7 @@ export async function openFeatureSpace(space: FeatureSpace, batchSize: number, f
   const program: Captured = capture(
     (images) => [compute(images)], // [B, D]
     [{ shape: [batchSize, 3, filled, filled], dtype: 'float32' }],
-    { constants: 'own', byRow: true },
+    { constants: 'bake', byRow: true },
   );
   const input = new Float32Array(batchSize * size); // [B, 3, S, S]
   return {

@@ -114,7 +114,7 @@ async function lowered({ file, inputs }: OnnxModel, shape: readonly number[], ou
         return [y];
       },
       [{ shape, dtype: 'float32' }],
-      { constants: 'own', byRow },
+      { constants: 'bake', byRow },
     );
     return {
       run(images: Float32Array): FloatTensor {

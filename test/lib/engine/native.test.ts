@@ -9,6 +9,7 @@ import { lower } from '../../../src/lib/engine/onnx/lower/index.js';
 import { CPU_LOWERING, type Lowering, processorLowering } from '../../../src/lib/engine/onnx/lower/lowering.js';
 import { encodeModel } from '../../../src/lib/engine/onnx/model.js';
 import { isOfThisVersion, productUnits } from '../../../src/lib/engine/onnx/native.js';
+import { PackedArrays } from '../../../src/lib/engine/onnx/packing.js';
 import { Session } from '../../../src/lib/engine/onnx/session.js';
 import { fillNormal, PURPOSE } from '../../../src/lib/numbers/random.js';
 import { sizeOf } from '../../../src/lib/numbers/typed-array.js';
@@ -143,13 +144,29 @@ test('a batch that broadcasts in both ways is left to ONNX Runtime', { skip }, (
 
 /** What is computed of `wanted` where constant operands are part of the graph, and by which nodes. */
 function computeBaked(wanted: readonly Value[], lowering: Lowering) {
-  const constants = constantOperands(wanted, 'own', lowering);
+  const constants = constantOperands(wanted, 'bake', lowering);
   const { graph, feeds } = lower(wanted, lowering, (leaf) => constants.has(leaf));
   const session = new Session(graph, encodeModel(graph), { threads: 2, reused: true });
   const results = session.run(feeds.map(({ data }) => data!)) as Float32Array[];
   session.dispose();
   return { results, types: graph.nodes.map(({ type }) => type) };
 }
+
+test('what is packed of an array is shared by the programs that have it, and made anew for those that come after', () => {
+  const packed = new PackedArrays();
+  const [a, b, c] = [packed.user(), packed.user(), packed.user()];
+  const array = Float32Array.of(1, 2);
+  const pack = (data: Float32Array) => data.map((x) => 2 * x);
+  const first = a.packing(array, 'twice', pack);
+  assert.deepEqual([...first], [2, 4]);
+  assert.equal(b.packing(array, 'twice', pack), first);
+  assert.notEqual(a.packing(array, 'otherwise', pack), first);
+  a.release();
+  array[0] = 3; // which nobody may do before all of them are gone
+  assert.equal(b.packing(array, 'twice', pack), first);
+  b.release();
+  assert.deepEqual([...c.packing(array, 'twice', pack)], [6, 4]);
+});
 
 const FROZEN = [
   ['product', ['PackedProduct', 'Product', 'FusedMatMul']],

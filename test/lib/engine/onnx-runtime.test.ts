@@ -40,6 +40,19 @@ describe('what goes wrong on a GPU', () => {
     ['Status Message: Tile output exceeds the supported maximum of 4 bytes.', /^a tensor is larger than the buffers/],
     ['A valid external Instance reference no longer exists. Device was lost', /^the GPU was lost while it computed/],
     ['Failed to allocate memory for requested buffer of size 4', /^the GPU is out of memory/],
+    [
+      'buffer_manager.cc:641 status == Success was false. Failed to download. value: 4, message: [Device] is lost.',
+      /^the GPU was lost while it computed: Failed to download/,
+    ],
+    [
+      'Download() const [ONNXRuntimeError] : 1 : FAIL : Failed to wait for the operation:2',
+      /^the GPU was lost .*: Failed/,
+    ],
+    [
+      '[Invalid Buffer (unlabeled)] is invalid due to a previous error.',
+      /^the GPU made no buffer, most likely for want/,
+    ],
+    ['Failed to get a WebGPU device: vkCreateDevice failed', /^the GPU failed: Failed to get a WebGPU device/],
   ];
   test('is named, with what to do', () => {
     for (const [message, named] of said) {

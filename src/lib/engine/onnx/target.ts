@@ -6,6 +6,7 @@ import { constantOperands } from './baking.js';
 import { lower } from './lower/index.js';
 import { CPU_LOWERING, type Lowering } from './lower/lowering.js';
 import { type ExternalData, encodeModel } from './model.js';
+import { PackedArrays, type Packing } from './packing.js';
 import { collectGarbage, returnLargeBlocks } from './reclaim.js';
 import { Session } from './session.js';
 import { SessionCache } from './session-cache.js';
@@ -16,6 +17,7 @@ const WORTH_COLLECTING = 16 * 2 ** 20;
 
 export class OnnxTarget implements Target {
   readonly #sessions = new SessionCache(CACHED_SESSIONS);
+  readonly #packed = new PackedArrays();
   readonly #threads: number;
   readonly #lowering: Lowering;
 
@@ -36,7 +38,8 @@ export class OnnxTarget implements Target {
     { precision }: CompileOptions = {},
   ): Program {
     const lowering = precision === 'f32' ? CPU_LOWERING : this.#lowering;
-    const { session, feeds, bakedBytes } = open(outputs, constants, lowering, this.#threads);
+    const { packing, release } = this.#packed.user();
+    const { session, feeds, bakedBytes } = open(outputs, constants, lowering, this.#threads, packing);
     // Once the caller has let go of what was baked: not yet here.
     let isGarbageLeft = bakedBytes > WORTH_COLLECTING;
     const positions = feeds.map((feed) => inputs.indexOf(feed));
@@ -51,7 +54,10 @@ export class OnnxTarget implements Target {
           kept,
         );
       },
-      dispose: () => session.dispose(),
+      dispose: () => {
+        session.dispose();
+        release();
+      },
     };
   }
 
@@ -63,9 +69,9 @@ export class OnnxTarget implements Target {
 }
 
 /** A session that computes `outputs` of `feeds`. What is baked into it can be forgotten: nothing here refers to it. */
-function open(outputs: readonly Value[], constants: Constants, lowering: Lowering, threads: number) {
+function open(outputs: readonly Value[], constants: Constants, lowering: Lowering, threads: number, packing: Packing) {
   const baked = constantOperands(outputs, constants, lowering);
-  const { graph, feeds } = lower(outputs, lowering, (leaf) => baked.has(leaf));
+  const { graph, feeds } = lower(outputs, lowering, (leaf) => baked.has(leaf), packing);
   // Weights that are part of a model's message are in memory four times while it loads.
   const externalData: ExternalData[] = [];
   const model = encodeModel(graph, externalData);

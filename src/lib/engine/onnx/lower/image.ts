@@ -26,7 +26,9 @@ function packedConvolution(
   const kernel = operation.inputs[1].shape;
   const [{ shape }] = operation.outputs;
   const enlarged = isEnlarged(operation);
-  const packed = writer.packed(weight, `convolution ${enlarged}`, (data) => packConvolution(data, kernel, enlarged));
+  const packed = writer.packed(weight, `convolution ${[...kernel, enlarged]}`, (data) =>
+    packConvolution(data, kernel, enlarged),
+  );
   return writer.ownNode('Convolution', [enlarged ? writer.makerOf(x).inputs[0] : x, packed, bias ?? null], {
     ...{ outChannels: kernel[0], kernelHeight: kernel[2], kernelWidth: kernel[3] },
     ...{ outHeight: shape[2], outWidth: shape[3], stride, dilation, top: padding[0], left: padding[1] },

@@ -3,6 +3,7 @@ import type { OperationName } from '../../graph/operations.js';
 import { sortOperations } from '../../graph/order.js';
 import type { Operation, Value } from '../../graph/value.js';
 import type { OnnxGraph, OnnxNode, TensorType } from '../model.js';
+import type { Packing } from '../packing.js';
 import { ELEMENTWISE } from './elementwise.js';
 import { IMAGE } from './image.js';
 import { joinNodes } from './join.js';
@@ -30,10 +31,18 @@ export interface LoweredGraph {
   readonly feeds: readonly Value[];
 }
 
-/** `bake` says which leaves become part of the graph; the others are its inputs. */
-export function lower(wanted: readonly Value[], lowering: Lowering, bake: (leaf: Value) => boolean): LoweredGraph {
+/**
+ * `bake` says which leaves become part of the graph; the others are its inputs, and so are those that `packing` lays
+ * out anew.
+ */
+export function lower(
+  wanted: readonly Value[],
+  lowering: Lowering,
+  bake: (leaf: Value) => boolean,
+  packing: Packing = (array, _layout, pack) => pack(array),
+): LoweredGraph {
   const { operations, leaves } = sortOperations(wanted);
-  const writer = new NodeWriter(lowering);
+  const writer = new NodeWriter(lowering, packing);
   const names = new Map<Value, string>();
   for (const leaf of leaves) {
     const isPart = leaf.kind === 'constant' || bake(leaf);

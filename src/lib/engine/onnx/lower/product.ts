@@ -62,6 +62,12 @@ function isSmall({ inputs: [a], outputs: [{ shape }] }: Operation<'product'>, pa
 /** Rows and columns that the units take at a time (native/units.h). */
 const PANEL = 32;
 
+/** Whether a second operand that is known ahead is packed for the units. */
+export const isPackable = (operation: Operation<'product'>, parts: number): boolean =>
+  operation.inputs[1].shape.length === 2 &&
+  !operation.attributes.transposeA &&
+  !(parts === 2 && isSmall(operation, parts));
+
 /** By units for bf16; a second operand that is part of the graph is packed ahead. Null where the shapes do not fit. */
 function nativeProduct(
   writer: NodeWriter,
@@ -74,10 +80,10 @@ function nativeProduct(
   } = operation;
   const parts = writer.lowering.bf16Parts;
   const common = { alpha: float(scale), parts, act: NO_ACTIVATION };
-  if (parts === 2 && isSmall(operation, parts)) return null;
-  if (writer.bakedLeaf(b!) && right.shape.length === 2 && !transposeA) {
+  if (writer.bakedLeaf(b!) && isPackable(operation, parts)) {
     const [k, n] = transposeB ? right.shape.toReversed() : right.shape;
-    const packed = writer.packed(b!, `product ${transposeB}`, (data) => packProduct(data, n, k, transposeB, parts));
+    const layout = `product ${n} ${k} ${transposeB} ${parts}`;
+    const packed = writer.packed(b!, layout, (data) => packProduct(data, n, k, transposeB, parts));
     return writer.ownNode('PackedProduct', [a, packed, bias], { ...common, n, k });
   }
   if (!fitsBatch(left, right) || isSmall(operation, parts)) return null;

@@ -11,6 +11,7 @@ import {
   type OnnxNode,
   OWN_DOMAIN,
 } from '../model.js';
+import type { Packing } from '../packing.js';
 import type { Lowering } from './lowering.js';
 
 /** A float attribute; plain numbers are integers. */
@@ -38,7 +39,14 @@ export class NodeWriter {
   readonly #packed = new Map<string, string>();
   #values = 0;
 
-  constructor(readonly lowering: Lowering) {}
+  readonly #packing: Packing;
+
+  constructor(
+    readonly lowering: Lowering,
+    packing: Packing,
+  ) {
+    this.#packing = packing;
+  }
 
   get initializers(): readonly Initializer[] {
     return this.#initializers.list;
@@ -99,13 +107,13 @@ export class NodeWriter {
   }
 
   /**
-   * A baked leaf's data in another layout, made once for each `layout`: an input, as what is part of a model is copied.
+   * A baked leaf's data in another layout, which `layout` names: an input, as what is part of a model is copied.
    */
   packed(name: string, layout: string, pack: (data: Float32Array) => Float32Array): string {
     const key = `${name} ${layout}`;
     const known = this.#packed.get(key);
     if (known) return known;
-    const data = pack(this.#baked.get(name)!.data as Float32Array);
+    const data = this.#packing(this.#baked.get(name)!.data as Float32Array, layout, pack);
     const made = this.feed(new Value('float32', [data.length], { kind: 'data', data }));
     this.#packed.set(key, made);
     return made;

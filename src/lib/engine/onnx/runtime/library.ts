@@ -20,7 +20,7 @@ const FUNCTIONS = {
   CreateStatus: [0, 'is', 'status'],
   GetErrorCode: [1, 'p', 'int'],
   GetErrorMessage: [2, 'p', 'string'],
-  CreateEnv: [3, 'isp'],
+  CreateEnvWithCustomLogger: [4, 'ppisp'],
   CreateSession: [7, 'pppp'],
   CreateSessionFromArray: [8, 'ppzpp'],
   Run: [9, 'ppppzpzp'],
@@ -36,6 +36,9 @@ const FUNCTIONS = {
   SessionGetOutputTypeInfo: [34, 'pzp'],
   SessionGetInputName: [36, 'pzpp'],
   SessionGetOutputName: [37, 'pzpp'],
+  CreateRunOptions: [39, 'p'],
+  RunOptionsSetRunLogSeverityLevel: [41, 'pi'],
+  RunOptionsGetRunLogSeverityLevel: [44, 'pp'],
   CreateTensorAsOrtValue: [48, 'ppzip'],
   CreateTensorWithDataAsOrtValue: [49, 'ppzpzip'],
   GetTensorMutableData: [51, 'pp'],
@@ -89,6 +92,8 @@ export type OrtApi = {
 } & {
   /** `Run` on another thread, while JavaScript goes on. */
   readonly runAsync: (...args: Argument[]) => Promise<void>;
+  /** Where a function lies, for those who call it from C. */
+  readonly addressOf: (name: keyof Functions) => bigint;
   readonly version: string;
 };
 
@@ -135,11 +140,14 @@ export function bindApi({ version, table }: ApiBase): OrtApi {
   }
   const address = table(INTERFACE);
   if (!address) throw unfit(`ONNX Runtime ${version} does not know version ${INTERFACE} of its interface`);
-  const bind = (name: keyof Functions): Foreign => {
-    const [place, parameters, result = 'status']: Signature = FUNCTIONS[name];
-    const entry = addressAt(address, place);
+  const addressOf = (name: keyof Functions): bigint => {
+    const entry = addressAt(address, FUNCTIONS[name][0]);
     if (!entry) throw unfit(`ONNX Runtime ${version} has no function ${name}`);
-    return functionAt(entry, parameters, result);
+    return entry;
+  };
+  const bind = (name: keyof Functions): Foreign => {
+    const [, parameters, result = 'status']: Signature = FUNCTIONS[name];
+    return functionAt(addressOf(name), parameters, result);
   };
   checkOrder(bind('CreateStatus'), bind('GetErrorCode'), bind('GetErrorMessage'), version);
   const message = bind('GetErrorMessage');
@@ -150,7 +158,7 @@ export function bindApi({ version, table }: ApiBase): OrtApi {
     release(status);
     throw new Error(text);
   };
-  const api: Record<string, unknown> = { version };
+  const api: Record<string, unknown> = { version, addressOf };
   for (const name of Object.keys(FUNCTIONS) as (keyof Functions)[]) {
     const call = bind(name);
     const [, , result = 'status']: Signature = FUNCTIONS[name];
@@ -240,13 +248,37 @@ export function cStrings(texts: readonly string[]): { pointers: BigUint64Array; 
 export const cPath = (file: string): Buffer =>
   Buffer.from(`${file}\0`, process.platform === 'win32' ? 'utf16le' : 'utf8');
 
-const FATAL = 4;
-let environment: bigint | undefined;
+/** OrtLoggingLevel of onnxruntime_c_api.h; sessions log what is fatal alone. */
+const [NOTHING, ERROR] = [-1, 3];
+let environment: { readonly handle: bigint; readonly lastSeverity: bigint } | undefined;
 
-/** What all sessions share; its own messages are errors that are thrown and said where they are caught. */
+/**
+ * What all sessions share. It prints nothing: errors are thrown, and said where they are caught. Some are not, but
+ * logged alone, such as those of a GPU without memory for what is sent to it: where a message would be printed, its
+ * severity is set as that of an object of RunOptions. (Functions of JavaScript cannot be called for it by threads that
+ * JavaScript waits for.)
+ */
+function makeEnvironment() {
+  const api = ort();
+  const lastSeverity = created((out) => api.CreateRunOptions(out));
+  api.RunOptionsSetRunLogSeverityLevel(lastSeverity, NOTHING);
+  const log = api.addressOf('RunOptionsSetRunLogSeverityLevel');
+  const handle = created((out) => api.CreateEnvWithCustomLogger(log, lastSeverity, ERROR, 'repa', out));
+  return { handle, lastSeverity };
+}
+
 export function environmentHandle(): bigint {
-  environment ??= created((out) => ort().CreateEnv(FATAL, 'repa', out));
-  return environment;
+  environment ??= makeEnvironment();
+  return environment.handle;
+}
+
+/** Whether ONNX Runtime has logged an error since this was last asked. */
+export function errorWasLogged(): boolean {
+  if (!environment) return false;
+  const severity = new Int32Array(1);
+  ort().RunOptionsGetRunLogSeverityLevel(environment.lastSeverity, severity);
+  ort().RunOptionsSetRunLogSeverityLevel(environment.lastSeverity, NOTHING);
+  return severity[0] >= ERROR;
 }
 
 /** The names of the execution providers that are built into the library. */

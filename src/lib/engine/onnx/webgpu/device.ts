@@ -2,7 +2,7 @@
 import { UnavailableError } from '../../../errors.js';
 import { sameShape, sizeOf, type TypedArray } from '../../../numbers/typed-array.js';
 import { encodeModel, ONNX_TYPE, type OnnxGraph } from '../model.js';
-import { availableProviders, created, ort } from '../runtime/library.js';
+import { availableProviders, created, errorWasLogged, ort } from '../runtime/library.js';
 import { OrtSession } from '../runtime/session.js';
 import { ARRAYS, copyTensor, HostTensor, type TensorSpec } from '../runtime/tensor.js';
 
@@ -104,6 +104,10 @@ export class DeviceTensor {
   }
 }
 
+const SMALLER = 'lower --batch-size, or choose a smaller model; or use --backend onnx';
+const DRIVER = "look at what the system's log says of its driver; or use --backend onnx";
+const REFUSED = 'the GPU refused what was asked of it, most likely for want of memory';
+
 /** What goes wrong with drivers and devices, by what is said of it. */
 const PROBLEMS: readonly [pattern: RegExp, message: string, hint: string][] = [
   [
@@ -112,20 +116,26 @@ const PROBLEMS: readonly [pattern: RegExp, message: string, hint: string][] = [
     "install a Vulkan driver of your GPU (Mesa 23 or later, or the maker's own) with libvulkan1, and look at what `vulkaninfo` lists; or use --backend onnx",
   ],
   [
-    /device (was |is )?lost|devicelost|lost device/i,
+    /\bdevice\]? (was |is )?lost|devicelost|lost device|wait for the operation/i,
     'the GPU was lost while it computed',
-    'look at what the system log says of its driver; or use --backend onnx',
+    DRIVER,
   ],
   [
     /too many storage buffers|maxStorageBuffer|maxBufferSize|exceeds the (supported )?max|larger than the max/i,
     'a tensor is larger than the buffers of the GPU',
-    'lower --batch-size, or choose a smaller model; or use --backend onnx',
+    SMALLER,
   ],
   [
     /out of (device )?memory|failed to allocate|allocate memory|bad_alloc|buffer allocation failed/i,
     'the GPU is out of memory',
-    'lower --batch-size, or choose a smaller model; or use --backend onnx',
+    SMALLER,
   ],
+  [
+    /invalid buffer.* due to a previous error/i, // what was wrong with the buffer is not said
+    'the GPU made no buffer, most likely for want of memory',
+    SMALLER,
+  ],
+  [/webgpu|wgpu/i, 'the GPU failed', DRIVER],
 ];
 
 /** What is said after the place in ONNX Runtime's source and the condition that was not met there. */
@@ -133,12 +143,19 @@ const essence = (message: string): string =>
   message
     .trim()
     .split('\n')[0]
-    .replace(/^.*(was false\.|Status Message:) */, '');
+    .replace(/^.*(was false\.|Status Message:|\[ONNXRuntimeError\] : \d+ : [A-Z_]+ :) */, '');
 
-/** @throws UnavailableError that names what went wrong with the GPU, and what to do */
+/**
+ * What `call` makes by the GPU. What a GPU without memory cannot do, such as taking what is sent to it, is left undone
+ * and logged: that is an error too.
+ * @throws UnavailableError that names what went wrong with the GPU, and what to do
+ */
 export function explain<T>(call: () => T): T {
+  errorWasLogged(); // what was before is not of this call
   try {
-    return call();
+    const result = call();
+    if (errorWasLogged()) throw new UnavailableError(REFUSED, SMALLER);
+    return result;
   } catch (error) {
     const { message } = error as Error;
     const problem = PROBLEMS.find(([pattern]) => pattern.test(message));
