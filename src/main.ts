@@ -106,11 +106,15 @@ async function main(argv: string[]): Promise<number> {
   }
 }
 
-/** A hint where the shell has expanded a pattern of archives. */
-const severalArchives = ({ code }: CommanderError): string | undefined =>
-  code === 'commander.excessArguments' && process.argv.filter((word) => /\.(tar|tar\.gz|tgz)$/i.test(word)).length > 1
+/** What too many arguments may have meant: a pattern of archives that the shell has expanded, or `head -5`. */
+function meantBy({ code }: CommanderError): string | undefined {
+  if (code !== 'commander.excessArguments') return undefined;
+  const rows = process.argv.find((word) => /^-\d+$/.test(word));
+  if (rows !== undefined) return `Is ${rows} a number of rows? That is -n ${rows.slice(1)} here.`;
+  return process.argv.filter((word) => /\.(tar|tar\.gz|tgz)$/i.test(word)).length > 1
     ? "Several archives are one argument, in quotes: 'imgs-{000..127}.tar'."
     : undefined;
+}
 
 /** Prints what went wrong, where and what to do, and returns the exit code. */
 function report(error: unknown, name?: string): number {
@@ -124,7 +128,7 @@ function report(error: unknown, name?: string): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return EXIT.ok;
     const [message, ...suggestion] = error.message.replace(/^error: /, '').split('\n');
-    say(message, suggestion.join(' ') || severalArchives(error) || `repa ${name} --help lists its options.`);
+    say(message, suggestion.join(' ') || meantBy(error) || `repa ${name} --help lists its options.`);
     return EXIT.usage;
   }
   if (error instanceof RepaError) {

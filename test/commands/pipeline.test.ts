@@ -173,12 +173,14 @@ test('broken images are named; --skip-bad leaves them out and counts them', asyn
 test('missing and empty inputs, and inputs of another kind', async (t) => {
   const cwd = await project(t);
   mkdirSync(path.join(cwd, 'empty'));
-  writeFileSync(path.join(cwd, 'noise'), Buffer.alloc(1000, 7));
+  for (const name of ['noise', 'photo.png']) writeFileSync(path.join(cwd, name), Buffer.alloc(1000, 7));
   await shell('repa encode-vae imgs/ > latents', { cwd });
   const cases: [string[], number, RegExp][] = [
     [['encode-vae', 'nowhere/'], 66, /nowhere/],
     [['encode-vae', 'empty/'], 65, /empty.*holds no images/],
     [['encode-vae', 'noise'], 65, /noise/],
+    [['show', 'photo.png'], 65, /photo\.png: is one picture, not a set/],
+    [['tail', '-3', 'latents'], 2, /Is -3 a number of rows\? That is -n 3 here/],
     [['extract-dino', 'latents'], 65, /no column 'image'/],
     [['decode-vae', 'noise'], 65, /noise/],
     [['fid', 'latents', 'imgs'], 65, /no column 'image'/],

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { verbs } from '../../src/commands/index.js';
 import { commandOf } from '../../src/lib/cli/command.js';
 import { shell, temporaryFolder } from '../commands/binary.js';
@@ -124,4 +125,14 @@ test('the cheap examples run as they are shown', async (t) => {
     const { code, stderr } = await shell(line.replace(/(?<=shuf latents) -n 1000/, ' -n 10'), { cwd });
     assert.equal(code, 0, `${verb}: ${line}\n${stderr}`);
   }
+});
+
+test('the tests that stages of continuous integration name are there', async () => {
+  const stages = new URL('.ci/', root);
+  const named = readdirSync(stages).flatMap(
+    (stage) => readFileSync(new URL(stage, stages), 'utf8').match(/dist\/test\/[\w./*{},-]*[\w}]/g) ?? [],
+  );
+  assert.ok(named.length > 10);
+  const { code, stderr } = await shell(`ls -d ${[...new Set(named)].join(' ')}`, { cwd: fileURLToPath(root) });
+  assert.equal(code, 0, stderr);
 });

@@ -16,6 +16,7 @@ import { ADM_IMAGES, arrayLabels, isOfImages, notTaken, numberedKey } from './ar
 import { classMetadata } from './class-map.js';
 import { centerCrop } from './crop.js';
 import { type DecodedImage, decodeImages, type ImageSource } from './decode-images.js';
+import { isImageName } from './image-names.js';
 import type { LabelList } from './label-file.js';
 import { noImages, openImageFolder } from './list.js';
 import { openParquetImages } from './parquet-images.js';
@@ -79,6 +80,9 @@ export async function openImages(input: string, options: ImageInputOptions = {})
   if (statSync(input).isDirectory()) return fromStream(input, options);
   if (isTarName(input)) return fromTar(input, options);
   if (isZipName(input)) return fromZip(input, options);
+  if (isImageName(input)) {
+    throw new DataError(`${input}: is one picture, not a set of them`, 'Put it into a folder, and name that.');
+  }
   return path.extname(input) === '.npz' ? fromNpz(input, options) : fromStream(input, options);
 }
 

@@ -177,12 +177,13 @@ const within =
     return value;
   };
 
-/** Reads a whole number. @throws ValueProblem */
+/** Reads a whole number; `+3` is none, which tail(1) takes for "from the third on". @throws ValueProblem */
 export const whole =
   (min = 0, max = Number.POSITIVE_INFINITY) =>
   (text: string): number => {
     const value = Number(text);
-    if (text.trim() !== '' && Number.isSafeInteger(value) && value >= min && value <= max) return value;
+    const isWhole = /^\s*[^\s+]/.test(text) && Number.isSafeInteger(value);
+    if (isWhole && value >= min && value <= max) return value;
     throw new ValueProblem(`It takes a whole number${range(min, max)}.`);
   };
 

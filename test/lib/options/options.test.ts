@@ -157,6 +157,7 @@ test('a value of any wrong shape is an error that names its place and what it ta
   const wrong: [option.Option, unknown, RegExp][] = [
     [steps, 0, /^here: It takes a whole number of at least 1\.$/],
     [steps, 1.5, /whole number/],
+    [steps, '+3', /whole number/],
     [steps, true, /it takes a value \(--steps <n>\), not true/],
     [steps, {}, /not a table/],
     [steps, new Date(0), /not a date/],
