@@ -1,6 +1,7 @@
 /** repa watch: runs while they train, on a page or in the terminal. */
 
 import { once } from 'node:events';
+import { answerFirstSignal, dieOf } from '../lib/cli/interrupt.js';
 import { RESULTS } from '../lib/cli/shared-options.js';
 import { operand, verb } from '../lib/cli/verb.js';
 import { flag, integer, text } from '../lib/options/option.js';
@@ -36,6 +37,7 @@ export const command = verb({
   run: async (locations, options) => {
     const { RunFolder } = await import('../lib/runs/run-folder.js');
     const folders = (locations.length > 0 ? locations : ['ckpt']).map((location) => new RunFolder(location));
+    answerFirstSignal(dieOf); // nothing is left unfinished that had to be told of
     if (options.tty) {
       const { watchInTerminal } = await import('../lib/cli/terminal-watch.js');
       return watchInTerminal(folders, { field: options.field ?? 'velocity_loss', once: options.once ?? false });

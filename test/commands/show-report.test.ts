@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import sharp from 'sharp';
-import { repa, shell, temporaryFolder } from './binary.js';
+import { PROGRAM, repa, shell, temporaryFolder } from './binary.js';
 import { makeImages, makeTensors } from './support.js';
 
 test('images are shown in the colours of the terminal, or by name where there are none', async (t) => {
@@ -100,7 +102,7 @@ test('tokens are shown as colours', async (t) => {
   assert.match(other.stderr, /feats: has no tokens 'hidden' on a square grid/);
 });
 
-test('runs in the terminal are drawn within its lines, their pictures side by side', async (t) => {
+test('runs in the terminal are drawn within its lines, their pictures side by side; a page is served until ^C', async (t) => {
   const cwd = temporaryFolder(t);
   for (const name of ['a', 'b']) {
     mkdirSync(path.join(cwd, name, 'samples'), { recursive: true });
@@ -118,4 +120,13 @@ test('runs in the terminal are drawn within its lines, their pictures side by si
   const pixels = lines.filter((line) => line.includes('\u2580'));
   assert.ok(pixels.length >= 6);
   assert.match(pixels[0], /\u2580.* {2}.*\u2580/);
+
+  const page = spawn(process.execPath, [PROGRAM, 'watch', 'a'], { cwd });
+  page.stdout.once('data', () => page.kill('SIGINT')).resume();
+  const words = (await page.stderr.toArray()).join('');
+  assert.deepEqual(
+    [page.signalCode ?? (await once(page, 'exit'))[1], words],
+    ['SIGINT', ''],
+    '^C ends it, as help says',
+  );
 });

@@ -44,7 +44,7 @@ export function dieOf(signal: NodeJS.Signals): void {
 function die(signal: Signal): void {
   undoUnfinished();
   if (!isSecondaryRank()) {
-    process.stderr.write(`${styleErr.yellow('interrupted')}: the output is incomplete and says so\n`);
+    process.stderr.write(`${styleErr.yellow('interrupted')}: output that is not whole says so\n`);
   }
   dieOf(signal);
 }
