@@ -1,6 +1,6 @@
 // Gathers the numbers of the runs NAME-seedN of a folder: node gather.mjs FOLDER [STEPS] > table.md
-// How each run was made, and every measure, become lines of FOLDER/record.ndjson; the table compares the runs, as they
-// were after STEPS steps, with those called plain, and those of another size, SIZE-NAME, with SIZE-plain.
+// How each run was made, and every measure, become lines of FOLDER/record.ndjson. The table compares the runs, as they were
+// after STEPS steps, with those called plain; those of another size or rate, small-NAME or NAME-4e-3, with the plain one of it.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import path from 'node:path';
@@ -67,7 +67,7 @@ const compared = runs
   .filter(({ measures }) => measures.length > 0);
 /** The run of the plain model that one is compared with. */
 const plainOf = ({ setting, seed }) => {
-  const name = setting.startsWith('small-') ? 'small-plain' : 'plain';
+  const name = `${/^small-/.exec(setting) ?? ''}plain${/-\de-\d$/.exec(setting) ?? ''}`;
   return compared.find((run) => run.setting === name && run.seed === seed);
 };
 const settings = [...new Set(compared.map(({ setting }) => setting))];
