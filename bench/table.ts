@@ -1,6 +1,7 @@
 /**
  * The table of README.md: each piece of work by repa in each of its precisions, and by PyTorch in fp32, in bf16
- * (autocast), and compiled in both, all in turn (the step that warms up compiles). Prints the processor first, and a row as soon as it is known.
+ * (autocast), and compiled in both, all in turn; the step that warms up compiles, and does not count. Prints the
+ * processor first, and a row as soon as it is known.
  *
  *     node dist/bench/table.js [--steps 5] [--only vit,cknna] [--contestants f32,bf16,fp32,autocast]
  *                              [--clock processor]

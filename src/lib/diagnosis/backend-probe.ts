@@ -9,7 +9,10 @@ import type { BackendFacts } from './diagnose.js';
 import { measureProducts } from './product-speed.js';
 
 /** The speed of products in GFLOP/s, measured for half a second. */
-const gflops = (): number => Math.round(measureProducts(0.5) / 1e9);
+function gflops(): number {
+  const speed = measureProducts(0.5) / 1e9;
+  return speed < 10 ? Number(speed.toPrecision(2)) : Math.round(speed); // of a software driver 0.3, say
+}
 
 /** What the devices of the plugin are, and how fast in bf16. */
 async function xlaFacts(threads: number) {
