@@ -12,8 +12,8 @@ import { FEATURE_NETWORK } from '../lib/pretrained/options.js';
 
 const description = `Measures how far a set of images is from a reference set: the Frechet distance between the Gaussians that fit
 the features of a network on each. It is called FID only in the features of the Inception network of 2015; with any
-other network the result is called FD(network), and the two are not comparable. Of an encoder or an .onnx file, an image's
-class token is compared, or without one the mean of its tokens. With --net dinov2-vit-l it is FD-DINOv2
+other network the result is called FD(network), and the two are not comparable. An encoder or an .onnx file is compared
+by the class token of each image, or by the mean of its tokens where it has none. With --net dinov2-vit-l it is FD-DINOv2
 (arXiv 2306.04675): images resized to 224 pixels, bicubic and antialiased.
 
 The reference is the second argument or --ref, else ./ref, else the images that the samples' header names. It may be
@@ -26,16 +26,16 @@ is dropped, as Pillow does it.
 
 fd-infinity is the Frechet distance extrapolated to infinitely many samples (arXiv 1911.07023). mind is the Monge
 inception distance (arXiv 2605.06797), the mean over 1,000 random directions of how far the sets are apart along each: it needs
-fewer samples (the paper takes 5,000 of each set) and no covariances. It falls with the number of images, that of the smaller set, so
-that only values of as many can be compared; in another network's features it is called MD(network).
+fewer samples (the paper takes 5,000 of each set) and no covariances. It falls with the number of images of the smaller set, so
+that only values from equally many images can be compared; in another network's features it is called MD(network).
 
 fdr6 (arXiv 2604.28190) is the mean over six networks (Inception, ConvNeXt V2-B, DINOv2-L, MAE-L, SigLIP 2 so400m, CLIP-L) of the Frechet
-distance in parts of that of ImageNet's validation images, each network seeing images as the published code shows them. The images and the
-reference are read once for each; the weights have to be pulled first. All six distances are told too.
+distance divided by that of ImageNet's validation images; each network's input is prepared as in the published code. The images and the
+reference are read once for each network; the weights have to be pulled first. All six distances are reported too.
 
 Everything that makes the number comparable is part of the result: the sampler of the images and their decoder, their
-number, the network and the hash of its weights, how images are resized. What the images do not tell is unknown there
-(null in --json): pictures in a folder or an .npz do not tell how they were made. Where published numbers are of other
+number, the network and the hash of its weights, how images are resized. Where the images do not say it, it is unknown
+(null in --json): pictures in a folder or an .npz do not say how they were made. Where published numbers have other
 settings, a warning says so.`;
 
 const examples = [

@@ -23,10 +23,10 @@ The checkpoint is a folder of train or import, or a file as the official code of
 weights are published; its architecture is inferred. Latents of 4 channels are taken for those of Stable Diffusion's VAE,
 unless --vae names another codec. As their own samplers do, DiT and the original SiT guide 3 channels.
 
-Image number i depends on the seed and on i alone: not on the batch size, the shard, or how many are sampled, but for what f32
-rounds (about 1e-6 of the values; dopri5 chooses steps by errors, and turns that into some of its tolerance). The stream
-goes to stdout or -o; with --grid or --png it is written only to an explicit -o (- is stdout). Into a shard folder
-(-o samples/) it goes in parts: the same command, run again after a crash, goes on behind the last one that was finished.`;
+Image number i depends on the seed and on i alone: not on the batch size, the shard, or how many are sampled, up to the rounding
+of f32 (about 1e-6 of the values; dopri5, which chooses its steps by errors, enlarges that to a part of its tolerance). The stream
+goes to stdout or -o; with --grid or --png it is written only to an explicit -o (- is stdout). A shard folder (-o samples/) is
+written in parts: the same command, run again after a crash, continues after the last part that was finished.`;
 
 const examples = [
   { why: 'a sheet of 64 pictures to look at', command: 'repa sample --num 64 --grid samples.png' },

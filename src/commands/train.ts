@@ -28,28 +28,28 @@ noise and its variance at the 1000 steps of DDPM instead of a velocity, and is a
 
 The follow-ups of REPA are options, and --preset gives the recipe of a paper: see it in full with --print-config. Some
 generate what the encoder sees along with the image (its class token, or components of its features), which sample then leaves
-out; some let a share of the tokens skip the middle blocks in training, and all of them see all blocks in sampling.
+out; others let a share of the tokens skip the middle blocks in training, while sampling sends all tokens through all blocks.
 
 Every logged step is one JSON object on stdout, also kept as log.ndjson in the output folder. Checkpoints are complete or
 absent, whatever kills the run; running the same command again continues from the newest one and gives the same numbers
-as a run that was never interrupted. The first ^C or SIGTERM saves a checkpoint, the second kills. A folder takes one run at a
-time, told by run.lock in it. A loss that explodes ends the run before it harms the weights, and diverged-step-N.json tells
+as a run that was never interrupted. The first ^C or SIGTERM saves a checkpoint, the second kills. The file run.lock keeps a
+second run out of the folder. A loss that explodes ends the run before it harms the weights, and diverged-step-N.json holds
 the losses, the gradients by block and the images of that step.
 
-With --init, a run starts from the weights of another: with other classes, another size of images, REPA added, from an original
-SiT, from anybody's checkpoint file. What fits is taken: classes of the same names, or as many of them, and the null class;
-positions are computed for the new grid (learned ones resampled); of a variance the mean alone. The rest begins afresh, and what
-does not fit is left; all is named, and kept in config.json. It begins at step 0 with an optimiser of its own, while --resume
-continues a run with all that it has.
+With --init, a run starts from the weights of another run, of an original SiT or of any checkpoint file; its classes, its size
+of images or REPA's term may differ. Weights that fit are taken: classes of the same names, or as many of them, and the null
+class; the mean without its variance, where the new model has none. Positions are computed for the new grid (learned ones are
+resampled). All others are initialised as usual, and what does not fit is left out; everything is named, and kept in config.json.
+The run begins at step 0 with a new optimiser, while --resume continues a run with its optimiser and averages.
 
-With --encoder and --images, no features are stored: they are computed of each step's images, as extract-dino does it, which
-are decoded while the step before is computed.
+With --encoder and --images, no features are stored: they are computed from each step's images, as extract-dino does it. The
+images are decoded while the step before is computed.
 
-With --eval-every, the moving average is measured on the way, each measure one line of the log with what makes it
-comparable: pictures from the same noise each time; with --eval-ref the Frechet distance of samples, as sample and fid give it
-of a checkpoint; with --val-latents the losses of held-out images under fixed noise and times, what probes read from the aligned
-block, and with --val-feats its CKNNA with the features. It changes no number of the training. The steps' own lines
-have no field 'evaluation', these have.
+With --eval-every, the moving average is measured during training: pictures from the same noise each time; with --eval-ref the
+Frechet distance of samples, as sample and fid compute it from a checkpoint; with --val-latents the losses of held-out images
+under fixed noise and times, and what probes read from the aligned block; with --val-feats that block's CKNNA with the features.
+Each measure is a line of the log, with the settings that make it comparable; these lines have a field 'evaluation', those of
+steps have none. Measuring changes no number of the training.
 
 Under mpirun or srun --mpi=pmix the ranks share each step: --batch-size stays that of the whole step, its images are
 divided among the ranks, their gradients summed, and the losses are those of one process, whatever the number of ranks;

@@ -7,7 +7,7 @@ import { type Progress, showDuration } from '../progress.js';
 
 export const DRY_RUN = flag(
   '--dry-run',
-  'tell rows, bytes, time and memory, measured on a little of the work, and write nothing',
+  'report rows, bytes, time and memory, measured on a little of the work, and write nothing',
 );
 
 export interface Estimate {

@@ -71,7 +71,7 @@ export const DTYPE = choice('--dtype <type>', 'how floats are stored', ['f16', '
 /** Of features, whose directions survive 8 bits. */
 export const FEATURE_DTYPE = choice(
   '--dtype <type>',
-  'how floats are stored; i8 with one f16 scale a token, half of f16',
+  'how floats are stored; i8 with one f16 scale per token, half the size of f16',
   ['f16', 'f32', 'i8'],
   { default: 'f16' },
 );

@@ -59,30 +59,7 @@ export async function planRun(
     images: 0,
     version,
     ...settleNetwork(options, set, rows, (saved ?? initial?.record)?.model),
-    training: {
-      batchSize: options.batchSize,
-      microBatch,
-      seed: options.seed,
-      optimizer: options.optimizer,
-      learningRate: options.lr,
-      warmup: options.warmup,
-      schedule: options.lrSchedule,
-      scheduleSteps: options.lrSchedule === 'constant' ? null : (options.lrDecay?.[1] ?? options.steps),
-      scheduleFrom: options.lrDecay?.[0] ?? 0,
-      finalRate: options.lrFinal,
-      beta2: options.beta2,
-      weightDecay: options.weightDecay,
-      clip: options.clip,
-      termSchedules: options.termSchedule,
-      emaDecays: options.ema,
-      labelDropout: options.labelDropout,
-      path: options.path,
-      time: options.time,
-      timeMean: options.timeMean,
-      timeDeviation: options.timeDeviation,
-      timeShift: options.timeShift === 'auto' ? shiftForSize(sizeOf(set.latents.shape)) : options.timeShift,
-      precision: engineInfo().precision ?? 'f32',
-    },
+    training: trainingSettings({ ...options, microBatch }, set),
     latent: { shape: [...set.latents.shape], ...set.latents.scale },
     data: {
       latents: { rows: set.rows, ...set.latents.facts },
@@ -99,4 +76,35 @@ export async function planRun(
   if (!saved) return { set, record, checkpoint: undefined };
   checkContinuation(saved, record, options.out, options.resume ?? false);
   return { set, record: { ...record, step: saved.step, images: saved.images, origin: saved.origin }, checkpoint };
+}
+
+/** How a run trains, as its record keeps it. */
+function trainingSettings(
+  options: RunOptions & { microBatch: number },
+  { latents }: TrainingSet,
+): RunRecord['training'] {
+  return {
+    batchSize: options.batchSize,
+    microBatch: options.microBatch,
+    seed: options.seed,
+    optimizer: options.optimizer,
+    learningRate: options.lr,
+    warmup: options.warmup,
+    schedule: options.lrSchedule,
+    scheduleSteps: options.lrSchedule === 'constant' ? null : (options.lrDecay?.[1] ?? options.steps),
+    scheduleFrom: options.lrDecay?.[0] ?? 0,
+    finalRate: options.lrFinal,
+    beta2: options.beta2,
+    weightDecay: options.weightDecay,
+    clip: options.clip,
+    termSchedules: options.termSchedule,
+    emaDecays: options.ema,
+    labelDropout: options.labelDropout,
+    path: options.path,
+    time: options.time,
+    timeMean: options.timeMean,
+    timeDeviation: options.timeDeviation,
+    timeShift: options.timeShift === 'auto' ? shiftForSize(sizeOf(latents.shape)) : options.timeShift,
+    precision: engineInfo().precision ?? 'f32',
+  };
 }
