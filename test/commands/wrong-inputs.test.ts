@@ -126,7 +126,6 @@ test('what a verb cannot take is told', async (t) => {
     accepted.filter((line) => !/\bimages\b/.test(line)),
     [
       'report empty -o out.html',
-      'report /dev/null -o out.html',
       'cat latents -o folder/below',
       'export latents -o folder/below.npy',
     ],

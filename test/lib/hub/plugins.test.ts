@@ -39,8 +39,9 @@ function published(plugin: Record<string, WheelFile> = {}): MadeWheel[] {
 const quiet = () => () => {};
 
 describe('a plugin that is pulled', () => {
+  const homes = temporaryFolder(); // called within beforeEach, it would never be removed
   beforeEach(() => {
-    process.env.REPA_HOME = mkdtempSync(path.join(temporaryFolder(), 'home-'));
+    process.env.REPA_HOME = mkdtempSync(path.join(homes, 'home-'));
     process.env.PIP_CONFIG_FILE = '/dev/null';
     for (const name of ['REPA_PJRT_PLUGIN', 'PIP_EXTRA_INDEX_URL', 'UV_INDEX', 'UV_EXTRA_INDEX_URL'])
       delete process.env[name];
