@@ -124,10 +124,6 @@ test('what a verb cannot take is told', async (t) => {
   // write into.
   assert.deepEqual(
     accepted.filter((line) => !/\bimages\b/.test(line)),
-    [
-      'report empty -o out.html',
-      'cat latents -o folder/below',
-      'export latents -o folder/below.npy',
-    ],
+    ['report empty -o out.html', 'cat latents -o folder/below', 'export latents -o folder/below.npy'],
   );
 });
