@@ -95,21 +95,22 @@ export function checkGenerated(
       'Make them with repa extract-dino --cls.',
     );
   }
-  const token = first.file.schema.columns.find(({ name }) => name === 'cls');
-  if (classToken && !token) {
-    throw new DataError(
-      `${first.file.name}: has no class tokens`,
-      'Make the features again with repa extract-dino --cls.',
-    );
-  }
-  if (classToken && showShape(token!.shape) !== showShape([first.dim])) {
-    throw new DataError(
-      `${first.file.name}: class tokens of ${showShape(token!.shape)}, but features of width ${first.dim}`,
-      'One perceptron aligns the class token and the patches, so both have the same width.',
-    );
-  }
+  if (classToken) checkClassToken(first);
   if (dim !== undefined && dim !== first.dim) {
     throw new DataError(`${first.file.name}: features of width ${first.dim}, but the components are of ${dim}`);
+  }
+}
+
+/** @throws DataError where there is no class token, or one of another width than the patches' features */
+function checkClassToken({ file, dim }: JoinedFeatures): void {
+  const token = file.schema.columns.find(({ name }) => name === 'cls');
+  if (!token)
+    throw new DataError(`${file.name}: has no class tokens`, 'Make the features again with repa extract-dino --cls.');
+  if (showShape(token.shape) !== showShape([dim])) {
+    throw new DataError(
+      `${file.name}: class tokens of ${showShape(token.shape)}, but features of width ${dim}`,
+      'One perceptron aligns the class token and the patches, so both have the same width.',
+    );
   }
 }
 
